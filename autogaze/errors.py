@@ -1,0 +1,24 @@
+"""Refusals of input.
+
+Every refusal is one sentence that names the thing, what was found, and what would do. The command line turns an
+:class:`InputError` into that sentence and exit code 2; anything else that escapes is a bug and keeps its stack trace.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Input that cannot be used: one sentence naming the thing, what was found, and what would do."""
+
+
+class BackendUnavailable(InputError):
+    """A backend or engine that cannot run here; the sentence gives the reason and the cure."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """Return the refusal of a name that is not among ``known``, pointing at the nearest one."""
+    known = sorted(known)
+    nearest = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
+    hint = f"did you mean '{known[[k.lower() for k in known].index(nearest[0])]}'? " if nearest else ""
+    return InputError(f"unknown {kind} '{name}': {hint}known are {', '.join(known)}")

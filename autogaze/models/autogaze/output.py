@@ -1,0 +1,78 @@
+"""What the gaze model, and every other patch selector, returns."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autogaze.patches import PatchGrid
+
+
+@dataclass(eq=False)
+class GazeOutput(Mapping[str, Any]):
+    """The patches chosen in a batch of videos, readable by key and by attribute.
+
+    With B videos, T frames and N slots: a *slot* is a place in the output for one gaze. Frame ``t`` has
+    ``num_gazing_each_frame[t]`` slots, as many as the video with most gazes in that frame needs; the others are padded.
+
+    A padded slot of frame ``t`` holds ``patches_per_frame * (t + 1)``, which is also a valid position of the next
+    frame: only ``if_padded_gazing`` tells padding.
+    """
+
+    gazing_pos: Tensor
+    """(B, N) int64: gaze positions, ``frame * patches_per_frame + patch index``, in the order they were chosen."""
+    if_padded_gazing: Tensor
+    """(B, N) bool: True where the slot holds no gaze."""
+    num_gazing_each_frame: Tensor
+    """(T,) int64: slots in each frame, padding included."""
+    gazing_mask: list[Tensor]
+    """One (B, T, patches of the scale) float tensor of zeros and ones for each scale."""
+    scales: list[int]
+    """Side lengths of the scales in pixels, ascending."""
+    num_vision_tokens_each_frame: int
+    """Candidate patches in each frame, over all scales."""
+    frame_sampling_rate: int = 1
+    log_action_probs: Tensor | None = None
+    """(B, N) log-probability of each gaze; only after scoring."""
+    task_loss_prediction: Tensor | None = None
+    """(B, N) predicted reconstruction loss after each slot; only after scoring."""
+    has_task_loss_requirement: bool = False
+    task_loss_requirement: Tensor | None = None
+    """(B, T) requested reconstruction loss."""
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._names():
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        return [field.name for field in fields(cls)]
+
+    def gazes_each_frame(self) -> Tensor:
+        """Return (B, T) int64: gazes that are not padding, on the host."""
+        slots = self.num_gazing_each_frame.tolist()
+        real = (~self.if_padded_gazing).long().cpu().split(slots, dim=1)
+        return torch.stack([frame.sum(dim=1) for frame in real], dim=1)
+
+    def patch_hash(self, video: int = 0) -> str:
+        """Return 16 hexadecimal digits that name the chosen patches of one video, order included, padding not."""
+        real = self.gazing_pos[video][~self.if_padded_gazing[video]].to("cpu", torch.int64)
+        return hashlib.sha256(real.numpy().astype("<i8").tobytes()).hexdigest()[:16]
+
+
+def gazing_masks(gazing_pos: Tensor, if_padded_gazing: Tensor, frames: int, grid: PatchGrid) -> list[Tensor]:
+    """Return one (B, frames, patches of the scale) mask of zeros and ones for each scale of ``grid``."""
+    batch, places = gazing_pos.shape[0], frames * grid.patches_per_frame
+    mask = torch.zeros(batch, places + 1, device=gazing_pos.device)
+    mask.scatter_(1, gazing_pos.masked_fill(if_padded_gazing, places), 1.0)
+    return list(mask[:, :-1].view(batch, frames, grid.patches_per_frame).split(grid.counts, dim=-1))

@@ -1,0 +1,132 @@
+"""The record: what one cell of a run asked for, what happened, and every sample that was taken.
+
+A run is a folder. ``run.json`` holds a :class:`Run`; ``journal.jsonl`` holds one :class:`Record` a line, appended and
+flushed as each cell finishes, and is the single source of truth: the parquet and CSV files and all reports are drawn
+from it. Every time is in seconds, every size in bytes.
+
+The schema has a version. A file of an older version is migrated when read; one of a newer version is refused.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+AxisValue = str | int | float | bool | None
+
+
+class Status(StrEnum):
+    """What became of a cell. Only ``ok`` cells take part in comparisons."""
+
+    OK = "ok"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMEOUT = "timeout"
+    UNSUPPORTED = "unsupported"
+    FAILED = "failed"
+    INVALID = "invalid"
+    """Measured, but not to be trusted; the reason says why."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cell(_Frozen):
+    """One point of a suite: a workload and a value for each of its axes."""
+
+    workload: str
+    axes: dict[str, AxisValue]
+
+    @property
+    def key(self) -> str:
+        """A readable name, equal for equal cells: ``end_to_end[setting=ratio_0.25,chunk=16]``."""
+        return f"{self.workload}[{','.join(f'{name}={self.axes[name]}' for name in sorted(self.axes))}]"
+
+
+class Sample(_Frozen):
+    """The time one stage took in one repetition of the workload."""
+
+    index: int
+    """Repetition, from 0; warm-up repetitions have an index space of their own."""
+    stage: str
+    """Dotted stage name; a child's time lies inside its parent's (``gaze.steps`` in ``gaze``)."""
+    seconds: float
+    """Wall-clock time, synchronised with the device where the stage is a top-level one."""
+    device_seconds: float | None = None
+    """Time between device events, where the device has them."""
+    warmup: bool = False
+    telemetry: dict[str, float | str] = Field(default_factory=dict)
+    """Clock (MHz), power (W), temperature (C) and throttle reasons read around the repetition, where they can be."""
+
+
+class FrameQuality(_Frozen):
+    """Reconstruction quality and gaze count of one frame, from a timed repetition's output."""
+
+    clip: int
+    frame: int
+    gazes: int
+    loss: float | None = None
+    mae: float | None = None
+    mse: float | None = None
+    psnr: float | None = None
+    ssim: float | None = None
+
+
+class Memory(_Frozen):
+    """Peaks over the timed repetitions, in bytes; None where the device has no such count."""
+
+    resident_peak: int | None = None
+    device_allocated_peak: int | None = None
+    device_reserved_peak: int | None = None
+
+
+class Record(_Frozen):
+    """One cell's outcome."""
+
+    cell: Cell
+    status: Status
+    reason: str | None = None
+    """Why the status is not ``ok``: one sentence."""
+    notes: tuple[str, ...] = ()
+    """Caveats a reader must see beside the figures: untrained weights, repeated last frame, too few samples."""
+    samples: tuple[Sample, ...] = ()
+    counters: dict[str, float] = Field(default_factory=dict)
+    """Work of one repetition: clips, frames, candidate_patches, selected_patches, padded_patches, decode_steps, flops, bytes."""
+    frames: tuple[FrameQuality, ...] = ()
+    quality: dict[str, float] = Field(default_factory=dict)
+    """Means over frames: loss, mae, mse, psnr, ssim; kept_ratio."""
+    patch_hash: str | None = None
+    """Names the patches chosen in the timed repetitions; None where they differed, and then a note says so."""
+    memory: Memory = Memory()
+    energy_joules: float | None = None
+    """Energy of one repetition, mean over the timed ones, where a meter can be read."""
+    details: dict[str, Any] = Field(default_factory=dict)
+    """What really ran: attention kernel, engine, autotuned configurations, stderr of a crash."""
+    started: str = ""
+    """UTC, ISO 8601."""
+    elapsed_seconds: float = 0.0
+    """The child process from start to end, import and warm-up included."""
+
+
+class Environment(_Frozen):
+    """Enough to decide whether two runs may be compared. ``fields`` is flat: ``gpu.name``, ``torch.version`` ..."""
+
+    fields: dict[str, AxisValue]
+
+
+class Run(_Frozen):
+    """The head of a run, written before the first cell."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    created: str
+    suite: str
+    suite_version: int
+    command: tuple[str, ...]
+    settings: dict[str, AxisValue] = Field(default_factory=dict)
+    """Video, checkpoint, samples and the like, as given."""
+    environment: Environment
+    cells: tuple[Cell, ...]
+    """The plan: every cell that the run means to measure, in order."""

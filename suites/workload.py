@@ -1,0 +1,67 @@
+"""What a suite hands to the measuring process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+AxisValue = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One dimension of a workload: its default and what it accepts."""
+
+    default: AxisValue
+    known: tuple[AxisValue, ...] = ()
+    """Values accepted; empty where :attr:`check` decides."""
+    check: Any = None
+    """Called with the value; raises :class:`autogaze.errors.InputError` for one that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is the same for every cell of a run; plain values, so that they can be sent to another process."""
+
+    device: str = "cpu"
+    """A torch device, ``cpu`` or ``cuda:0``."""
+    video: str | None = None
+    """Path of a video file; None for the embedded clip."""
+    checkpoint: str | None = None
+    """Folder or hub id of the gaze model; None for the embedded weights."""
+    task_checkpoint: str | None = None
+    """Folder or hub id of the reconstructor; None for the embedded weights."""
+    revision: str | None = None
+    seed: int = 0
+
+
+@dataclass
+class Quality:
+    """What the outputs of one timed repetition are worth; all numbers from that repetition itself."""
+
+    patch_hash: str
+    frames: list[dict[str, float]] = field(default_factory=list)
+    """One entry a frame: clip, frame, gazes, and loss, mae, mse, psnr, ssim where there is a reconstruction."""
+    counters: dict[str, float] = field(default_factory=dict)
+    """Work of the repetition: clips, frames, candidate_patches, selected_patches, padded_patches, flops, bytes ..."""
+
+
+class Workload(Protocol):
+    """One cell's work. Built and run in a process of its own; nothing outside :meth:`run` is timed.
+
+    The constructor takes the axis values and the run's inputs, loads weights and data and moves them to the device;
+    it raises ``InputError`` for values that do not fit together and ``BackendUnavailable`` for what cannot run here.
+    """
+
+    axes: ClassVar[Mapping[str, Axis]]
+    notes: list[str]
+    """Caveats to print beside the figures."""
+    details: dict[str, Any]
+    """What really runs: weights hash, attention kernel, engine."""
+
+    def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None: ...
+
+    def run(self) -> Any:
+        """Do the work once; its top-level stages are marked with :func:`autogaze.stages.stage`. Return the outputs."""
+
+    def quality(self, output: Any) -> Quality:
+        """Judge the outputs of a repetition; called after its time was taken."""
