@@ -1,0 +1,81 @@
+"""The key-value cache of the gaze decoder: preallocated once a call, written in place, never copied.
+
+Each video's keys lie without gaps from slot 0, because padded gazes are left out rather than masked. So a token's slot is
+also its position id, and videos of a batch that stopped at different gazes simply have different lengths.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autogaze.models.autogaze.configuration_autogaze import Architecture
+from autogaze.models.autogaze.decoder import Attention
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a block of new tokens goes and what it may see; worked out once a block, used by every layer."""
+
+    slots: Tensor | slice
+    """A slice shared by the batch, or (batch, tokens)."""
+    kept: Tensor | None
+    """(batch, tokens): where each token is written, with what is not kept sent to the spare slot; None for a slice."""
+    extent: int
+    """Slots to attend over."""
+    bias: Tensor
+    """(tokens, extent) or (batch, 1, tokens, extent): 0 where a token may look, -inf elsewhere."""
+
+
+class KeyValueCache:
+    """Keys and values of all layers for a batch of videos."""
+
+    def __init__(self, arch: Architecture, batch: int, capacity: int, block: int, like: Tensor) -> None:
+        """Allocate ``capacity`` slots for each video; ``block`` is the most tokens added at once."""
+        shape = (arch.layers, batch, arch.heads, capacity + 1, arch.head_dim)  # the last slot is the spare one
+        self.keys = like.new_zeros(shape)  # zeros: masked slots are still multiplied, and 0 x NaN would be NaN
+        self.values = like.new_zeros(shape)
+        self.capacity = capacity
+        # Column c of row i is visible if c <= capacity + i. The window whose first column is capacity - s is then the
+        # causal bias of a block that starts at slot s, so no bias is computed or copied while generating.
+        visible = torch.ones(block, 2 * capacity, dtype=torch.bool, device=like.device).tril(capacity)
+        self._staircase = like.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))
+
+    def place(self, starts: Sequence[int], tokens: int, skip: Sequence[int]) -> Placement:
+        """Place a block of ``tokens`` tokens.
+
+        ``starts[b]`` is the slot of the first token of video b that counts; the ``skip[b]`` tokens before it are filling
+        that evens the block out, and are not kept.
+        """
+        first = [start - filling for start, filling in zip(starts, skip)]
+        extent = max(first) + tokens
+        if not any(skip) and len(set(first)) == 1:
+            offset = self.capacity - first[0]
+            bias = self._staircase[:tokens, offset : offset + extent]
+            return Placement(slice(first[0], extent), None, extent, bias)
+        device = self.keys.device
+        index = torch.arange(tokens, device=device)
+        slots = torch.tensor(first, device=device)[:, None] + index
+        kept = slots.masked_fill(index < torch.tensor(skip, device=device)[:, None], self.capacity)
+        visible = torch.arange(extent, device=device) <= slots[..., None]
+        bias = self.keys.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))
+        return Placement(slots, kept, extent, bias[:, None])
+
+    def attention(self, placement: Placement) -> Attention:
+        """Return a function that writes a block's keys and values, then attends over the cache up to the block."""
+
+        def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+            keys, values = self.keys[layer], self.values[layer]  # (batch, heads, capacity + 1, head dim)
+            if placement.kept is None:
+                keys[:, :, placement.slots] = key
+                values[:, :, placement.slots] = value
+            else:
+                index = placement.kept[:, None, :, None].expand_as(key)
+                keys.scatter_(2, index, key)
+                values.scatter_(2, index, value)
+            extent, bias = placement.extent, placement.bias[..., -query.shape[2] :, :]
+            return F.scaled_dot_product_attention(query, keys[:, :, :extent], values[:, :, :extent], attn_mask=bias)
+
+        return attend

@@ -1,0 +1,231 @@
+"""Configuration of the gaze model: the checkpoint's ``config.json``, and the typed architecture read from it."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PretrainedConfig
+
+from autogaze.errors import InputError
+from autogaze.patches import PatchGrid
+
+
+class Section(dict[str, Any]):
+    """A nested part of ``config.json``: a dict whose keys can be read as attributes; unknown keys are kept."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__({k: Section(v) if isinstance(v, Mapping) else copy.deepcopy(v) for k, v in values.items()})
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Section":
+        return Section(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Section, (dict(self),)
+
+
+@dataclass(frozen=True)
+class RotaryScaling:
+    """The "llama3" stretching of rotary wavelengths: long ones by ``factor``, short ones not at all."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_position_embeddings: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of the gaze model; lengths in pixels where they are of pictures, in channels elsewhere."""
+
+    image_size: int
+    grid: PatchGrid
+    vision_width: int
+    vision_out_width: int
+    vision_depth: int
+    patch_size: int
+    trunk_temporal_kernel: int
+    trunk_spatial_kernel: int
+    width: int
+    mlp_width: int
+    heads: int
+    layers: int
+    rms_norm_eps: float
+    rope_theta: float
+    rope_scaling: RotaryScaling | None
+    group: int
+    """Positions chosen in one decoder step (``num_multi_token_pred``)."""
+
+    @property
+    def head_dim(self) -> int:
+        return self.width // self.heads
+
+    @property
+    def vision_tokens(self) -> int:
+        """Tokens the decoder sees of each frame."""
+        return (self.image_size // self.patch_size) ** 2
+
+    @property
+    def eos(self) -> int:
+        """The token that stands for "no patch"; it follows the last patch index."""
+        return self.grid.patches_per_frame
+
+    @property
+    def vocabulary(self) -> int:
+        return self.grid.patches_per_frame + 1
+
+
+_VISION = {
+    "hidden_dim": 192,
+    "out_dim": 192,
+    "depth": 1,
+    "kernel_size": 16,
+    "temporal_patch_size": 1,
+    "trunk_temporal_kernel_size": 3,
+    "trunk_spatial_kernel_size": 3,
+}
+_DECODER = {
+    "hidden_size": 192,
+    "intermediate_size": 384,
+    "num_attention_heads": 6,
+    "num_hidden_layers": 4,
+    "max_position_embeddings": 131072,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+    "rope_scaling": {
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+        "rope_type": "llama3",
+    },
+    "num_multi_token_pred": 10,
+}
+_RATIO = {
+    "sample_strategy_during_training": "fixed",
+    "sample_strategy_during_inference": "fixed",
+    "fixed": {"gazing_ratio": 0.5},
+    "uniform": {"gazing_ratio_min": 0.0, "gazing_ratio_max": 1.0},
+    "exponential": {"gazing_ratio_min": 0.0, "gazing_ratio_max": 1.0, "lambda": 10.0},
+}
+_RATIO_EACH_FRAME = {
+    "sample_strategy_during_training": "uniform",
+    "sample_strategy_during_inference": "uniform",
+    "uniform": {},
+    "dirichlet": {"alpha": 0.5},
+    "self": {},
+}
+_REQUIREMENT = {
+    "sample_strategy_during_training": "fixed",
+    "sample_strategy_during_inference": "fixed",
+    "fixed": {"task_loss_requirement": 0.7},
+    "uniform": {"task_loss_requirement_min": 0.6, "task_loss_requirement_max": 0.9},
+}
+
+
+class AutoGazeConfig(PretrainedConfig):  # type: ignore[misc]
+    """``config.json`` of a gaze model, with the released checkpoint's architecture as default.
+
+    Keys are the released ones. Nested parts are copied, so a caller's dicts are never changed, and keys that this
+    project does not know are kept and written back.
+    """
+
+    model_type = "autogaze"
+
+    def __init__(
+        self,
+        scales: str | int = "32+64+112+224",
+        num_vision_tokens_each_frame: int = 265,
+        max_num_frames: int = 16,
+        gaze_model_config: Mapping[str, Any] | None = None,
+        gazing_ratio_config: Mapping[str, Any] | None = None,
+        gazing_ratio_each_frame_config: Mapping[str, Any] | None = None,
+        has_task_loss_requirement_during_training: bool = False,
+        has_task_loss_requirement_during_inference: bool = False,
+        task_loss_requirement_config: Mapping[str, Any] | None = None,
+        use_flash_attn: bool = False,
+        max_batch_size: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        gaze = dict(gaze_model_config or {})
+        gaze.setdefault("input_img_size", 224)
+        gaze["vision_model_config"] = {**_VISION, **gaze.get("vision_model_config", {})}
+        gaze["gaze_decoder_config"] = {**_DECODER, **gaze.get("gaze_decoder_config", {})}
+        gaze.setdefault("connector_config", {"hidden_dim": gaze["gaze_decoder_config"]["hidden_size"]})
+        self.scales = str(scales)
+        self.num_vision_tokens_each_frame = num_vision_tokens_each_frame
+        self.max_num_frames = max_num_frames
+        self.gaze_model_config = Section(gaze)
+        self.gazing_ratio_config = Section(gazing_ratio_config or _RATIO)
+        self.gazing_ratio_each_frame_config = Section(gazing_ratio_each_frame_config or _RATIO_EACH_FRAME)
+        self.has_task_loss_requirement_during_training = has_task_loss_requirement_during_training
+        self.has_task_loss_requirement_during_inference = has_task_loss_requirement_during_inference
+        self.task_loss_requirement_config = Section(task_loss_requirement_config or _REQUIREMENT)
+        self.use_flash_attn = use_flash_attn
+        self.max_batch_size = max_batch_size
+        super().__init__(**kwargs)
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return everything: readers of the file may have other defaults."""
+        return dict(self.to_dict())
+
+    def architecture(self) -> Architecture:
+        """Return the sizes, checked to fit together."""
+        gaze = self.gaze_model_config
+        vision, decoder = gaze.vision_model_config, gaze.gaze_decoder_config
+        grid = PatchGrid.parse(self.scales, vision.kernel_size)
+        if grid.patches_per_frame != self.num_vision_tokens_each_frame:
+            raise InputError(
+                f"num_vision_tokens_each_frame is {self.num_vision_tokens_each_frame}, but scales {self.scales} cut "
+                f"into {vision.kernel_size}-pixel patches make {grid.patches_per_frame}"
+            )
+        if decoder.hidden_size % decoder.num_attention_heads:
+            raise InputError(
+                f"hidden_size {decoder.hidden_size} of the gaze decoder is not a multiple of its "
+                f"{decoder.num_attention_heads} attention heads"
+            )
+        if vision.out_dim != decoder.hidden_size:
+            raise InputError(
+                f"out_dim {vision.out_dim} of the vision model must equal hidden_size {decoder.hidden_size} "
+                "of the gaze decoder"
+            )
+        if vision.temporal_patch_size != 1:
+            raise InputError(f"temporal_patch_size is {vision.temporal_patch_size}; only 1 is supported")
+        return Architecture(
+            image_size=gaze.input_img_size,
+            grid=grid,
+            vision_width=vision.hidden_dim,
+            vision_out_width=vision.out_dim,
+            vision_depth=vision.depth,
+            patch_size=vision.kernel_size,
+            trunk_temporal_kernel=vision.trunk_temporal_kernel_size,
+            trunk_spatial_kernel=vision.trunk_spatial_kernel_size,
+            width=decoder.hidden_size,
+            mlp_width=decoder.intermediate_size,
+            heads=decoder.num_attention_heads,
+            layers=decoder.num_hidden_layers,
+            rms_norm_eps=decoder.rms_norm_eps,
+            rope_theta=decoder.rope_theta,
+            rope_scaling=_rotary_scaling(decoder.rope_scaling),
+            group=decoder.num_multi_token_pred,
+        )
+
+
+def _rotary_scaling(section: Mapping[str, Any] | None) -> RotaryScaling | None:
+    kind = "default" if section is None else section.get("rope_type", section.get("type", "default"))
+    if section is None or kind == "default":
+        return None
+    if kind != "llama3":
+        raise InputError(f"rope_scaling has rope_type '{kind}'; known are llama3 and default")
+    return RotaryScaling(
+        factor=section["factor"],
+        low_freq_factor=section["low_freq_factor"],
+        high_freq_factor=section["high_freq_factor"],
+        original_max_position_embeddings=section["original_max_position_embeddings"],
+    )

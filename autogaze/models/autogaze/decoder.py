@@ -1,0 +1,180 @@
+"""The gaze decoder: a small Llama stack whose every step emits a group of patches.
+
+:class:`GazeDecoder` only holds parameters under the checkpoint's names. The mathematics is in plain functions over
+:class:`DecoderWeights`, which every engine shares: the weights in the form that needs fewest operations, with query, key
+and value (and gate and up, and both heads) in one matrix each, and rotary pairs side by side.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autogaze.models.autogaze.configuration_autogaze import Architecture, RotaryScaling
+
+Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]
+"""Attention of one layer: (layer, query, key, value), each (batch, heads, tokens, head dim), to the same shape."""
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.q_proj = nn.Linear(width, width, bias=False)
+        self.k_proj = nn.Linear(width, width, bias=False)
+        self.v_proj = nn.Linear(width, width, bias=False)
+        self.o_proj = nn.Linear(width, width, bias=False)
+
+
+class _Mlp(nn.Module):
+    def __init__(self, width: int, mlp_width: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(width, mlp_width, bias=False)
+        self.up_proj = nn.Linear(width, mlp_width, bias=False)
+        self.down_proj = nn.Linear(mlp_width, width, bias=False)
+
+
+class _Layer(nn.Module):
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.self_attn = _Attention(arch.width)
+        self.mlp = _Mlp(arch.width, arch.mlp_width)
+        self.input_layernorm = nn.RMSNorm(arch.width, arch.rms_norm_eps)
+        self.post_attention_layernorm = nn.RMSNorm(arch.width, arch.rms_norm_eps)
+
+
+class _Stack(nn.Module):
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(arch.vocabulary, arch.width)
+        self.layers = nn.ModuleList(_Layer(arch) for _ in range(arch.layers))
+        self.norm = nn.RMSNorm(arch.width, arch.rms_norm_eps)
+
+
+class LayerWeights(NamedTuple):
+    """One layer, ready to compute with; C channels, F of the MLP."""
+
+    attention_norm: Tensor  # (C,)
+    query_key_value: Tensor  # (3C, C), query and key rows with rotary pairs side by side
+    output: Tensor  # (C, C)
+    mlp_norm: Tensor  # (C,)
+    gate_up: Tensor  # (2F, C)
+    down: Tensor  # (C, F)
+
+
+class DecoderWeights(NamedTuple):
+    """The decoder, ready to compute with. Differentiable: gradients reach the parameters they were made from."""
+
+    arch: Architecture
+    embedding: Tensor  # (vocabulary, C)
+    layers: tuple[LayerWeights, ...]
+    norm: Tensor  # (C,)
+    heads: Tensor  # (group * vocabulary + group, C): patch logits, then loss predictions
+
+
+class GazeDecoder(nn.Module):
+    """The decoder's parameters under the checkpoint's names."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.arch = arch
+        self.model = _Stack(arch)
+        self.lm_head = nn.Linear(arch.width, arch.group * arch.vocabulary, bias=False)
+        self.task_loss_prediction_head = nn.Linear(arch.width, arch.group, bias=False)
+
+    def weights(self) -> DecoderWeights:
+        """Return the parameters, as they are now, in the form to compute with (a copy of a few megabytes)."""
+        return DecoderWeights(
+            arch=self.arch,
+            embedding=self.model.embed_tokens.weight,
+            layers=tuple(self._layer_weights(layer) for layer in self.model.layers),
+            norm=self.model.norm.weight,
+            heads=torch.cat([self.lm_head.weight, self.task_loss_prediction_head.weight]),
+        )
+
+    def _layer_weights(self, layer: nn.Module) -> LayerWeights:
+        attention, mlp = layer.self_attn, layer.mlp
+        return LayerWeights(
+            attention_norm=layer.input_layernorm.weight,
+            query_key_value=torch.cat(
+                [
+                    self._pair_rotary_rows(attention.q_proj.weight),
+                    self._pair_rotary_rows(attention.k_proj.weight),
+                    attention.v_proj.weight,
+                ]
+            ),
+            output=attention.o_proj.weight,
+            mlp_norm=layer.post_attention_layernorm.weight,
+            gate_up=torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
+            down=mlp.down_proj.weight,
+        )
+
+    def _pair_rotary_rows(self, weight: Tensor) -> Tensor:
+        """Put channel i of a head beside channel i + head_dim / 2, which it is rotated with.
+
+        Scores are sums over channels, so the same order in query and key changes nothing but the summation order, and the
+        rotation becomes one complex product.
+        """
+        halves = weight.view(self.arch.heads, 2, self.arch.head_dim // 2, self.arch.width)
+        return halves.transpose(1, 2).reshape(weight.shape)
+
+
+@functools.lru_cache(maxsize=8)
+def rotations(
+    theta: float, scaling: RotaryScaling | None, head_dim: int, positions: int, device: torch.device
+) -> Tensor:
+    """Return (positions, head_dim / 2) complex64 unit numbers: the rotary rotation of every position and channel pair.
+
+    The "llama3" scaling (Llama 3.1, as transformers computes it) divides the frequency of wavelengths longer than
+    original / low_freq_factor, keeps those shorter than original / high_freq_factor, and blends between.
+    """
+    frequency = 1.0 / theta ** (torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim)
+    if scaling is not None:
+        original, low, high = (
+            scaling.original_max_position_embeddings,
+            scaling.low_freq_factor,
+            scaling.high_freq_factor,
+        )
+        wavelength = 2 * math.pi / frequency
+        blend = ((original / wavelength - low) / (high - low)).clamp(0, 1)
+        frequency = blend * frequency + (1 - blend) * frequency / scaling.factor
+    angle = torch.arange(positions).float()[:, None] * frequency
+    return torch.polar(torch.ones_like(angle), angle).to(device)
+
+
+def decode(
+    x: Tensor, weights: DecoderWeights, rotation: Tensor, attention: Attention, *, last: int | None = None
+) -> Tensor:
+    """Run the layers on embeddings ``x`` (batch, tokens, C); return hidden states before the final norm.
+
+    ``rotation`` is (1 or batch, tokens, head dim / 2), one row for each token's position. With ``last`` the final layer
+    computes only the last so many tokens after attention, since nobody reads the others.
+    """
+    eps = weights.arch.rms_norm_eps
+    heads, head_dim = weights.arch.heads, weights.arch.head_dim
+    rotation = rotation[:, :, None, None]  # (1 or batch, tokens, query or key, head, pair)
+    for i, layer in enumerate(weights.layers):
+        batch, tokens, width = x.shape
+        qkv = F.linear(F.rms_norm(x, (width,), layer.attention_norm, eps), layer.query_key_value)
+        qkv = qkv.view(batch, tokens, 3, heads, head_dim)
+        pairs = torch.view_as_complex(qkv[:, :, :2].float().unflatten(-1, (-1, 2)))
+        query, key = torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype).unbind(2)
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), qkv[:, :, 2].transpose(1, 2)
+        if last is not None and i == len(weights.layers) - 1:
+            query, x = query[:, :, -last:], x[:, -last:]
+        attended = attention(i, query, key, value).transpose(1, 2).flatten(2)
+        x = x + F.linear(attended, layer.output)
+        gate, up = F.linear(F.rms_norm(x, (width,), layer.mlp_norm, eps), layer.gate_up).chunk(2, dim=-1)
+        x = x + F.linear(F.silu(gate) * up, layer.down)
+    return x
+
+
+def predict(hidden: Tensor, weights: DecoderWeights) -> tuple[Tensor, Tensor]:
+    """Return float32 patch logits (..., group, vocabulary) and loss predictions (..., group) of hidden states (..., C)."""
+    arch = weights.arch
+    hidden = F.rms_norm(hidden, (arch.width,), weights.norm, arch.rms_norm_eps)
+    logits, losses = F.linear(hidden, weights.heads).float().split([arch.group * arch.vocabulary, arch.group], dim=-1)
+    return logits.unflatten(-1, (arch.group, arch.vocabulary)), losses

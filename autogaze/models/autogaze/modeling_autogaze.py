@@ -1,0 +1,271 @@
+"""The gaze model: video in, chosen patches out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from autogaze.errors import InputError
+from autogaze.models.autogaze.budgets import (
+    Ratio,
+    Requirement,
+    as_ratios,
+    as_requirement,
+    budgets_of,
+    draw_ratio,
+    draw_ratios,
+    draw_requirement,
+)
+from autogaze.models.autogaze.configuration_autogaze import Architecture, AutoGazeConfig
+from autogaze.models.autogaze.decoder import GazeDecoder
+from autogaze.models.autogaze.generation import GazeRequest, StepPositions, generate
+from autogaze.models.autogaze.output import GazeOutput, gazing_masks
+from autogaze.models.autogaze.scoring import score
+from autogaze.models.autogaze.tiling import Tiling, positions_from_masks, tiling_for
+from autogaze.models.autogaze.vision import Connector, VisionTrunk
+from autogaze.stages import stage
+
+
+class GazingModel(nn.Module):
+    """Vision trunk, connector and decoder: everything that has weights."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.arch = arch
+        self.vision_model = VisionTrunk(arch)
+        self.connector = Connector(arch)
+        self.gaze_decoder = GazeDecoder(arch)
+
+    def see(self, video: Tensor) -> Tensor:
+        """Map a normalised video (batch, time, 3, height, width) to (batch, time, tokens, C) vision tokens."""
+        size = (self.arch.image_size, self.arch.image_size)
+        if video.shape[-2:] != size:
+            frames = F.interpolate(video.flatten(0, 1), size=size, mode="bicubic", align_corners=False)
+            video = frames.unflatten(0, video.shape[:2])
+        dtype = self.connector.pos_embed.dtype
+        tokens, _ = self.vision_model(video.to(dtype))
+        return self.connector(tokens)
+
+
+class AutoGaze(PreTrainedModel):  # type: ignore[misc]
+    """Chooses, frame by frame, the few multi-scale patches of a video that are worth encoding.
+
+    ``from_pretrained(folder or hub id, revision=...)`` and ``save_pretrained(folder)`` read and write the released
+    checkpoint's files; every key must be there and none may be left over.
+    """
+
+    config_class = AutoGazeConfig
+    base_model_prefix = "autogaze"
+    main_input_name = "inputs"
+
+    def __init__(self, config: AutoGazeConfig) -> None:
+        super().__init__(config)
+        self.arch = config.architecture()
+        self.gazing_model = GazingModel(self.arch)
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, source: Any, *args: Any, **kwargs: Any) -> "AutoGaze":
+        """Load a folder or a hub id; raise :class:`InputError` unless weights and model have the same keys and shapes."""
+        wants_info = kwargs.pop("output_loading_info", False)
+        kwargs.setdefault("ignore_mismatched_sizes", True)  # so that mismatches come back as data
+        model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+            if names := sorted(str(key[0] if isinstance(key, tuple) else key) for key in info.get(kind) or ()):
+                more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+                raise InputError(
+                    f"checkpoint '{source}' does not fit the gaze model: {kind.replace('_', ' ')} {', '.join(names[:10])}"
+                    f"{more}"
+                )
+        return (model, info) if wants_info else model
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Conv3d):
+            nn.init.normal_(module.weight, std=module.weight[0].numel() ** -0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        elif isinstance(module, Connector):
+            nn.init.normal_(module.pos_embed, std=0.02)
+        elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
+            nn.init.ones_(module.weight)
+            if getattr(module, "bias", None) is not None:
+                nn.init.zeros_(module.bias)
+
+    @property
+    def scales(self) -> list[int]:
+        return list(self.arch.grid.scales)
+
+    @property
+    def num_vision_tokens_each_frame(self) -> int:
+        return self.arch.grid.patches_per_frame
+
+    def forward(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        gazing_ratio: Ratio | None = None,
+        task_loss_requirement: Requirement | None = None,
+        target_scales: Sequence[int] | None = None,
+        target_patch_size: int | None = None,
+        gazing_info: Mapping[str, Any] | None = None,
+        generate_only: bool = True,
+        temperature: float = 1.0,
+        step_positions: StepPositions = "released",
+    ) -> GazeOutput:
+        """Choose patches, or score given ones.
+
+        Args:
+            inputs: ``{"video": (batch, frames, 3, height, width)}``, normalised; a batch is independent videos.
+            gazing_ratio: share of the candidate patches that may be chosen, in [0, 1]: one number, or one a frame.
+                Without a requirement, exactly so many are chosen.
+            task_loss_requirement: stop a frame once its predicted reconstruction loss is at or below this: one number,
+                one a frame, or (batch, frames). Without a ratio there is no other limit. With neither, the config's
+                strategies draw both.
+            target_scales: scales of the encoder the gazes are for, when they are not the gaze model's own; the video
+                must then have the size of the largest, and is looked at in tiles.
+            target_patch_size: patch size of that encoder in pixels.
+            gazing_info: gazes to score instead of choosing: ``gazing_pos``, ``if_padded_gazing``,
+                ``num_gazing_each_frame``.
+            generate_only: False also scores the gazes that were chosen (a second pass): ``log_action_probs`` and
+                ``task_loss_prediction``.
+            temperature: of the sampling that training mode does instead of taking the best.
+            step_positions: see :class:`~autogaze.models.autogaze.generation.GazeRequest`.
+
+        Raises:
+            InputError: for input that cannot be used.
+        """
+        video = _checked_video(inputs)
+        tiling = tiling_for(self.arch.grid, target_scales, target_patch_size, *video.shape[-2:])
+        batch = video.shape[0]
+        if tiling is not None:
+            if gazing_info or not generate_only:
+                raise InputError("gazes on tiles cannot be scored: leave target_scales out or set generate_only=True")
+            video = tiling.cut(video)
+        with stage("gaze.vision"):
+            vision = self.gazing_model.see(video)
+        if gazing_info:
+            output = self._given(gazing_info, vision)
+        else:
+            request = self._request(vision, gazing_ratio, task_loss_requirement, temperature, step_positions)
+            output = self._generate(vision, request)
+        if gazing_info or not generate_only:
+            self._add_scores(output, vision)
+        return output if tiling is None else _stitched(output, tiling, batch)
+
+    def _request(
+        self,
+        vision: Tensor,
+        ratio: Ratio | None,
+        requirement: Requirement | None,
+        temperature: float,
+        step_positions: StepPositions,
+    ) -> GazeRequest:
+        batch, frames = vision.shape[:2]
+        config, training = self.config, self.training
+
+        def request(ratios: Tensor, requirement: Requirement | None) -> GazeRequest:
+            return GazeRequest(
+                budgets=budgets_of(ratios, self.arch.grid.patches_per_frame),
+                requirement=None
+                if requirement is None
+                else as_requirement(requirement, batch, frames, vision.device),
+                temperature=temperature if training else None,
+                step_positions=step_positions,
+            )
+
+        def rollout(caps: Tensor) -> Tensor:
+            gazes = self._generate(vision, request(caps, draw_requirement(config, training))).gazes_each_frame()
+            return gazes[0] / self.arch.grid.patches_per_frame
+
+        if ratio is None and requirement is None:
+            ratios = draw_ratios(config, training, draw_ratio(config, training), frames, rollout)
+            wanted = (
+                config.has_task_loss_requirement_during_training
+                if training
+                else config.has_task_loss_requirement_during_inference
+            )
+            return request(ratios, draw_requirement(config, training) if wanted else None)
+        return request(as_ratios(1.0 if ratio is None else ratio, frames), requirement)
+
+    @torch.no_grad()
+    def _generate(self, vision: Tensor, request: GazeRequest) -> GazeOutput:
+        with stage("gaze.prefill"):
+            weights = self.gazing_model.gaze_decoder.weights()
+        frames = generate(weights, vision, request)
+        eos = self.arch.eos
+        indices = torch.cat(frames, dim=1)
+        slots = [frame.shape[1] for frame in frames]
+        return self._output(
+            torch.cat([frame + eos * t for t, frame in enumerate(frames)], dim=1),
+            indices == eos,
+            torch.tensor(slots, device=vision.device),
+            request.requirement,
+        )
+
+    def _given(self, info: Mapping[str, Any], vision: Tensor) -> GazeOutput:
+        return self._output(
+            info["gazing_pos"].to(vision.device),
+            info["if_padded_gazing"].to(vision.device, torch.bool),
+            torch.as_tensor(info["num_gazing_each_frame"], device=vision.device),
+            info.get("task_loss_requirement"),
+        )
+
+    def _output(
+        self, positions: Tensor, padded: Tensor, slots: Tensor, requirement: Tensor | None
+    ) -> GazeOutput:
+        return GazeOutput(
+            gazing_pos=positions,
+            if_padded_gazing=padded,
+            num_gazing_each_frame=slots,
+            gazing_mask=gazing_masks(positions, padded, len(slots), self.arch.grid),
+            scales=self.scales,
+            num_vision_tokens_each_frame=self.num_vision_tokens_each_frame,
+            has_task_loss_requirement=requirement is not None,
+            task_loss_requirement=requirement,
+        )
+
+    def _add_scores(self, output: GazeOutput, vision: Tensor) -> None:
+        slots = output.num_gazing_each_frame.tolist()
+        frame = torch.arange(len(slots), device=vision.device).repeat_interleave(output.num_gazing_each_frame)
+        indices = output.gazing_pos - frame * self.num_vision_tokens_each_frame
+        weights = self.gazing_model.gaze_decoder.weights()
+        scores = score(weights, vision, indices, output.if_padded_gazing, slots)
+        output.log_action_probs = scores.log_probability
+        output.task_loss_prediction = scores.task_loss_prediction
+
+
+def _checked_video(inputs: Mapping[str, Any]) -> Tensor:
+    video = inputs.get("video") if isinstance(inputs, Mapping) else None
+    if not isinstance(video, Tensor):
+        raise InputError('the gaze model takes {"video": tensor}, with a (batch, frames, 3, height, width) tensor')
+    if video.dim() != 5 or video.shape[2] != 3 or 0 in video.shape:
+        raise InputError(f"the video has shape {list(video.shape)}; (batch, frames, 3, height, width) is wanted")
+    if not video.is_floating_point():
+        raise InputError(
+            f"the video holds {str(video.dtype).removeprefix('torch.')}; normalise it first (AutoGazeImageProcessor), which gives float32"
+        )
+    # One sum tells: it is finite unless a pixel is not, and costs a single read of the video.
+    if not torch.isfinite(video.sum(dtype=torch.float32)):
+        raise InputError("the video has pixels that are not finite (nan or inf)")
+    return video
+
+
+def _stitched(output: GazeOutput, tiling: Tiling, batch: int) -> GazeOutput:
+    """Turn the gazes on tiles into gazes on the whole picture. The order of choosing is lost."""
+    masks = tiling.stitch(output.gazing_mask, batch)
+    positions, padded, slots = positions_from_masks(masks)
+    return GazeOutput(
+        gazing_pos=positions,
+        if_padded_gazing=padded,
+        num_gazing_each_frame=slots,
+        gazing_mask=masks,
+        scales=list(tiling.target.scales),
+        num_vision_tokens_each_frame=tiling.target.patches_per_frame,
+        has_task_loss_requirement=output.has_task_loss_requirement,
+        task_loss_requirement=output.task_loss_requirement,
+    )
