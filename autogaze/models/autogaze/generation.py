@@ -53,16 +53,18 @@ def choose_group(logits: Tensor, blocked: Tensor, positions: int, temperature: f
     ``logits`` (batch, heads, vocabulary) float32; ``blocked`` (batch, vocabulary) is -inf for an index that may not be
     chosen and 0 for others, and is updated in place. Returns (batch, positions) int64.
     """
+    scores = logits[:, :positions] + blocked[:, None]
     chosen = []
     for head in range(positions):
-        scores = logits[:, head] + blocked
         if temperature is None:
-            index = scores.argmax(dim=-1, keepdim=True)
+            index = scores[:, head].argmax(dim=-1, keepdim=True)
         else:
-            index = torch.multinomial((scores / temperature).softmax(dim=-1), 1)
-        blocked.scatter_(1, index, float("-inf"))
+            index = torch.multinomial((scores[:, head] / temperature).softmax(dim=-1), 1)
+        scores.scatter_(2, index[:, None].expand(-1, positions, 1), float("-inf"))
         chosen.append(index)
-    return torch.cat(chosen, dim=1)
+    group = torch.cat(chosen, dim=1)
+    blocked.scatter_(1, group, float("-inf"))
+    return group
 
 
 class _Generation:

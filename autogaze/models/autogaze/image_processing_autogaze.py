@@ -1,7 +1,8 @@
 """The image processor of the released checkpoints, in numpy and Pillow.
 
-It reads and writes ``preprocessor_config.json`` in transformers' notation and gives the same values under every
-version of it; torchvision is not needed. The numbers are those of transformers' ``VivitImageProcessor``.
+It reads and writes ``preprocessor_config.json`` in transformers' notation and gives the same values under
+every version of it; torchvision is not needed. The numbers are those of transformers'
+``VivitImageProcessor``.
 """
 
 import json
@@ -48,7 +49,8 @@ class AutoGazeImageProcessor:
             ``{"height": pixels, "width": pixels}`` or ``(height, width)`` does not. None is 224.
         resample: a Pillow filter; 2 is bilinear.
         do_center_crop: whether to cut ``crop_size`` out of the middle after resizing.
-        crop_size: ``{"height": pixels, "width": pixels}``, ``(height, width)`` or the side of a square. None is 224.
+        crop_size: ``{"height": pixels, "width": pixels}``, ``(height, width)`` or the side of a square. None
+            is 224.
         do_rescale: whether to multiply by ``rescale_factor`` and, with ``offset``, subtract 1.
         do_normalize: whether to subtract ``image_mean`` and divide by ``image_std``.
         unknown: entries of a configuration file that mean nothing here; they are kept and saved again.
@@ -88,8 +90,8 @@ class AutoGazeImageProcessor:
         """Process one video or a batch of videos.
 
         Args:
-            videos: one video, as (T, H, W, 3) uint8 or a list of (H, W, 3) frames or Pillow images (a single one is
-                a video of one frame); or a batch, as (B, T, H, W, 3) or a list of videos.
+            videos: one video, as (T, H, W, 3) uint8 or a list of (H, W, 3) frames or Pillow images (a single
+                one is a video of one frame); or a batch, as (B, T, H, W, 3) or a list of videos.
             return_tensors: None, ``"np"`` or ``"pt"``.
 
         Returns:
@@ -97,7 +99,7 @@ class AutoGazeImageProcessor:
             ``return_tensors`` a list of B lists of T arrays (3, H', W').
 
         Raises:
-            InputError: for anything else, and for a batch whose videos differ in shape where a tensor is asked for.
+            InputError: for anything else, and for videos of unlike shapes where one tensor is asked for.
         """
         if return_tensors not in (None, "np", "pt"):
             raise unknown_name("return_tensors", str(return_tensors), ("np", "pt"))
@@ -106,8 +108,8 @@ class AutoGazeImageProcessor:
             return BatchFeature({"pixel_values": [list(video) for video in batch]})
         if len({video.shape for video in batch}) > 1:
             raise InputError(
-                f"videos have shapes {', '.join(str(video.shape) for video in batch)} after processing: one tensor "
-                "needs equal frame counts and sizes; process them one by one"
+                f"videos have shapes {', '.join(str(video.shape) for video in batch)} after processing: "
+                "one tensor needs equal frame counts and sizes; process them one by one"
             )
         stacked = np.stack(batch) if len(batch) > 1 else batch[0][None]
         return BatchFeature(
@@ -225,7 +227,8 @@ def _as_batch(videos: Any) -> list[Frames]:
     frames = [_as_frame(frame) for frame in videos]
     if shapes := {frame.shape for frame in frames} - {frames[0].shape}:
         raise InputError(
-            f"frames of one video have shapes {frames[0].shape} and {min(shapes)}: resize them to one size first"
+            f"frames of one video have shapes {frames[0].shape} and {min(shapes)}: resize them to one "
+            "size first"
         )
     return [np.stack(frames)]
 
@@ -244,7 +247,8 @@ def _local_config(path: str | os.PathLike[str]) -> Path | None:
         return Path(path, CONFIG_NAME)
     if not _HUB_ID.fullmatch(str(path)):
         raise InputError(
-            f"image processor '{path}' does not exist: name a folder with a {CONFIG_NAME}, or a hub id such as "
+            f"image processor '{path}' does not exist: name a folder with a {CONFIG_NAME}, or a hub id "
+            "such as "
             "nvidia/AutoGaze"
         )
     return None
@@ -259,7 +263,8 @@ def _hub_config(hub_id: str, **download: Any) -> Path:
     except (EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"{CONFIG_NAME} of '{hub_id}' cannot be fetched from the hub ({type(error).__name__}: {reason}): check "
+            f"{CONFIG_NAME} of '{hub_id}' cannot be fetched from the hub ({type(error).__name__}: "
+            f"{reason}): check "
             "the name, the revision and the network, or name a local folder"
         ) from None
 
