@@ -1,8 +1,8 @@
 """The record: what one cell of a run asked for, what happened, and every sample that was taken.
 
-A run is a folder. ``run.json`` holds a :class:`Run`; ``journal.jsonl`` holds one :class:`Record` a line, appended and
-flushed as each cell finishes, and is the single source of truth: the parquet and CSV files and all reports are drawn
-from it. Every time is in seconds, every size in bytes.
+A run is a folder. ``run.json`` holds a :class:`Run`; ``journal.jsonl`` holds one :class:`Record` a line,
+appended and flushed as each cell finishes, and is the single source of truth: the parquet and CSV files and
+all reports are drawn from it. Every time is in seconds, every size in bytes.
 
 The schema has a version. A file of an older version is migrated when read; one of a newer version is refused.
 """
@@ -30,7 +30,8 @@ class Status(StrEnum):
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An infinite PSNR (identical pictures) must survive the journal, and JSON has no number for it.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Cell(_Frozen):
@@ -58,7 +59,7 @@ class Sample(_Frozen):
     """Time between device events, where the device has them."""
     warmup: bool = False
     telemetry: dict[str, float | str] = Field(default_factory=dict)
-    """Clock (MHz), power (W), temperature (C) and throttle reasons read around the repetition, where they can be."""
+    """Clock (MHz), power (W), temperature (C), throttle reasons, read right after the repetition."""
 
 
 class FrameQuality(_Frozen):
@@ -90,15 +91,16 @@ class Record(_Frozen):
     reason: str | None = None
     """Why the status is not ``ok``: one sentence."""
     notes: tuple[str, ...] = ()
-    """Caveats a reader must see beside the figures: untrained weights, repeated last frame, too few samples."""
+    """Caveats to see beside the figures: untrained weights, repeated last frame, too few samples."""
     samples: tuple[Sample, ...] = ()
     counters: dict[str, float] = Field(default_factory=dict)
-    """Work of one repetition: clips, frames, candidate_patches, selected_patches, padded_patches, decode_steps, flops, bytes."""
+    """Work of one repetition: clips, frames, candidate_patches, selected_patches, padded_patches,
+    decode_steps, flops, bytes."""
     frames: tuple[FrameQuality, ...] = ()
     quality: dict[str, float] = Field(default_factory=dict)
     """Means over frames: loss, mae, mse, psnr, ssim; kept_ratio."""
     patch_hash: str | None = None
-    """Names the patches chosen in the timed repetitions; None where they differed, and then a note says so."""
+    """Names the patches chosen in the timed repetitions; None, and a note, where they differed."""
     memory: Memory = Memory()
     energy_joules: float | None = None
     """Energy of one repetition, mean over the timed ones, where a meter can be read."""
@@ -111,7 +113,7 @@ class Record(_Frozen):
 
 
 class Environment(_Frozen):
-    """Enough to decide whether two runs may be compared. ``fields`` is flat: ``gpu.name``, ``torch.version`` ..."""
+    """Enough to decide whether two runs may be compared; flat: ``gpu.name``, ``torch.version`` ..."""
 
     fields: dict[str, AxisValue]
 

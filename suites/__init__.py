@@ -2,13 +2,16 @@
 
 A suite is ``suites/<name>.toml``::
 
-    version = 1                       # raised when the meaning of its cells changes: such runs are not compared
+    version = 1                 # raised when the meaning of its cells changes: such runs are not compared
     description = "one line"
-    time_budget_seconds = 30          # for one cell's timed repetitions, once min_samples are taken
+    time_budget_seconds = 30    # for one cell's timed repetitions, once min_samples are taken
     min_samples = 5
-    timeout_seconds = 600             # a cell that runs longer is a row with status 'timeout'
+    timeout_seconds = 600       # a cell that runs longer is a row with status 'timeout'
 
-    [[cells]]                         # each block is the product of its lists
+    [workloads]                 # optional: workloads of your own, beside those in WORKLOADS
+    mine = "my_package.my_module:MyWorkload"
+
+    [[cells]]                   # each block is the product of its lists; what is left out has its default
     workload = "end_to_end"
     setting = ["ratio_0.10", "task_0.70"]
     chunk = [16]
@@ -25,4 +28,5 @@ WORKLOADS = {
     "reconstruct": "suites.pipeline:Reconstruct",
     "end_to_end": "suites.pipeline:EndToEnd",
 }
-"""Workload name to ``module:class``; imported only in the process that measures it."""
+"""Workload name to ``module:class``. The planning process imports the module too, to check axis values: it must
+not import torch at its top."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 AxisValue = str | int | float | bool | None
 
@@ -15,7 +15,7 @@ class Axis:
     known: tuple[AxisValue, ...] = ()
     """Values accepted; empty where :attr:`check` decides."""
     check: Any = None
-    """Called with the value; raises :class:`autogaze.errors.InputError` for one that cannot be used."""
+    """Called with the value; returns its canonical form; raises ``InputError`` where it has none."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Inputs:
     task_checkpoint: str | None = None
     """Folder or hub id of the reconstructor; None for the embedded weights."""
     revision: str | None = None
+    """Revision of a gaze model from the hub; None for the pinned one."""
+    task_revision: str | None = None
+    """The same for the reconstructor."""
+    geometry: Literal["square", "center_crop"] = "square"
+    """How a video that is not square becomes so; the gaze model and the reconstructor see the same picture."""
     seed: int = 0
 
 
@@ -40,16 +45,17 @@ class Quality:
 
     patch_hash: str
     frames: list[dict[str, float]] = field(default_factory=list)
-    """One entry a frame: clip, frame, gazes, and loss, mae, mse, psnr, ssim where there is a reconstruction."""
+    """One entry a frame: clip, frame, gazes; loss, mae, mse, psnr, ssim where there is a reconstruction."""
     counters: dict[str, float] = field(default_factory=dict)
-    """Work of the repetition: clips, frames, candidate_patches, selected_patches, padded_patches, flops, bytes ..."""
+    """Work of the repetition: clips, frames, candidate_patches, selected_patches, padded_patches ..."""
 
 
 class Workload(Protocol):
     """One cell's work. Built and run in a process of its own; nothing outside :meth:`run` is timed.
 
-    The constructor takes the axis values and the run's inputs, loads weights and data and moves them to the device;
-    it raises ``InputError`` for values that do not fit together and ``BackendUnavailable`` for what cannot run here.
+    The constructor takes the axis values and the run's inputs, loads weights and data and moves them to the
+    device; it raises ``InputError`` for values that do not fit together and ``BackendUnavailable`` for what
+    cannot run here.
     """
 
     axes: ClassVar[Mapping[str, Axis]]
@@ -61,7 +67,10 @@ class Workload(Protocol):
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None: ...
 
     def run(self) -> Any:
-        """Do the work once; its top-level stages are marked with :func:`autogaze.stages.stage`. Return the outputs."""
+        """Do the work once, its stages marked with :func:`autogaze.stages.stage`; return the outputs.
+
+        The whole of it is timed as stage ``end_to_end``; it does not mark that itself.
+        """
 
     def quality(self, output: Any) -> Quality:
         """Judge the outputs of a repetition; called after its time was taken."""

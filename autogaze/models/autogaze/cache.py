@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from autogaze.attention.cached import cached_attention
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import Attention
 
@@ -32,12 +32,15 @@ class Placement:
 class KeyValueCache:
     """Keys and values of all layers for a batch of videos."""
 
-    def __init__(self, arch: Architecture, batch: int, capacity: int, block: int, like: Tensor) -> None:
+    def __init__(
+        self, arch: Architecture, batch: int, capacity: int, block: int, like: Tensor, backend: str
+    ) -> None:
         """Allocate ``capacity`` slots for each video; ``block`` is the most tokens added at once."""
         shape = (arch.layers, batch, arch.heads, capacity + 1, arch.head_dim)  # the last slot is the spare one
         self.keys = like.new_zeros(shape)  # zeros: masked slots are still multiplied, and 0 x NaN would be NaN
         self.values = like.new_zeros(shape)
         self.capacity = capacity
+        self._attend = cached_attention(backend)
         # Column c of row i is visible if c <= capacity + i. The window whose first column is capacity - s is then the
         # causal bias of a block that starts at slot s, so no bias is computed or copied while generating.
         visible = torch.ones(block, 2 * capacity, dtype=torch.bool, device=like.device).tril(capacity)
@@ -76,6 +79,6 @@ class KeyValueCache:
                 keys.scatter_(2, index, key)
                 values.scatter_(2, index, value)
             extent, bias = placement.extent, placement.bias[..., -query.shape[2] :, :]
-            return F.scaled_dot_product_attention(query, keys[:, :, :extent], values[:, :, :extent], attn_mask=bias)
+            return self._attend(query, keys[:, :, :extent], values[:, :, :extent], bias)
 
         return attend

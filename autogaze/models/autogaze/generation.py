@@ -38,12 +38,14 @@ class GazeRequest:
     released loop does and its weights were trained with; ``sequential``: at its true positions."""
 
 
-def generate(weights: DecoderWeights, vision: Tensor, request: GazeRequest) -> list[Tensor]:
-    """Choose patches for ``vision`` tokens (batch, frames, tokens, C).
+def generate(
+    weights: DecoderWeights, vision: Tensor, request: GazeRequest, attention: str = "sdpa"
+) -> list[Tensor]:
+    """Choose patches for ``vision`` tokens (batch, frames, tokens, C), with the attention backend of that name.
 
     Returns for each frame (batch, slots) patch indices, EOS where a slot is padded.
     """
-    generation = _Generation(weights, vision, request)
+    generation = _Generation(weights, vision, request, attention)
     return [generation.frame(t) for t in range(vision.shape[1])]
 
 
@@ -70,12 +72,14 @@ def choose_group(logits: Tensor, blocked: Tensor, positions: int, temperature: f
 class _Generation:
     """The state of one call: the cache, how far each video has come, and the groups that are not in the cache yet."""
 
-    def __init__(self, weights: DecoderWeights, vision: Tensor, request: GazeRequest) -> None:
+    def __init__(
+        self, weights: DecoderWeights, vision: Tensor, request: GazeRequest, attention: str
+    ) -> None:
         arch = weights.arch
         batch, frames, tokens, _ = vision.shape
         capacity = sum(request.budgets) + frames * tokens + arch.group
         self.arch, self.weights, self.vision, self.request = arch, weights, vision, request
-        self.cache = KeyValueCache(arch, batch, capacity, tokens + arch.group, vision)
+        self.cache = KeyValueCache(arch, batch, capacity, tokens + arch.group, vision, attention)
         self.rotations = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, capacity, vision.device)
         self.lengths = [0] * batch
         """Slots of the cache that each video has filled."""

@@ -7,7 +7,6 @@ every version of it; torchvision is not needed. The numbers are those of transfo
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature
 
+from autogaze.checkpoints import resolve
 from autogaze.datasets.geometry import (
     DEFAULT_PIXEL_SCALE,
     Frames,
@@ -34,7 +34,6 @@ from autogaze.errors import InputError, unknown_name
 __all__ = ["CONFIG_NAME", "AutoGazeImageProcessor", "Size", "unnormalize"]
 
 CONFIG_NAME = "preprocessor_config.json"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 Size: TypeAlias = int | Sequence[int] | dict[str, int]
 """The shorter side in pixels, (height, width), or either in transformers' notation."""
@@ -74,10 +73,10 @@ class AutoGazeImageProcessor:
         **unknown: Any,
     ) -> None:
         self.do_resize = do_resize
-        self.size = _size("size", size or 224, square=False)
+        self.size = _size("size", 224 if size is None else size, square=False)
         self.resample = resample
         self.do_center_crop = do_center_crop
-        self.crop_size = _size("crop_size", crop_size or 224, square=True)
+        self.crop_size = _size("crop_size", 224 if crop_size is None else crop_size, square=True)
         self.do_rescale = do_rescale
         self.rescale_factor = rescale_factor
         self.offset = offset
@@ -131,35 +130,19 @@ class AutoGazeImageProcessor:
 
     @classmethod
     def from_pretrained(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        token: str | bool | None = None,
-        local_files_only: bool = False,
-        **overrides: Any,
+        cls, source: str | os.PathLike[str], revision: str | None = None, **overrides: Any
     ) -> "AutoGazeImageProcessor":
-        """Load from a folder, a configuration file, or a hub id such as ``nvidia/AutoGaze``.
+        """Load from a folder, or from a hub id such as ``nvidia/AutoGaze``.
 
         Args:
-            path: only a hub id, that is no existing path, goes to the network.
-            revision: branch, tag or commit of the hub repository.
+            source: where :func:`autogaze.checkpoints.resolve` looks; only a hub id goes to the network.
+            revision: branch, tag or commit of the hub repository; None for the pinned one.
             overrides: entries that replace those of the file, such as ``size=(392, 392)``.
 
         Raises:
-            InputError: if there is no configuration there, or it is not one of an image processor.
+            InputError: if there is no configuration there, or it is not a JSON object.
         """
-        file = _local_config(path)
-        if file is None:
-            file = _hub_config(
-                str(path),
-                revision=revision,
-                cache_dir=cache_dir,
-                token=token,
-                local_files_only=local_files_only,
-            )
-        return cls(**_read_config(file) | overrides)
+        return cls(**_read_config(resolve(source, revision, (CONFIG_NAME,)) / CONFIG_NAME) | overrides)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what :meth:`save_pretrained` writes."""
@@ -197,10 +180,11 @@ def _size(name: str, size: Size, square: bool) -> dict[str, int]:
     found: Any = size
     if isinstance(found, int):
         found = {"height": found, "width": found} if square else {"shortest_edge": found}
-    elif not isinstance(found, dict):
-        found = dict(zip(("height", "width"), found, strict=False)) if len(found) == 2 else {}
+    elif isinstance(found, list | tuple) and len(found) == 2:
+        found = {"height": found[0], "width": found[1]}
     accepted = ({"height", "width"},) if square else ({"height", "width"}, {"shortest_edge"})
-    if set(found) not in accepted or not all(isinstance(side, int) and side > 0 for side in found.values()):
+    sides = found.values() if isinstance(found, dict) and set(found) in accepted else [None]
+    if not all(isinstance(side, int) and side > 0 for side in sides):
         shorter = "" if square else ", or {'shortest_edge': pixels}"
         raise InputError(
             f"{name} {size} is not a size: {{'height': pixels, 'width': pixels}}{shorter} is needed"
@@ -237,41 +221,13 @@ def _as_frame(frame: Any) -> npt.NDArray[Any]:
     return np.asarray(frame.convert("RGB") if isinstance(frame, Image.Image) else frame)
 
 
-def _local_config(path: str | os.PathLike[str]) -> Path | None:
-    """Return the configuration file of a folder, or the file itself; None for what can only be a hub id."""
-    if Path(path).is_file():
-        return Path(path)
-    if Path(path).is_dir():
-        if not Path(path, CONFIG_NAME).is_file():
-            raise InputError(f"folder '{path}' holds no {CONFIG_NAME}: name the folder of a saved checkpoint")
-        return Path(path, CONFIG_NAME)
-    if not _HUB_ID.fullmatch(str(path)):
-        raise InputError(
-            f"image processor '{path}' does not exist: name a folder with a {CONFIG_NAME}, or a hub id "
-            "such as "
-            "nvidia/AutoGaze"
-        )
-    return None
-
-
-def _hub_config(hub_id: str, **download: Any) -> Path:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(hf_hub_download(hub_id, CONFIG_NAME, **download))
-    except (EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"{CONFIG_NAME} of '{hub_id}' cannot be fetched from the hub ({type(error).__name__}: "
-            f"{reason}): check "
-            "the name, the revision and the network, or name a local folder"
-        ) from None
-
-
 def _read_config(file: Path) -> dict[str, Any]:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"folder '{file.parent}' holds no {CONFIG_NAME}: name the folder of a saved checkpoint"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(
             f"'{file}' is not JSON ({error}): restore the file that came with the checkpoint"

@@ -61,6 +61,9 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
     base_model_prefix = "autogaze"
     main_input_name = "inputs"
 
+    attn_implementation = "sdpa"
+    """Attention backend (:mod:`autogaze.attention`); may be changed at any time."""
+
     def __init__(self, config: AutoGazeConfig) -> None:
         super().__init__(config)
         self.arch = config.architecture()
@@ -69,7 +72,11 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(cls, source: Any, *args: Any, **kwargs: Any) -> "AutoGaze":
-        """Load a folder or a hub id; raise :class:`InputError` unless weights and model have the same keys and shapes."""
+        """Load a folder or a hub id, ready for evaluation; ``attn_implementation`` names an attention backend.
+
+        Raises :class:`InputError` unless weights and model have the same keys and shapes.
+        """
+        attention = kwargs.pop("attn_implementation", cls.attn_implementation)
         wants_info = kwargs.pop("output_loading_info", False)
         kwargs.setdefault("ignore_mismatched_sizes", True)  # so that mismatches come back as data
         model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
@@ -80,6 +87,7 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
                     f"checkpoint '{source}' does not fit the gaze model: {kind.replace('_', ' ')} {', '.join(names[:10])}"
                     f"{more}"
                 )
+        model.attn_implementation = attention
         return (model, info) if wants_info else model
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -196,7 +204,7 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
     def _generate(self, vision: Tensor, request: GazeRequest) -> GazeOutput:
         with stage("gaze.prefill"):
             weights = self.gazing_model.gaze_decoder.weights()
-        frames = generate(weights, vision, request)
+        frames = generate(weights, vision, request, self.attn_implementation)
         eos = self.arch.eos
         indices = torch.cat(frames, dim=1)
         slots = [frame.shape[1] for frame in frames]
@@ -234,7 +242,9 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
         frame = torch.arange(len(slots), device=vision.device).repeat_interleave(output.num_gazing_each_frame)
         indices = output.gazing_pos - frame * self.num_vision_tokens_each_frame
         weights = self.gazing_model.gaze_decoder.weights()
-        scores = score(weights, vision, indices, output.if_padded_gazing, slots)
+        scores = score(
+            weights, vision, indices, output.if_padded_gazing, slots, self.attn_implementation
+        )
         output.log_action_probs = scores.log_probability
         output.task_loss_prediction = scores.task_loss_prediction
 

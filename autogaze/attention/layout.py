@@ -1,0 +1,118 @@
+"""Who may see whom: the one description of an attention mask that every backend reads."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Any, Literal, TypeVar, get_args
+
+import torch
+from torch import Tensor
+
+from autogaze.errors import InputError, unknown_name
+
+Kind = Literal["block_causal", "causal", "bidirectional"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, eq=False)
+class FrameLayout:
+    """A sequence of tokens from consecutive frames, and the rule by which they see each other.
+
+    ``block_causal``: a token sees its own frame and all frames before it. ``causal``: a token sees itself and
+    the tokens before it. ``bidirectional``: everyone sees everyone. ``frame_independent`` confines each kind
+    to the token's own frame.
+
+    A class token stands in front of the frames and everyone sees it. It sees only itself, except in
+    ``bidirectional`` without ``frame_independent``, where it too sees everyone.
+
+    A padded token is seen by nobody but itself. What it sees is not defined, only that its output is finite.
+
+    Make one layout for a forward pass and hand it to every layer: what backends derive from it is kept in it.
+    """
+
+    tokens_per_frame: tuple[int, ...]
+    """Slots of each frame, padding included, the class token not."""
+    padding: Tensor | None = None
+    """(B, sum of tokens_per_frame) bool, True at padded slots; None where nothing is padded."""
+    kind: Kind = "block_causal"
+    frame_independent: bool = False
+    class_token: bool = False
+    _derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise unknown_name("kind of attention mask", self.kind, get_args(Kind))
+        if any(tokens < 0 for tokens in self.tokens_per_frame):
+            raise InputError(f"tokens per frame {list(self.tokens_per_frame)} must not be negative")
+        if self.padding is None:
+            return
+        shape, slots = tuple(self.padding.shape), sum(self.tokens_per_frame)
+        if self.padding.dtype != torch.bool or len(shape) != 2 or shape[1] != slots:
+            raise InputError(
+                f"padding of shape {shape} and type {self.padding.dtype} must be (batch, {slots}) bools, "
+                f"one for each of the {slots} slots of the {len(self.tokens_per_frame)} frames"
+            )
+
+    @cached_property
+    def length(self) -> int:
+        """Tokens in the sequence, the class token included."""
+        return sum(self.tokens_per_frame) + int(self.class_token)
+
+    @cached_property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Start and end of each frame in the sequence."""
+        ends = tuple(accumulate(self.tokens_per_frame, initial=int(self.class_token)))
+        return tuple(pairwise(ends))
+
+    @cached_property
+    def padded_tokens(self) -> Tensor | None:
+        """(B, length) bool, True at padded tokens; None where nothing is padded. Reads the device once."""
+        if self.padding is None or not bool(self.padding.any()):
+            return None
+        return torch.nn.functional.pad(self.padding, (int(self.class_token), 0), value=False)
+
+    def frame_of_token(self, device: torch.device) -> Tensor:
+        """Return (length,) int64: the frame of each token, -1 for the class token."""
+        slots = torch.tensor(self.tokens_per_frame, device=device, dtype=torch.int64)
+        frames = torch.arange(len(self.tokens_per_frame), device=device).repeat_interleave(slots)
+        return torch.nn.functional.pad(frames, (int(self.class_token), 0), value=-1)
+
+    def once(self, key: Hashable, build: Callable[[], _T]) -> _T:
+        """Return ``build()``, called at the first use of ``key`` only: masks are made once a pass."""
+        if key not in self._derived:
+            self._derived[key] = build()
+        value: _T = self._derived[key]
+        return value
+
+    def packed(self) -> "tuple[FrameLayout, Tensor | None]":
+        """Return an equivalent layout with as few padded slots as the batch allows, and where its slots were.
+
+        Inside each frame the real slots move to the front, in their order, and the frame shrinks to as many
+        as the fullest video has. The second value is (B, slots of the new layout) int64, the old slot of each
+        new one, or None where nothing changed. A batch of one ends up without padding.
+        """
+        if self.padding is None or not bool(self.padding.any()):
+            return FrameLayout(
+                self.tokens_per_frame, None, self.kind, self.frame_independent, self.class_token
+            ), None
+        by_frame = torch.split(self.padding, list(self.tokens_per_frame), dim=1)
+        most = torch.stack([(~padded).sum(dim=1).amax() for padded in by_frame]).tolist()
+        firsts = accumulate(self.tokens_per_frame[:-1], initial=0)
+        slots = torch.cat(
+            [
+                first + padded.to(torch.uint8).argsort(dim=1, stable=True)[:, :count]
+                for first, padded, count in zip(firsts, by_frame, most, strict=True)
+            ],
+            dim=1,
+        )
+        padding = self.padding.gather(1, slots)
+        layout = FrameLayout(
+            tuple(most),
+            padding if bool(padding.any()) else None,
+            self.kind,
+            self.frame_independent,
+            self.class_token,
+        )
+        return layout, slots

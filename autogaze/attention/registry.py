@@ -1,0 +1,100 @@
+"""The attention backends by name, and the one function through which all attention runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from autogaze.attention import eager, sdpa
+from autogaze.attention.layout import FrameLayout
+from autogaze.errors import BackendUnavailable, InputError, unknown_name
+
+Attend = Callable[[Tensor, Tensor, Tensor, FrameLayout, float], Tensor]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to compute attention: to add one, write a module with ``attend`` and a line in ``BACKENDS``."""
+
+    attend: Attend | None
+    obstacle: Callable[[torch.device, torch.dtype], str | None]
+    """Says why the backend cannot run for a device and a data type, and the cure; None where it can."""
+
+
+def _nothing(device: torch.device, dtype: torch.dtype) -> None:
+    return None
+
+
+def _not_written(device: torch.device, dtype: torch.dtype) -> str:
+    return "is not part of this version; use 'sdpa'"
+
+
+BACKENDS: dict[str, Backend] = {
+    "eager": Backend(eager.attend, _nothing),
+    "sdpa": Backend(sdpa.attend, _nothing),
+    "flash_attention_2": Backend(None, _not_written),
+    "flex": Backend(None, _not_written),
+    "triton": Backend(None, _not_written),
+}
+
+
+def available_backends(device: torch.device | str, dtype: torch.dtype) -> dict[str, str | None]:
+    """Return every known backend with None where it can run here, else the reason and the cure."""
+    return {name: backend.obstacle(torch.device(device), dtype) for name, backend in BACKENDS.items()}
+
+
+def require_backend(name: str, device: torch.device | str, dtype: torch.dtype) -> Attend:
+    """Return the function of a backend.
+
+    Raises ``InputError`` for an unknown name and ``BackendUnavailable`` for one that cannot run here.
+    """
+    if name not in BACKENDS:
+        raise unknown_name("attention backend", name, BACKENDS)
+    backend = BACKENDS[name]
+    obstacle = backend.obstacle(torch.device(device), dtype)
+    if obstacle is not None or backend.attend is None:
+        raise BackendUnavailable(f"attention backend '{name}' {obstacle}")
+    return backend.attend
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: FrameLayout,
+    backend: str = "sdpa",
+    scale: float | None = None,
+) -> Tensor:
+    """Return masked softmax attention, (batch, heads, length, head_dim) like each of its inputs.
+
+    ``layout`` says who sees whom; ``scale`` multiplies the scores and is ``head_dim ** -0.5`` by default. The
+    output at padded tokens is finite and means nothing.
+
+    Raises ``InputError`` where layout and tensors do not fit together, ``BackendUnavailable`` as
+    :func:`require_backend` does.
+    """
+    run = require_backend(backend, query.device, query.dtype)
+    _check(query, key, value, layout)
+    if query.numel() == 0:
+        return torch.empty_like(query)
+    return run(query, key, value, layout, query.shape[-1] ** -0.5 if scale is None else scale)
+
+
+def _check(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout) -> None:
+    shape = tuple(query.shape)
+    if len(shape) != 4 or key.shape != query.shape or value.shape != query.shape:
+        raise InputError(
+            f"query {shape}, key {tuple(key.shape)} and value {tuple(value.shape)} must share one shape, "
+            "(batch, heads, length, head_dim)"
+        )
+    if shape[2] != layout.length:
+        raise InputError(
+            f"the layout holds {layout.length} tokens ({sum(layout.tokens_per_frame)} in "
+            f"{len(layout.tokens_per_frame)} frames, class token: {'yes' if layout.class_token else 'no'}), "
+            f"but query, key and value hold {shape[2]}"
+        )
+    if layout.padding is not None and layout.padding.shape[0] != shape[0]:
+        raise InputError(
+            f"the layout's padding is for a batch of {layout.padding.shape[0]}, the tensors hold {shape[0]}"
+        )

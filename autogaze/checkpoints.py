@@ -1,0 +1,144 @@
+"""Checkpoints: a folder, or a hub id at a pinned revision; loaded to the last key or not at all."""
+
+import hashlib
+import json
+import os
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autogaze.errors import InputError
+
+PINNED_REVISIONS = {
+    "nvidia/AutoGaze": "5100fae739ec1bf3f875914fa1b703846a18943a",
+    "bfshi/VideoMAE_AutoGaze": "34001937344859e687d336cd44ec8962018ae46b",
+    "facebook/vit-mae-large": "142cb8c25e1b1bc1769997a919aa1b5a2345a6b8",
+    "facebook/dinov2-with-registers-base": "a1d738ccfa7ae170945f210395d99dde8adb1805",
+    "google/siglip2-base-patch16-224": "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2",
+}
+"""The revision of each published checkpoint that is used unless another one is named."""
+
+_NAMED_KEYS = 10
+
+
+def resolve(source: str | os.PathLike[str], revision: str | None, files: Sequence[str]) -> Path:
+    """Return the folder that holds a checkpoint.
+
+    ``source`` is a folder, or a hub id (``owner/name``) of which those of ``files`` that exist are
+    downloaded, at ``revision`` or else at the pinned one. Raises ``InputError`` where neither can be had.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise InputError(f"checkpoint {source} is a file; name the folder that holds it")
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", os.fspath(source)) or os.fspath(source).startswith("."):
+        raise InputError(
+            f"checkpoint folder {source} does not exist; name a folder, or a hub id such as nvidia/AutoGaze"
+        )
+    return _download(os.fspath(source), revision or PINNED_REVISIONS.get(os.fspath(source)), files)
+
+
+def _download(hub_id: str, revision: str | None, files: Sequence[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(files)))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise InputError(
+            f"checkpoint {hub_id} at revision {revision or 'main'} is neither a folder here nor to be had from "
+            f"the hub ({type(error).__name__}); check name, revision and network, or name a downloaded folder"
+        ) from error
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a ``.safetensors`` or torch file by name, on the CPU, without a ``module.``
+    prefix.
+
+    A torch file may hold tensors only: nothing in it is ever executed. Raises ``InputError`` for any other
+    file.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"weights file {path} does not exist") from None
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"weights file {path} holds more than tensors and is not loaded; save a plain state dict"
+        ) from None
+    except Exception as error:  # the readers raise what they like for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"weights file {path} cannot be read ({reason}); fetch it again") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"weights file {path} holds no plain state dict, which maps names to tensors")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def load_strict(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Copy ``state`` into ``module``; every key of both must find its partner, of the same shape.
+
+    ``origin`` is what the refusal calls the state. Raises ``InputError`` that counts the keys and names up to
+    ten.
+    """
+    own = module.state_dict()
+    problems = {
+        "missing": [name for name in own if name not in state],
+        "unexpected": [name for name in state if name not in own],
+        "of another shape": [
+            f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"
+            for name in own
+            if name in state and state[name].shape != own[name].shape
+        ],
+    }
+    if any(problems.values()):
+        found = "; ".join(
+            f"{len(keys)} {problem}: {_some(keys)}" for problem, keys in problems.items() if keys
+        )
+        raise InputError(
+            f"{origin} does not fit {type(module).__name__}, nothing was loaded ({found}); use the weights "
+            "that belong to the configuration"
+        )
+    module.load_state_dict(dict(state))
+
+
+def _some(keys: list[str]) -> str:
+    rest = len(keys) - _NAMED_KEYS
+    return ", ".join(keys[:_NAMED_KEYS]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def write_checkpoint(folder: str | os.PathLike[str], config: Mapping[str, Any], module: nn.Module) -> None:
+    """Write ``config.json`` and ``model.safetensors`` into ``folder``, each complete or not at all."""
+    from safetensors.torch import save_file
+
+    target = Path(folder)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        weights, text = target / "model.safetensors.partial", target / "config.json.partial"
+        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, weights)
+        text.write_text(json.dumps(dict(config), indent=2) + "\n", encoding="utf-8")
+        weights.rename(target / "model.safetensors")
+        text.rename(target / "config.json")
+    except OSError as error:
+        raise InputError(
+            f"checkpoint folder {target} cannot be written: {error.strerror or error}"
+        ) from error
+
+
+def state_hash(module: nn.Module) -> str:
+    """Return 16 hexadecimal digits that name the weights: SHA-256 over names, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,48 @@
+"""What the project brings along, so that everything runs without a download: a clip and weights."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autogaze.models.autogaze import AutoGaze
+    from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
+
+
+def clip_path() -> Path:
+    """Return the file of the project's own clip: 64 frames of 448 x 448 pixels, 25 a second.
+
+    :mod:`autogaze.embedded.street_scene` makes it.
+    """
+    return Path(__file__).with_name("street.mp4")
+
+
+def load_gaze_model(
+    checkpoint: str | None, revision: str | None = None, attn_implementation: str = "sdpa"
+) -> "tuple[AutoGaze, bool]":
+    """Return a gaze model, ready for evaluation, and whether its weights are trained.
+
+    ``checkpoint`` is a folder, a hub id (at ``revision``, or else the pinned one), or None for the embedded weights.
+    """
+    from autogaze.checkpoints import resolve
+    from autogaze.embedded.gaze_model import TRAINED, seeded_gaze_model
+    from autogaze.models.autogaze import AutoGaze
+
+    if checkpoint is None:
+        model, trained = seeded_gaze_model(), TRAINED
+    else:
+        folder = resolve(
+            checkpoint, revision, ("config.json", "model.safetensors", "preprocessor_config.json")
+        )
+        model, trained = AutoGaze.from_pretrained(folder), True
+    model.attn_implementation = attn_implementation
+    return model, trained
+
+
+def load_reconstructor(
+    checkpoint: str | None, revision: str | None = None, attn_implementation: str = "sdpa"
+) -> "tuple[VideoMAEReconstruction, bool]":
+    """Return a reconstructor, ready for evaluation, and whether its weights are trained; ``checkpoint`` as above."""
+    from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
+
+    task = VideoMAEReconstruction.from_checkpoint(checkpoint, revision, attn_implementation)
+    return task, task.config.trained

@@ -1,0 +1,1 @@
+"""Tasks that see a video only through the patches that were chosen."""

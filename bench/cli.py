@@ -1,0 +1,198 @@
+"""The command line.
+
+``python -m bench run``       measure a suite, print its table, write its report
+``python -m bench compare``   say whether one run is worse than another
+``python -m bench report``    one report over any number of runs
+``python -m bench doctor``    what can run here, what cannot, and why
+
+Exit codes: 0 done, 1 something failed or is worse, 2 input that cannot be used, 130 interrupted.
+"""
+
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autogaze.errors import InputError
+from bench.records import Record, Status
+
+app = typer.Typer(
+    name="bench",
+    help="Measure AutoGaze: latency, memory, energy and quality, stage by stage.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_AXES = {"attn": "attention", "chunk": "chunk", "dtype": "dtype", "setting": "setting", "batch": "batch"}
+"""Option to the axis it replaces."""
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Option(help="Name of a suite, or path of a TOML file.")] = "default",
+    gpu: Annotated[
+        str, typer.Option(help="auto, cpu, or names such as h100,rtx3090: one run each.")
+    ] = "auto",
+    attn: Annotated[str | None, typer.Option(help="Attention backends, comma separated.")] = None,
+    chunk: Annotated[str | None, typer.Option(help="Frames gazed at together, comma separated.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16, comma separated.")] = None,
+    setting: Annotated[str | None, typer.Option(help="Gaze settings such as ratio_0.25,task_0.70.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Videos at a time, comma separated.")] = None,
+    video: Annotated[
+        str | None, typer.Option(help="Video file; the project's own clip if not given.")
+    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Gaze model: a folder or a hub id.")] = None,
+    task_checkpoint: Annotated[str | None, typer.Option(help="Reconstructor: a folder or a hub id.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of a hub checkpoint.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of anything random.")] = 0,
+    samples: Annotated[int | None, typer.Option(min=1, help="Timed repetitions a cell, at least.")] = None,
+    time_budget: Annotated[
+        float | None, typer.Option(min=0.0, help="Seconds of timed repetitions a cell.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder that the run's folder is made in.")] = Path("results"),
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print the cells and what they cost; measure nothing.")
+    ] = False,
+    resume: Annotated[Path | None, typer.Option(help="Finish the run in this folder.")] = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="With --resume: failures and timeouts again.")
+    ] = False,
+) -> None:
+    """Measure a suite on one or several devices."""
+    from bench import journal, runner
+    from bench.devices import find_devices, select
+    from bench.environment import torch_cuda_version
+    from bench.plan import make_plans
+    from bench.terminal import print_plan
+    from suites.loader import load_suite
+
+    console = Console()
+    if resume is not None:
+        runner.check_resumable(journal.read_head(resume)[1])
+        raise typer.Exit(_measure([resume], console, retry))
+    typed = {"attn": attn, "chunk": chunk, "dtype": dtype, "setting": setting, "batch": batch}
+    overrides = {_AXES[option]: values for option, text in typed.items() if (values := _listed(text))}
+    loaded = load_suite(suite, overrides)
+    loaded = replace(
+        loaded,
+        min_samples=samples or loaded.min_samples,
+        time_budget_seconds=loaded.time_budget_seconds if time_budget is None else time_budget,
+    )
+    devices = select(gpu, find_devices(), torch_has_cuda=torch_cuda_version() is not None)
+    plans = make_plans(loaded, devices, out)
+    if plan:
+        for each in plans:
+            print_plan(each, console)
+        return
+    request = runner.Request(
+        video or None, checkpoint or None, task_checkpoint or None, revision or None, seed
+    )
+    folders = (runner.start(loaded, each, request, tuple(sys.argv), out) for each in plans)
+    raise typer.Exit(_measure(folders, console))
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of the run to compare with.")],
+    b: Annotated[Path, typer.Argument(help="Folder of the run to judge.")],
+    tolerance: Annotated[float, typer.Option(help="Share by which time or memory may grow.")] = 0.10,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="A difference to accept: driver, threads ...")
+    ] = None,
+) -> None:
+    """Compare run B with run A: exit code 0 nothing worse, 1 worse, 2 not comparable."""
+    import reports
+    from bench.compare import compare as compare_runs
+
+    comparison = compare_runs(a, b, tolerance, allow or ())
+    reports.print_comparison(comparison, Console())
+    raise typer.Exit(comparison.exit_code)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, of any machine and GPU.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the report into.")] = Path("results/report"),
+) -> None:
+    """Write one report over several runs; over a single one, draw its own report again."""
+    import reports
+    from bench import journal
+
+    for folder in runs:
+        journal.read_head(folder)
+    if len(runs) > 1:
+        journal.check_writable(out)
+    written = reports.write_all(runs[0]) if len(runs) == 1 else reports.write_comparable(runs, out)
+    for path in written:
+        typer.echo(path)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what can run here, what cannot, why, and what to install."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from bench.doctor import examine
+
+    table = Table()
+    for column in ("area", "what", "usable", "remark"):
+        table.add_column(column, overflow="fold")
+    for finding in examine():
+        table.add_row(
+            finding.area, finding.subject, "yes" if finding.usable else "no", escape(finding.remark)
+        )
+    Console().print(table)
+
+
+def _listed(text: str | None) -> list[str]:
+    """Return the values of a comma list; none for one that is not given or empty, as make passes it."""
+    return [value.strip() for value in (text or "").split(",") if value.strip()]
+
+
+def _measure(folders: Iterable[Path], console: Console, retry: bool = False) -> int:
+    """Measure what is left of each run, print its table and write its reports; return the exit code."""
+    import reports
+    from bench import runner
+    from bench.terminal import BarProgress, PlainProgress
+
+    code = 0
+    for folder in folders:
+        showing = BarProgress(console) if console.is_terminal else nullcontext(PlainProgress(console))
+        try:
+            with showing as progress:
+                records = runner.proceed(folder, progress, retry)
+        except KeyboardInterrupt:
+            cure = f"python -m bench run --resume {folder}"
+            typer.echo(f"interrupted: every finished cell is kept; finish the rest with: {cure}", err=True)
+            return 130
+        reports.print_table(folder, console)
+        written = reports.write_all(folder)
+        console.print(f"report: {written[0]}", soft_wrap=True, highlight=False)
+        code = max(code, _exit_code(records))
+    return code
+
+
+def _exit_code(records: Sequence[Record]) -> int:
+    """Return 0 where something was measured; else 2 where every cell refused its input, 1 where not."""
+    if any(record.status is Status.OK for record in records):
+        return 0
+    return 2 if all(record.details.get("refused") for record in records) else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; input that cannot be used is a sentence on standard error and exit code 2."""
+    # A job that is cancelled ends like one that is interrupted: its journal kept, its child killed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        app(args=arguments, prog_name="bench")
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,168 @@
+"""Where a run was measured: enough to decide whether two runs may be compared.
+
+Everything is read without importing torch or starting CUDA in this process: from the NVIDIA driver's
+management library, from package metadata, from the operating system.
+"""
+
+import os
+import platform
+import runpy
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from bench.devices import Device
+from bench.nvml import open_handle
+from bench.records import AxisValue, Environment, Run
+
+_PACKAGES = ("torch", "triton", "transformers", "flash-attn", "numpy", "av")
+
+
+@dataclass(frozen=True)
+class Matter:
+    """A fact that two runs must share to be compared."""
+
+    name: str
+    """What ``--allow`` calls it."""
+    field: str
+    """Where it is: in the environment's fields or the run's settings."""
+    label: str
+    """What a sentence calls it."""
+
+
+COMPARABILITY = (
+    Matter("device", "device.name", "device"),
+    Matter("sms", "gpu.sm_count", "number of streaming multiprocessors"),
+    Matter("gpu-memory", "gpu.memory_bytes", "GPU memory"),
+    Matter("driver", "gpu.driver", "NVIDIA driver"),
+    Matter("power-limit", "gpu.power_limit_watts", "GPU power limit"),
+    Matter("clocks", "gpu.application_clock_mhz", "GPU application clock"),
+    Matter("ecc", "gpu.ecc", "ECC mode"),
+    Matter("mig", "gpu.mig", "MIG mode"),
+    Matter("cpu", "cpu.model", "CPU model"),
+    Matter("threads", "cpu.threads", "number of CPU threads"),
+    Matter("omp-threads", "cpu.omp_threads", "OMP_NUM_THREADS"),
+    Matter("python", "python.version", "Python version"),
+    Matter("torch", "torch.version", "torch version"),
+    Matter("cuda", "torch.cuda", "CUDA version of torch"),
+    Matter("triton", "triton.version", "triton version"),
+    Matter("transformers", "transformers.version", "transformers version"),
+    Matter("flash-attn", "flash-attn.version", "flash-attn version"),
+    Matter("video", "video_sha256", "video"),
+    Matter("checkpoint", "checkpoint", "gaze checkpoint"),
+    Matter("revision", "revision", "checkpoint revision"),
+    Matter("task-checkpoint", "task_checkpoint", "reconstruction checkpoint"),
+    Matter("seed", "seed", "seed"),
+)
+"""What must agree before two runs are compared. The code may differ: it is what is being compared."""
+
+
+def describe(device: Device) -> Environment:
+    """Return the environment of a run on ``device``."""
+    fields: dict[str, AxisValue] = {
+        "device": device.torch_name,
+        "device.name": device.name,
+        "platform": platform.platform(),
+        "cpu.model": _cpu_model(),
+        "cpu.threads": available_threads(),
+        "cpu.omp_threads": os.environ.get("OMP_NUM_THREADS"),
+        "python.version": platform.python_version(),
+        "torch.cuda": torch_cuda_version(),
+    }
+    fields |= {f"{package}.version": package_version(package) for package in _PACKAGES}
+    fields |= _git_facts(Path(__file__).parent)
+    if device.pci_id is not None:
+        fields |= {"gpu.pci_id": device.pci_id, "gpu.name": device.name}
+        fields |= {"gpu.sm_count": device.sm_count, "gpu.memory_bytes": device.memory_bytes}
+        fields |= _gpu_facts(device.pci_id)
+    return Environment(fields=fields)
+
+
+def differences(run_a: Run, run_b: Run) -> list[tuple[Matter, AxisValue, AxisValue]]:
+    """Return what matters for comparing and differs, with both values."""
+    facts_a, facts_b = ({**run.environment.fields, **run.settings} for run in (run_a, run_b))
+    pairs = [(matter, facts_a.get(matter.field), facts_b.get(matter.field)) for matter in COMPARABILITY]
+    return [(matter, a, b) for matter, a, b in pairs if a != b]
+
+
+def available_threads() -> int:
+    """Return the number of CPU threads this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def package_version(package: str) -> str | None:
+    """Return the installed version of ``package``, None where it is absent."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def torch_cuda_version() -> str | None:
+    """Return the CUDA version torch was built for, None for a CPU build; read without importing torch."""
+    spec = util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    facts = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
+    cuda = facts.get("cuda")
+    return None if cuda is None else str(cuda)
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _git_facts(folder: Path) -> dict[str, AxisValue]:
+    """Return commit and dirtiness of the project; None where it is not a git checkout."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    changes = git("status", "--porcelain")
+    return {"git.commit": git("rev-parse", "HEAD"), "git.dirty": None if changes is None else bool(changes)}
+
+
+def _gpu_facts(pci_id: str) -> dict[str, AxisValue]:
+    """Return what the management library tells; a fact this GPU or driver does not have is None."""
+    opened = open_handle(pci_id)
+    if opened is None:
+        return {}
+    nvml, handle = opened
+
+    def ask(read: Callable[[], Any]) -> AxisValue:
+        try:
+            answer = read()
+        except (nvml.NVMLError, AttributeError):
+            return None
+        return answer.decode() if isinstance(answer, bytes) else answer
+
+    facts: dict[str, AxisValue] = {
+        "gpu.driver": ask(nvml.nvmlSystemGetDriverVersion),
+        "gpu.power_limit_watts": ask(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
+        "gpu.application_clock_mhz": ask(
+            lambda: nvml.nvmlDeviceGetApplicationsClock(handle, nvml.NVML_CLOCK_SM)
+        ),
+        "gpu.ecc": ask(lambda: bool(nvml.nvmlDeviceGetEccMode(handle)[0])),
+        "gpu.mig": ask(lambda: bool(nvml.nvmlDeviceGetMigMode(handle)[0])),
+        "gpu.persistence": ask(lambda: bool(nvml.nvmlDeviceGetPersistenceMode(handle))),
+    }
+    return facts

@@ -1,0 +1,40 @@
+"""What the parent tells a measuring process, and what that tells back.
+
+A job goes down as one JSON document on standard input. Events come up as JSON lines on a pipe of their own,
+because libraries print on standard output: samples as they are taken, so that those before a crash are kept,
+and at the end the record.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.records import AxisValue, Cell, Record, Sample
+
+
+class Job(BaseModel):
+    """One cell to measure."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell: Cell
+    target: str
+    """The workload, ``module:class``."""
+    inputs: dict[str, AxisValue]
+    """Fields of :class:`suites.workload.Inputs`."""
+    pci_id: str | None = None
+    """The GPU's place on the bus, for its sensors; None on a CPU."""
+    min_samples: int
+    time_budget_seconds: float
+
+
+class Event(BaseModel):
+    """One line from the measuring process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["phase", "samples", "record"]
+    phase: str = ""
+    """What it is doing now: ``setup``, ``warm-up``, ``sample 3``."""
+    samples: tuple[Sample, ...] = ()
+    record: Record | None = None

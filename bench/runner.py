@@ -1,0 +1,162 @@
+"""A run from plan to finished journal."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from autogaze.errors import InputError
+from bench import journal
+from bench.child import run_job
+from bench.devices import Device, find_devices
+from bench.environment import describe, differences
+from bench.export import export
+from bench.job import Job
+from bench.plan import Plan, earlier_records, estimate, time_left
+from bench.records import AxisValue, Cell, Record, Run
+from suites.loader import Suite
+
+_BLOCK = 1 << 20
+
+
+class Progress(Protocol):
+    """Hears how a run gets on."""
+
+    def begin(self, cell: Cell, number: int, total: int, seconds_left: float) -> None:
+        """Hear that a cell starts; ``number`` counts from 1."""
+
+    def phase(self, name: str) -> None:
+        """Hear what the cell does now."""
+
+    def end(self, record: Record) -> None:
+        """Hear what became of the cell."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure besides the suite, as the user gave it; see :class:`suites.workload.Inputs`."""
+
+    video: str | None = None
+    checkpoint: str | None = None
+    task_checkpoint: str | None = None
+    revision: str | None = None
+    seed: int = 0
+
+
+def start(suite: Suite, plan: Plan, request: Request, command: tuple[str, ...], results: Path) -> Path:
+    """Write the head of a new run into ``results`` and return the run's folder.
+
+    Raises ``InputError`` for an output folder that cannot be written and a video that cannot be read.
+    """
+    settings: dict[str, AxisValue] = {
+        **asdict(request),
+        "video_sha256": _video_hash(request.video),
+        "min_samples": suite.min_samples,
+        "time_budget_seconds": suite.time_budget_seconds,
+        "timeout_seconds": suite.timeout_seconds,
+    }
+    # A resumed run must find its workloads even if the suite was a file that is gone.
+    settings |= {f"workload.{cell.workload}": suite.workloads[cell.workload] for cell in plan.cells}
+    run = Run(
+        id=journal.run_id(suite.name, plan.device.slug),
+        created=journal.utc_now(),
+        suite=suite.name,
+        suite_version=suite.version,
+        command=command,
+        settings=settings,
+        environment=describe(plan.device),
+        cells=plan.cells,
+    )
+    return journal.create(run, results)
+
+
+def check_resumable(run: Run) -> None:
+    """Raise ``InputError`` where the cells to come would not be of one kind with those measured."""
+    now = run.model_copy(
+        update={
+            "environment": describe(_device_of(run)),
+            "settings": {**run.settings, "video_sha256": _video_hash(_text(run, "video"))},
+        }
+    )
+    for matter, before, present in differences(run, now):
+        raise InputError(
+            f"run {run.id} was begun with {matter.label} '{before}', it is now '{present}': start a new run"
+        )
+    before, present = (each.environment.fields.get("git.commit") for each in (run, now))
+    if before != present:
+        raise InputError(
+            f"run {run.id} was begun at commit {before}, the tree is now at {present}: "
+            f"check that out, or start a new run"
+        )
+
+
+def proceed(folder: Path, progress: Progress, retry: bool = False) -> list[Record]:
+    """Measure the cells of the run in ``folder`` that have no record yet; return all its records.
+
+    With ``retry`` cells that failed or ran out of time are measured again. Interrupted, it leaves every
+    finished cell in the journal.
+    """
+    run, records = journal.read_run(folder)
+    device = _device_of(run)
+    cells = [run.cells[place] for place in journal.unfinished(run, records, retry)]
+    earlier = earlier_records(folder.parent, device)
+    estimates = [estimate(cell, earlier, _number(run, "time_budget_seconds")) for cell in cells]
+    taken: list[float] = []
+    with journal.appending(folder) as append:
+        for number, cell in enumerate(cells, start=1):
+            progress.begin(cell, number, len(cells), time_left(estimates, taken))
+            record = run_job(_job(run, cell, device), _number(run, "timeout_seconds"), progress.phase)
+            append(record)
+            progress.end(record)
+            taken.append(record.elapsed_seconds)
+    export(folder)
+    return journal.read_run(folder)[1]
+
+
+def _job(run: Run, cell: Cell, device: Device) -> Job:
+    inputs = {name: run.settings.get(name) for name in asdict(Request())}
+    return Job(
+        cell=cell,
+        target=_text(run, f"workload.{cell.workload}") or "",
+        inputs={**inputs, "device": device.torch_name},
+        pci_id=device.pci_id,
+        min_samples=int(_number(run, "min_samples")),
+        time_budget_seconds=_number(run, "time_budget_seconds"),
+    )
+
+
+def _device_of(run: Run) -> Device:
+    """Return the device the run was begun on; raises ``InputError`` where it is not here."""
+    name = run.environment.fields.get("device")
+    for device in find_devices():
+        if device.torch_name == name:
+            return device
+    raise InputError(f"run {run.id} was begun on {name}, which is not here: resume it where it was begun")
+
+
+def _text(run: Run, name: str) -> str | None:
+    value = run.settings.get(name)
+    return None if value is None else str(value)
+
+
+def _number(run: Run, name: str) -> float:
+    value = run.settings.get(name)
+    if not isinstance(value, int | float):
+        raise InputError(f"run {run.id} does not say its {name}: start a new run")
+    return value
+
+
+def _video_hash(video: str | None) -> str | None:
+    """Return the SHA-256 of the video; raises ``InputError`` for one that cannot be read or is empty."""
+    if video is None:
+        return None
+    digest = hashlib.sha256()
+    try:
+        with open(video, "rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+            if not file.tell():
+                raise InputError(f"video {video} is empty: name a video file")
+    except OSError as error:
+        raise InputError(f"video {video} cannot be read ({error.strerror}): name a video file") from error
+    return digest.hexdigest()

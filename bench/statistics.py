@@ -1,0 +1,128 @@
+"""What samples say, with their caveats.
+
+Belief: noise on a shared machine only ever adds time, in bursts. So the median stands for a stage, its spread
+is given by ranks and not by a standard deviation, and two medians are compared by resampling. Caveats are
+part of the results.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+ENOUGH = 5
+"""Samples below which no interval is worth trusting."""
+
+_CONFIDENCE = 0.95
+_RESAMPLES = 2000
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Order statistics of one sample, in its unit."""
+
+    count: int
+    median: float
+    mean: float
+    minimum: float
+    p5: float
+    p25: float
+    p75: float
+    p95: float
+    p99: float
+    maximum: float
+    mad: float
+    """Median distance from the median."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times larger B is than A."""
+
+    estimate: float
+    """Median of B over median of A."""
+    low: float
+    high: float
+    """Ends of the 95 % bootstrap interval; both equal the estimate where a sample has one value only."""
+    floor: float
+    """Smallest of B over smallest of A: what is left when the noise that adds time is taken away."""
+    warnings: tuple[str, ...]
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Return the order statistics of ``values``; raises ``ValueError`` for none."""
+    sample = np.asarray(values, dtype=float)
+    if not sample.size:
+        raise ValueError("no values to summarise")
+    median = float(np.median(sample))
+    p5, p25, p75, p95, p99 = (float(p) for p in np.percentile(sample, [5, 25, 75, 95, 99]))
+    return Summary(
+        count=sample.size,
+        median=median,
+        mean=float(sample.mean()),
+        minimum=float(sample.min()),
+        p5=p5,
+        p25=p25,
+        p75=p75,
+        p95=p95,
+        p99=p99,
+        maximum=float(sample.max()),
+        mad=float(np.median(np.abs(sample - median))),
+        warnings=_caveats(sample.size),
+    )
+
+
+def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio:
+    """Compare two samples of positive times; the same samples always give the same interval.
+
+    The interval is scipy's bias-corrected bootstrap, and its percentile form where the correction is
+    undefined (as it is when a sample hardly varies). Raises ``ValueError`` for an empty sample or a time that
+    is not positive.
+    """
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if not first.size or not second.size:
+        raise ValueError("no values to compare")
+    if min(first.min(), second.min()) <= 0:
+        raise ValueError("times to compare must be positive")
+    estimate = float(np.median(second) / np.median(first))
+    low, high = estimate, estimate
+    if min(first.size, second.size) > 1 and (np.ptp(first) or np.ptp(second)):
+        low, high = _interval(first, second)
+    return Ratio(
+        estimate,
+        min(low, estimate),
+        max(high, estimate),
+        float(second.min() / first.min()),
+        _caveats(min(first.size, second.size)),
+    )
+
+
+def _interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    from scipy import stats
+
+    def ratio(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.asarray(np.median(b, axis=axis) / np.median(a, axis=axis))
+
+    for method in ("BCa", "percentile"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = stats.bootstrap(
+                (first, second),
+                ratio,
+                n_resamples=_RESAMPLES,
+                confidence_level=_CONFIDENCE,
+                method=method,
+                rng=np.random.default_rng(_SEED),
+            ).confidence_interval
+        if np.isfinite([found.low, found.high]).all():
+            break
+    return float(found.low), float(found.high)
+
+
+def _caveats(count: int) -> tuple[str, ...]:
+    if count >= ENOUGH:
+        return ()
+    return (f"only {count} sample{'s' if count > 1 else ''}: need at least {ENOUGH}",)

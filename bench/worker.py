@@ -1,0 +1,255 @@
+"""The measuring process: one cell, one process. ``python -m bench.worker FD`` with a job on standard input.
+
+The order of a cell: build the workload (stage ``setup``); warm up; then repeat until there are enough samples
+and the time budget is used. The whole of every repetition is stage ``end_to_end``. Its clock has stopped, and
+the garbage collector rests, before the outputs of that very repetition are judged.
+
+Nothing here imports torch, unless the device is a CUDA one: it is the workload that decides what is loaded.
+"""
+
+import ctypes
+import gc
+import importlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from autogaze.errors import BackendUnavailable, InputError
+from autogaze.stages import observed_by
+from bench.clocks import WHOLE, DeviceClock, StageClock, device_clock
+from bench.fingerprint import fingerprint
+from bench.job import Event, Job
+from bench.memory import MemoryMeter
+from bench.power import PowerMeter, open_meter
+from bench.records import FrameQuality, Memory, Record, Sample, Status
+from suites.workload import Inputs, Quality, Workload
+
+_WARMUPS_HOST = 1
+_WARMUPS_CUDA = 3
+"""A GPU needs longer: its allocator, libraries and clocks all settle after the first calls."""
+_MOST_SAMPLES = 1000
+"""More would say nothing new and make a short cell's record huge."""
+
+_PR_SET_PDEATHSIG = 1
+
+Send = Callable[[Event], None]
+
+
+@dataclass
+class Measurement:
+    """What has been measured so far; grows, and is what remains when something goes wrong."""
+
+    samples: list[Sample] = field(default_factory=list)
+    judged: list[Quality] = field(default_factory=list)
+    """Quality of each timed repetition."""
+    counted: list[dict[str, float]] = field(default_factory=list)
+    """Work counted by the library in each timed repetition."""
+    joules: list[float] = field(default_factory=list)
+    workload: Workload | None = None
+    memory: MemoryMeter | None = None
+
+
+def measure(job: Job, send: Send) -> Record:
+    """Measure one cell; whatever goes wrong in the workload becomes the record's status and reason."""
+    measurement = Measurement()
+    try:
+        _measure(job, send, measurement)
+        return _record(job, measurement, Status.OK)
+    except Exception as error:
+        status, reason = _classified(error)
+        details = (
+            {"refused": True} if isinstance(error, InputError) else {"traceback": traceback.format_exc()}
+        )
+        return _record(job, measurement, status, reason, details)
+
+
+def _measure(job: Job, send: Send, measurement: Measurement) -> None:
+    inputs = Inputs(**job.inputs)  # type: ignore[arg-type]
+    clock = device_clock(inputs.device)
+    meter = open_meter(job.pci_id)
+    send(Event(kind="phase", phase="setup"))
+    started = time.perf_counter()
+    module, _, name = job.target.partition(":")
+    workload: Workload = getattr(importlib.import_module(module), name)(job.cell.axes, inputs)
+    clock.synchronise()
+    _keep(
+        measurement,
+        send,
+        [Sample(index=0, stage="setup", seconds=time.perf_counter() - started, warmup=True)],
+    )
+    measurement.workload = workload
+    measurement.memory = memory = MemoryMeter(inputs.device)
+
+    send(Event(kind="phase", phase="warm-up"))
+    for index in range(_WARMUPS_CUDA if inputs.device.startswith("cuda") else _WARMUPS_HOST):
+        _, samples, _ = _repeat(workload, clock, meter, index, warmup=True)
+        _keep(measurement, send, samples)
+
+    judge = _Judge(workload)
+    spent = 0.0
+    index = 0
+    while index < job.min_samples or (spent < job.time_budget_seconds and index < _MOST_SAMPLES):
+        send(Event(kind="phase", phase=f"sample {index + 1}"))
+        joules = meter.energy_joules()
+        memory.begin()
+        output, samples, counters = _repeat(workload, clock, meter, index, warmup=False)
+        memory.end()
+        if joules is not None:
+            measurement.joules.append((meter.energy_joules() or joules) - joules)
+        spent += samples[0].seconds
+        index += 1
+        _keep(measurement, send, samples)
+        measurement.counted.append(dict(counters))
+        measurement.judged.append(judge(output))
+        del output
+
+
+def _repeat(
+    workload: Workload, clock: DeviceClock, meter: PowerMeter, index: int, warmup: bool
+) -> tuple[Any, list[Sample], dict[str, int]]:
+    """Run the workload once; return outputs, the time of every stage (the whole first), work counted."""
+    stages = StageClock(clock)
+    gc.collect()
+    gc.disable()
+    try:
+        with observed_by(stages), stages.stage(WHOLE):
+            output = workload.run()
+    finally:
+        gc.enable()
+    telemetry = meter.telemetry()
+    samples = [
+        Sample(
+            index=index,
+            stage=name,
+            seconds=taken.seconds,
+            device_seconds=taken.device_seconds,
+            warmup=warmup,
+            telemetry=telemetry if name == WHOLE else {},
+        )
+        for name, taken in stages.times().items()
+    ]
+    return output, samples, stages.counters
+
+
+class _Judge:
+    """Judges each repetition's outputs; outputs that are bit for bit the last ones are worth the same."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+        self._print: str | None = None
+        self._quality: Quality | None = None
+
+    def __call__(self, output: Any) -> Quality:
+        print_ = fingerprint(output)
+        if self._quality is None or print_ is None or print_ != self._print:
+            self._quality = self._workload.quality(output)
+            self._print = print_
+        return self._quality
+
+
+def _keep(measurement: Measurement, send: Send, samples: Sequence[Sample]) -> None:
+    measurement.samples += samples
+    send(Event(kind="samples", samples=tuple(samples)))
+
+
+def _record(
+    job: Job,
+    measurement: Measurement,
+    status: Status,
+    reason: str | None = None,
+    details: dict[str, Any] | None = None,
+) -> Record:
+    workload, judged = measurement.workload, measurement.judged
+    notes = list(workload.notes) if workload else []
+    hashes = {quality.patch_hash for quality in judged}
+    if len(hashes) > 1:
+        notes.append(f"the timed repetitions chose {len(hashes)} different sets of patches")
+    frames = tuple(FrameQuality.model_validate(frame) for frame in judged[-1].frames) if judged else ()
+    counters = _means(
+        [{**quality.counters, **counted} for quality, counted in zip(judged, measurement.counted)]
+    )
+    joules = measurement.joules
+    return Record(
+        cell=job.cell,
+        status=status,
+        reason=reason,
+        notes=tuple(notes),
+        samples=tuple(measurement.samples),
+        counters=counters,
+        frames=frames,
+        quality=_frame_means(frames) | _kept_ratio(counters),
+        patch_hash=hashes.pop() if len(hashes) == 1 else None,
+        memory=measurement.memory.peaks() if measurement.memory else Memory(),
+        energy_joules=sum(joules) / len(joules) if joules else None,
+        details={**(workload.details if workload else {}), **_process_details(), **(details or {})},
+    )
+
+
+def _means(dictionaries: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the mean of each key over the dictionaries that have it."""
+    names = dict.fromkeys(name for each in dictionaries for name in each)
+    values = {name: [each[name] for each in dictionaries if name in each] for name in names}
+    return {name: sum(found) / len(found) for name, found in values.items()}
+
+
+def _frame_means(frames: Sequence[FrameQuality]) -> dict[str, float]:
+    figures = ("loss", "mae", "mse", "psnr", "ssim")
+    return _means(
+        [{name: getattr(f, name) for name in figures if getattr(f, name) is not None} for f in frames]
+    )
+
+
+def _kept_ratio(counters: dict[str, float]) -> dict[str, float]:
+    candidates = counters.get("candidate_patches", 0)
+    return {"kept_ratio": counters.get("selected_patches", 0) / candidates} if candidates else {}
+
+
+def _process_details() -> dict[str, Any]:
+    """Return what the libraries that the workload loaded say of themselves."""
+    torch = sys.modules.get("torch")
+    return {"torch_threads": torch.get_num_threads()} if torch else {}
+
+
+def _classified(error: Exception) -> tuple[Status, str]:
+    if isinstance(error, BackendUnavailable):
+        return Status.UNSUPPORTED, str(error)
+    if isinstance(error, InputError):
+        return Status.FAILED, str(error)
+    sentence = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
+    if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
+        return Status.OUT_OF_MEMORY, sentence
+    return Status.FAILED, sentence
+
+
+def _is_torch_out_of_memory(error: Exception) -> bool:
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when its parent dies: an orphan would spoil the next measurement."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main() -> None:
+    _die_with_parent()
+    job = Job.model_validate_json(sys.stdin.buffer.read())
+    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as pipe:
+
+        def send(event: Event) -> None:
+            pipe.write(event.model_dump_json() + "\n")
+            pipe.flush()
+
+        send(Event(kind="record", record=measure(job, send)))
+
+
+if __name__ == "__main__":
+    main()

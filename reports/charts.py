@@ -1,0 +1,186 @@
+"""The kinds of picture that reports draw, from plain numbers: each function returns a matplotlib figure.
+
+Benchmark reports and the published evaluator's files share them. To be called inside
+:func:`reports.style.styled`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, ScalarFormatter
+
+from reports.style import COLOURS, HEAT, MARKERS, PUBLISHED, STAGE_COLOURS
+from reports.units import significant
+
+Figure = Any
+Axes = Any
+
+
+@dataclass(frozen=True)
+class Series:
+    """A named line: the same number of x and y, and names of the points where they have any."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    """Lower ends of the error bars."""
+    high: Sequence[float] | None = None
+    published: bool = False
+    """Measured elsewhere: drawn dashed and grey."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One set of axes: several series that share a quantity."""
+
+    title: str
+    unit: str
+    series: list[Series] = field(default_factory=list)
+
+
+def heat_map(names: Sequence[str], counts: Sequence[Sequence[float]], title: str) -> Figure:
+    """Draw the gaze count of each frame, a row for each name; rows may be of different length.
+
+    Colours are logarithmic, since budgets span two orders of magnitude; every cell also bears its number.
+    """
+    width = max(len(row) for row in counts)
+    values = np.full((len(counts), width), np.nan)
+    for row, frames in enumerate(counts):
+        values[row, : len(frames)] = frames
+    lowest = max(1.0, float(np.nanmin(values)))
+    scale = LogNorm(lowest, max(float(np.nanmax(values)), 2 * lowest))
+    figure, axes = plt.subplots(figsize=(max(7.0, 2.6 + 0.45 * width), 1.6 + 0.38 * len(counts)))
+    image = axes.imshow(np.maximum(values, lowest), aspect="auto", cmap=HEAT, norm=scale)
+    axes.set_title(title)
+    axes.set_xlabel("frame of the clip")
+    axes.set_xticks(range(width))
+    axes.set_yticks(range(len(names)), names)
+    axes.grid(False)
+    if width <= 32:
+        for (row, frame), count in np.ndenumerate(values):
+            if np.isfinite(count):
+                ink = "black" if scale(max(count, lowest)) > 0.5 else "white"
+                axes.text(frame, row, f"{count:.0f}", ha="center", va="center", fontsize=8, color=ink)
+    bar = figure.colorbar(image, ax=axes, pad=0.01, label="gazes per frame")
+    bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    bar.ax.yaxis.set_major_formatter("{x:g}")
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    return figure
+
+
+def curves(panels: Sequence[Panel], title: str, x_label: str) -> Figure:
+    """Draw panels over the same x with one legend; a name looks the same in all of them."""
+    columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(5.0 * columns, 3.2 * rows + 0.4), squeeze=False)
+    looks = _looks(panels)
+    for axes, panel in zip(grid.flat, panels):
+        for series in panel.series:
+            _draw(axes, series, looks[series.name])
+        axes.set_title(panel.title)
+        axes.set_ylabel(panel.unit)
+        axes.set_xlabel(x_label)
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.set_visible(False)
+    handles, names = _handles(grid)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    _legend(figure, handles, names)
+    return figure
+
+
+def _legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Put the legend beneath the axes, and make the figure so much higher."""
+    # At this size a line holds twelve letters an inch, of which a handle takes six.
+    columns = max(1, int(12 * figure.get_figwidth() / (6 + max(map(len, names), default=1))))
+    figure.set_figheight(figure.get_figheight() + 0.22 * -(-len(names) // columns))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns)
+
+
+def _looks(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
+    names = dict.fromkeys(series.name for panel in panels for series in panel.series if not series.published)
+    looks: dict[str, dict[str, Any]] = {
+        name: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]}
+        for i, name in enumerate(names)
+    }
+    elsewhere = dict.fromkeys(series.name for panel in panels for series in panel.series if series.published)
+    for i, name in enumerate(elsewhere):
+        looks[name] = {
+            "color": PUBLISHED,
+            "linestyle": "--",
+            "marker": MARKERS[i % len(MARKERS)],
+            "mfc": "white",
+        }
+    return looks
+
+
+def _draw(axes: Axes, series: Series, look: Mapping[str, Any]) -> None:
+    axes.plot(series.x, series.y, label=series.name, **look)
+    if series.low is not None and series.high is not None:
+        axes.vlines(series.x, series.low, series.high, color=look["color"], linewidth=1.2, alpha=0.7)
+
+
+def _handles(grid: Any) -> tuple[list[Any], list[str]]:
+    found: dict[str, Any] = {}
+    for axes in grid.flat:
+        for handle, name in zip(*axes.get_legend_handles_labels()):
+            found.setdefault(name, handle)
+    return list(found.values()), list(found)
+
+
+def scale_for_doubling(figure: Figure, values: Sequence[float]) -> None:
+    """Put x on a base-2 logarithm with ticks at ``values`` only, and let y begin at zero."""
+    for axes in figure.axes:
+        axes.set_ylim(bottom=0)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(FixedLocator(sorted(set(values))))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+
+
+def stacked_bars(
+    names: Sequence[str],
+    parts: Sequence[Mapping[str, float]],
+    marks: Sequence[Sequence[float]],
+    title: str,
+    x_label: str,
+    mark_label: str,
+) -> Figure:
+    """Draw a horizontal bar for each name, made of its parts, with the total at its end.
+
+    ``marks`` are figures measured elsewhere, none or several for each bar; parts are drawn in the order of
+    the palette.
+    """
+    figure, axes = plt.subplots(figsize=(10, 1.2 + 0.36 * len(names)))
+    places = np.arange(len(names))
+    left = np.zeros(len(names))
+    known = [
+        *STAGE_COLOURS,
+        *dict.fromkeys(stage for bar in parts for stage in bar if stage not in STAGE_COLOURS),
+    ]
+    for stage in known:
+        widths = np.array([bar.get(stage, 0.0) for bar in parts])
+        if widths.any():
+            colour = STAGE_COLOURS.get(stage, "#DDDDDD")
+            axes.barh(places, widths, left=left, height=0.7, color=colour, label=stage)
+            left += widths
+    # The totals stand in a column of their own, where no mark can cover them.
+    beside = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center", "fontsize": 9}
+    for place, total in zip(places, left):
+        axes.annotate(significant(total), (1.0, place), **beside)
+    points = [(mark, place) for place, bar in zip(places, marks) for mark in bar]
+    if points:
+        x, y = zip(*points)
+        axes.scatter(x, y, marker="D", s=34, facecolor="white", edgecolor="black", zorder=3, label=mark_label)
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.15 * max([*left, *(mark for mark, _ in points)]))
+    axes.grid(False, axis="y")
+    axes.set_title(title)
+    axes.set_xlabel(x_label)
+    _legend(figure, *axes.get_legend_handles_labels())
+    return figure

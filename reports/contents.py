@@ -1,0 +1,215 @@
+"""What a report says: its sections, in order, over one run or several."""
+
+from collections.abc import Iterable, Sequence
+
+from bench.environment import COMPARABILITY
+from bench.records import AxisValue, Run
+from reports.document import Block, Bullets, Column, Document, Paragraph, Section, Table, tabulate
+from reports.published import H100, RTX_3090, RTX_3090_CAVEAT
+from reports.results import WHOLE, CellResult, cell_label, constant_axes, device_name
+from reports.tables import (
+    outside_table,
+    published_table,
+    quality_table,
+    stage_table,
+    summary_table,
+    work_table,
+)
+from reports.units import text
+
+Fact = tuple[str, AxisValue]
+
+READING = (
+    "Every cell ran in a process of its own. Set-up and warm-up are outside the timed repetitions; they "
+    "have a table of their own.",
+    "Times are medians of the timed repetitions; p5 and p95 are the 5th and 95th percentile. Top-level "
+    "stages are wall-clock time, synchronised with the device; nested stages (gaze.vision, gaze.prefill, "
+    "gaze.steps) are device events where the device has them, and lie inside their parent.",
+    "A clip is one chunk of frames that the model sees at once. A time per clip or per frame is the time "
+    "of a repetition divided by the clips or frames it processed. End to end is the whole repetition and "
+    "holds all other stages.",
+    "Kept is the share of candidate patches that were chosen; gazes are the chosen patches of a clip, "
+    "padding not counted.",
+    "Peak memory is what the allocator of the device held at most; on a CPU, the resident set.",
+    "PSNR, SSIM, loss, MAE and MSE come from the outputs of the timed repetitions: means over frames of the "
+    "un-normalised pictures in [0, 1].",
+    "A cell whose status is not ok stays a row. Invalid means measured, but not to be trusted.",
+)
+
+
+def document(results: Sequence[CellResult], pictures: Sequence[Block] = ()) -> Document:
+    """Return the report over one run or several; ``pictures`` are the plots or what stands for them."""
+    runs = runs_of(results)
+    labels = {result.run.id: result.label for result in results}
+    sections = [
+        Section("What was measured", (facts_table(header_facts(results)),))
+        if len(runs) == 1
+        else Section("What was measured", (runs_table(results), *_differences(runs, labels))),
+        Section("Caveats", (Bullets(tuple(caveats(results))),)),
+        Section("Summary", (summary_table(results), *_unsuccessful(results))),
+        Section("Plots", tuple(pictures)),
+        Section(
+            "Stages",
+            (stage_table(results), Paragraph("Outside the timed repetitions:"), outside_table(results)),
+        ),
+        Section("Work", (work_table(results),)),
+        Section("Quality", (quality_table(results),)),
+        Section("Published elsewhere", _published(results)),
+        Section("How to read this", (Bullets(READING),)),
+        Section("Environment", (environment_table(runs, labels),)),
+    ]
+    what = (
+        f"suite {runs[0].suite} on {device_name(runs[0])}"
+        if len(runs) == 1
+        else f"{len(runs)} runs side by side"
+    )
+    return Document(
+        f"AutoGaze benchmark: {what}", tuple(section for section in sections if _says_something(section))
+    )
+
+
+def _says_something(section: Section) -> bool:
+    return any(not isinstance(block, Bullets) or block.items for block in section.blocks)
+
+
+def runs_of(results: Iterable[CellResult]) -> list[Run]:
+    """Return the runs that the results are of."""
+    return list({result.run.id: result.run for result in results}.values())
+
+
+def header_facts(results: Sequence[CellResult]) -> list[Fact]:
+    """Return what is the same for every cell of one run: device, versions, input, axes that do not vary."""
+    run = results[0].run
+    fields = run.environment.fields
+    facts: list[Fact] = [
+        ("run", run.id),
+        ("created", run.created),
+        ("command", " ".join(run.command)),
+        ("device", device_name(run)),
+        ("threads", fields.get("cpu.threads")),
+        ("torch", fields.get("torch.version")),
+        ("video", run.settings.get("video") or "embedded clip"),
+        ("checkpoint", run.settings.get("checkpoint") or "embedded weights"),
+        ("every cell", ", ".join(f"{name} {text(value)}" for name, value in constant_axes(results).items())),
+    ]
+    return [fact for fact in facts if fact[1] not in (None, "")]
+
+
+def facts_table(facts: Iterable[Fact]) -> Table:
+    """Return names and values as a table."""
+    return tabulate(
+        [
+            Column("name", "what", lambda fact: fact[0], numeric=False),
+            Column("value", "value", lambda fact: text(fact[1]), numeric=False),
+        ],
+        facts,
+    )
+
+
+def runs_table(results: Sequence[CellResult]) -> Table:
+    """Return a row for each run: what it is called here, and what became of its cells."""
+
+    def count(run: Run) -> str:
+        mine = [result for result in results if result.run.id == run.id]
+        return f"{sum(result.ok for result in mine)} of {len(mine)}"
+
+    labels = {result.run.id: result.label for result in results}
+    columns: list[Column[Run]] = [
+        Column("label", "device", lambda run: labels[run.id], numeric=False),
+        Column("run", "run", lambda run: run.id, numeric=False),
+        Column("suite", "suite", lambda run: f"{run.suite}, version {run.suite_version}", numeric=False),
+        Column("created", "created", lambda run: run.created, numeric=False),
+        Column("video", "video", lambda run: run.settings.get("video") or "embedded clip", numeric=False),
+        Column(
+            "checkpoint",
+            "checkpoint",
+            lambda run: run.settings.get("checkpoint") or "embedded",
+            numeric=False,
+        ),
+        Column("ok", "cells ok", count),
+    ]
+    return tabulate(columns, runs_of(results))
+
+
+def _differences(runs: Sequence[Run], labels: dict[str, str]) -> list[Block]:
+    facts = {name: values for name, values in _facts(runs).items() if len(set(values)) > 1}
+    if not facts:
+        return [Paragraph("The runs differ in nothing that the environment records.")]
+    matters = {matter.field for matter in COMPARABILITY}
+    lead = Paragraph(
+        "The runs differ in these fields; where one is said to matter, times are not to be compared directly."
+    )
+    rows = [(name, "yes" if name in matters else "no", *values) for name, values in facts.items()]
+    columns = [
+        Column("field", "field", lambda row: row[0], numeric=False),
+        Column("matters", "matters", lambda row: row[1], numeric=False),
+        *_run_columns(runs, labels, skip=2),
+    ]
+    return [lead, tabulate(columns, rows)]
+
+
+def _run_columns(runs: Sequence[Run], labels: dict[str, str], skip: int) -> list[Column[tuple[str, ...]]]:
+    def column(place: int, run: Run) -> Column[tuple[str, ...]]:
+        return Column(run.id, labels[run.id], lambda row: row[place], numeric=False)
+
+    return [column(skip + i, run) for i, run in enumerate(runs)]
+
+
+def _facts(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Return environment fields and settings of all runs by name, a value for each run."""
+    held = [{**run.environment.fields, **run.settings} for run in runs]
+    names = dict.fromkeys(name for facts in held for name in facts)
+    return {name: [text(facts.get(name)) for facts in held] for name in names}
+
+
+def environment_table(runs: Sequence[Run], labels: dict[str, str]) -> Table:
+    """Return every environment field and setting, a column for each run."""
+    rows = [(name, *values) for name, values in _facts(runs).items()]
+    return tabulate(
+        [Column("field", "field", lambda row: row[0], numeric=False), *_run_columns(runs, labels, skip=1)],
+        rows,
+    )
+
+
+def caveats(results: Sequence[CellResult]) -> list[str]:
+    """Return the notes of all cells and the warnings about their samples: each once, with its cells."""
+    found: dict[str, list[CellResult]] = {}
+    for result in results:
+        whole = result.stages.get(WHOLE)
+        for note in (*result.notes, *(whole.warnings if whole else ())):
+            found.setdefault(note, []).append(result)
+    return [f"{note} ({_which(cells, results)})" for note, cells in found.items()]
+
+
+def _which(cells: Sequence[CellResult], results: Sequence[CellResult]) -> str:
+    if len(cells) == sum(result.record is not None for result in results) > 1:
+        return "all measured cells"
+    if len(cells) > 3:
+        return f"{len(cells)} of {len(results)} cells"
+    return "; ".join(cell_label(cell, results) for cell in cells)
+
+
+def unsuccessful(results: Sequence[CellResult]) -> list[str]:
+    """Return a sentence for each cell that is not ok: which, what became of it, and why."""
+    return [
+        f"{cell_label(result, results)}: {result.status.replace('_', ' ')}"
+        + (f" ({result.reason})" if result.reason else "")
+        for result in results
+        if not result.ok
+    ]
+
+
+def _unsuccessful(results: Sequence[CellResult]) -> list[Block]:
+    sentences = unsuccessful(results)
+    return [Paragraph("Cells that did not succeed:"), Bullets(tuple(sentences))] if sentences else []
+
+
+def _published(results: Sequence[CellResult]) -> tuple[Block, ...]:
+    table = published_table(results)
+    if not table.rows:
+        return (Paragraph("No cell has a setting and chunk size for which figures were published."),)
+    caveat = (
+        "Ours are of this machine, these weights and this video; theirs are of other ones. They show what to "
+        "expect; they are no baseline."
+    )
+    return (Paragraph(caveat), table, Bullets((f"H100 — {H100}", f"RTX 3090 — {RTX_3090}", RTX_3090_CAVEAT)))

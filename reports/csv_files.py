@@ -1,0 +1,89 @@
+"""The CSV files of a run: all that the tables show and more, unrounded, in seconds, bytes and joules."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from reports.results import WHOLE, CellResult
+from reports.units import Value
+
+Row = dict[str, Value]
+
+_COUNTERS = (
+    "clips",
+    "frames",
+    "candidate_patches",
+    "selected_patches",
+    "padded_patches",
+    "decode_steps",
+    "flops",
+    "bytes",
+)
+_QUALITY = ("loss", "mae", "mse", "psnr", "ssim")
+
+
+def write_csv_files(results: Sequence[CellResult], folder: Path) -> list[Path]:
+    """Write ``cells.csv`` (a row a cell), ``stages.csv`` (a row a stage) and ``frames.csv`` (a row a frame).
+
+    Every cell is in the first two, whatever became of it.
+    """
+    axes = list(dict.fromkeys(name for result in results for name in result.cell.axes))
+    files = {"cells.csv": _cell_rows, "stages.csv": _stage_rows, "frames.csv": _frame_rows}
+    for name, rows_of in files.items():
+        rows = [_identity(result, axes) | row for result in results for row in rows_of(result)]
+        with (folder / name).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    return [folder / name for name in files]
+
+
+def _identity(result: CellResult, axes: Sequence[str]) -> Row:
+    return {
+        "run": result.run.id,
+        "device": result.label,
+        "workload": result.cell.workload,
+        **{name: result.axis(name) for name in axes},
+        "status": result.status,
+    }
+
+
+def _cell_rows(result: CellResult) -> Iterator[Row]:
+    """Times are medians of a repetition, counters those of a repetition."""
+    whole = result.stages.get(WHOLE)
+    yield {
+        "reason": result.reason,
+        "samples": whole.count if whole else 0,
+        **{f"{stage}_seconds": result.median(stage) for stage in ("gaze", "reconstruct", WHOLE)},
+        "kept_ratio": result.kept_ratio,
+        **{name: result.counter(name) for name in _COUNTERS},
+        **{name: result.quality(name) for name in _QUALITY},
+        "patch_hash": result.patch_hash,
+        "resident_peak_bytes": result.memory.resident_peak,
+        "device_allocated_peak_bytes": result.memory.device_allocated_peak,
+        "device_reserved_peak_bytes": result.memory.device_reserved_peak,
+        "energy_joules": result.energy,
+        "process_seconds": result.process_seconds,
+        "notes": "; ".join(result.notes),
+    }
+
+
+def _stage_rows(result: CellResult) -> Iterator[Row]:
+    for stage in list(result.stages) or [""]:
+        summary, on_device = result.stages.get(stage), result.device_stages.get(stage)
+        yield {
+            "stage": stage,
+            "samples": summary.count if summary else 0,
+            "median_seconds": summary.median if summary else None,
+            "p5_seconds": summary.p5 if summary else None,
+            "p95_seconds": summary.p95 if summary else None,
+            "seconds_per_clip": result.per_clip(summary.median if summary else None),
+            "seconds_per_frame": result.per_frame(summary.median if summary else None),
+            "device_median_seconds": on_device.median if on_device else None,
+            "share_of_parent": result.share(stage),
+        }
+
+
+def _frame_rows(result: CellResult) -> Iterator[Row]:
+    for frame in result.frames:
+        yield dict(frame.model_dump())

@@ -1,0 +1,58 @@
+"""Writing reports into folders, from records alone; pages are renamed into place when they are whole."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autogaze.errors import InputError
+from reports.contents import document
+from reports.csv_files import write_csv_files
+from reports.html import to_html
+from reports.markdown import to_markdown
+from reports.plots import write_plots
+from reports.results import CellResult, load_results
+
+
+def write_all(folder: Path) -> list[Path]:
+    """Write the report of the run in ``folder`` into it; return the files.
+
+    These are ``report.md``, ``report.html`` (self-contained), ``cells.csv``, ``stages.csv``, ``frames.csv``
+    and ``plots/*.png``. Raises ``InputError`` for a folder that is no run, or that cannot be written.
+    """
+    return _write(load_results([folder]), folder)
+
+
+def write_comparable(folders: Sequence[Path], out: Path) -> list[Path]:
+    """Write one report over several runs, machines and devices into ``out``; return the files.
+
+    Every cell of every run is a row; the first column names its device. Raises ``InputError`` as
+    :func:`write_all` does, and where no run is named.
+    """
+    if not folders:
+        raise InputError("no run to report on was named: name run folders under results/, such as RUNS='a b'")
+    unique = list({folder.resolve(): folder for folder in folders}.values())
+    return _write(load_results(unique), out)
+
+
+def _write(results: Sequence[CellResult], out: Path) -> list[Path]:
+    if not results:
+        raise InputError(
+            "there is nothing to report on: the runs named plan no cell; name one that measured something"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        plots, pictures = write_plots(results, out)
+        content = document(results, pictures)
+        pages = {"report.md": to_markdown(content), "report.html": to_html(content, out)}
+        for name, page in pages.items():
+            _replace(out / name, page)
+        return [*(out / name for name in pages), *write_csv_files(results, out), *plots]
+    except OSError as error:
+        raise InputError(
+            f"report folder {out} cannot be written ({error.strerror}): name one that can with OUT="
+        ) from error
+
+
+def _replace(path: Path, content: str) -> None:
+    beside = path.with_name(f".{path.name}")
+    beside.write_text(content, encoding="utf-8")
+    beside.replace(path)

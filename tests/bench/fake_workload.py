@@ -1,0 +1,111 @@
+"""A workload that does what the test asks for, and costs next to nothing."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from autogaze.errors import BackendUnavailable, InputError
+from autogaze.stages import count, stage
+from suites.settings import canonical_setting
+from suites.workload import Axis, AxisValue, Inputs, Quality
+
+TOML = """
+version = 1
+description = "fake"
+time_budget_seconds = 0.001
+min_samples = 5
+timeout_seconds = 60
+
+[workloads]
+fake = "tests.bench.fake_workload:Fake"
+
+[[cells]]
+workload = "fake"
+behaviour = {behaviours}
+"""
+
+
+def write_suite(folder: Path, behaviours: list[str], name: str = "fake") -> Path:
+    """Write a suite of one fake cell a behaviour; return its path."""
+    path = folder / f"{name}.toml"
+    path.write_text(TOML.format(behaviours=behaviours))
+    return path
+
+
+class Fake:
+    """Behaves as the value says, well by default; the path of a named pipe means: hang, once somebody reads it."""
+
+    axes: ClassVar[Mapping[str, Axis]] = {
+        "behaviour": Axis("good"),
+        "chunk": Axis(16, known=(2, 4, 8, 16)),
+        "dtype": Axis("float32", known=("float32", "bfloat16", "float16")),
+        "setting": Axis("ratio_0.25", check=canonical_setting),
+    }
+
+    def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
+        self.behaviour = str(axes["behaviour"])
+        self.notes = ["fake weights"]
+        self.details: dict[str, Any] = {"engine": "fake"}
+        self.runs = 0
+        if self.behaviour == "refuse":
+            raise InputError("video v.mp4 has no frames: name a video with at least one")
+        if self.behaviour == "unavailable":
+            raise BackendUnavailable("backend flex cannot run on cpu: use sdpa")
+        if self.behaviour == "print":
+            print("noise on standard output")
+
+    def run(self) -> dict[str, Any]:
+        self.runs += 1
+        with stage("decode"):
+            pass
+        with stage("gaze"):
+            for _ in range(3):
+                with stage("gaze.steps"):
+                    count("decode_steps")
+            if self.runs > 3:
+                self._misbehave()
+        return {"patches": [1, 2, 3], "run": self.runs if self.behaviour == "wander" else 0}
+
+    def _misbehave(self) -> None:
+        match self.behaviour:
+            case "raise":
+                raise RuntimeError("something broke\nand more about it")
+            case "memory":
+                raise MemoryError("no room")
+            case "torch_memory":
+                import torch
+
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+            case "allocator":
+                raise RuntimeError(
+                    "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"
+                )
+            case "segfault":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            case "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "exit":
+                os._exit(3)
+            case "hang":
+                threading.Event().wait()
+            case pipe if pipe.startswith("/") and Path(pipe).exists():
+                with open(pipe, "w") as file:  # Waits for a reader: the test then knows where this process is.
+                    file.write("here")
+                    file.flush()
+                    threading.Event().wait()
+            case "spin":
+                until = time.perf_counter() + 0.02
+                while time.perf_counter() < until:
+                    pass
+
+    def quality(self, output: dict[str, Any]) -> Quality:
+        frames = [
+            {"clip": 0, "frame": frame, "gazes": 3, "psnr": 20.0 + frame, "ssim": 0.5, "loss": 1.0}
+            for frame in range(2)
+        ]
+        counters = {"clips": 1.0, "frames": 2.0, "candidate_patches": 530.0, "selected_patches": 53.0}
+        return Quality(f"hash{output['run']}", frames, counters)

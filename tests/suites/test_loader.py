@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autogaze.errors import InputError
+from suites.loader import load_suite, suite_names
+from tests.bench.fake_workload import write_suite
+
+HEAD = """
+version = 1
+description = "fake"
+time_budget_seconds = 1
+min_samples = 5
+timeout_seconds = 60
+[workloads]
+fake = "tests.bench.fake_workload:Fake"
+"""
+
+
+def suite_file(folder: Path, cells: str, head: str = HEAD) -> str:
+    path = folder / "mine.toml"
+    path.write_text(head + cells)
+    return str(path)
+
+
+def test_a_block_is_the_product_of_its_lists_in_the_order_written(tmp_path: Path) -> None:
+    path = suite_file(tmp_path, '[[cells]]\nworkload = "fake"\nbehaviour = ["b", "a"]\nchunk = [16, 4]')
+    points = [dict(point.axes) for point in load_suite(path).points]
+    assert [(axes["behaviour"], axes["chunk"]) for axes in points] == [("b", 16), ("b", 4), ("a", 16), ("a", 4)]
+
+
+def test_axes_left_out_have_the_workloads_defaults(tmp_path: Path) -> None:
+    (point,) = load_suite(suite_file(tmp_path, '[[cells]]\nworkload = "fake"')).points
+    assert dict(point.axes) == {"behaviour": "good", "chunk": 16, "dtype": "float32", "setting": "ratio_0.25"}
+
+
+def test_a_point_that_several_blocks_ask_for_is_measured_once(tmp_path: Path) -> None:
+    block = '[[cells]]\nworkload = "fake"\nchunk = [2, 4]\nsetting = ["ratio_0.5", "ratio_0.50"]\n'
+    assert len(load_suite(suite_file(tmp_path, block + block)).points) == 2
+
+
+def test_a_single_value_needs_no_list(tmp_path: Path) -> None:
+    (point,) = load_suite(suite_file(tmp_path, '[[cells]]\nworkload = "fake"\nchunk = 4')).points
+    assert dict(point.axes)["chunk"] == 4
+
+
+def test_an_override_replaces_its_axis_in_every_block(tmp_path: Path) -> None:
+    path = suite_file(tmp_path, '[[cells]]\nworkload = "fake"\nchunk = [2]\n[[cells]]\nworkload = "fake"\nbehaviour = "b"')
+    points = load_suite(path, {"chunk": ["8", "4"]}).points
+    assert [dict(point.axes)["chunk"] for point in points] == [8, 4, 8, 4]
+
+
+CELLS = '[[cells]]\nworkload = "fake"\n'
+
+
+@pytest.mark.parametrize(
+    ("cells", "overrides", "sentence"),
+    [
+        ('[[cells]]\nworkload = "fakes"', {}, "unknown workload 'fakes': did you mean 'fake'"),
+        (CELLS + "chunks = [2]", {}, "unknown axis of workload fake 'chunks': did you mean 'chunk'"),
+        (CELLS + "chunk = [3]", {}, "unknown value of axis chunk of workload fake '3'"),
+        (CELLS + 'dtype = ["float23"]', {}, "did you mean 'float32'"),
+        (CELLS + 'setting = ["ratio=0.5"]', {}, "must have the form"),
+        (CELLS + "chunk = []", {}, "axis chunk of workload fake has no values"),
+        (CELLS + "behaviour = [[1]]", {}, "must be a word or a number"),
+        (CELLS + "behaviour = [nan]", {}, "must be finite"),
+        ("[[cells]]\nchunk = 2", {}, "names no workload: known are end_to_end, fake"),
+        (CELLS, {"chunk": ["many"]}, "value 'many' of axis chunk of workload fake does not fit: write it like 16"),
+        (CELLS, {"dtype": ["bf16"]}, "unknown value of axis dtype of workload fake 'bf16'"),
+        (CELLS, {"attention": ["sdpa"]}, "unknown axis of suite mine 'attention'"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_by_name(
+    tmp_path: Path, cells: str, overrides: dict[str, list[str]], sentence: str
+) -> None:
+    with pytest.raises(InputError) as refusal:
+        load_suite(suite_file(tmp_path, cells), overrides)
+    assert sentence in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("head", "sentence"),
+    [
+        ("version = = 1", "is not valid TOML"),
+        (HEAD.replace("min_samples = 5", ""), "'min_samples' is wrong: Field required"),
+        (HEAD.replace("min_samples = 5", "min_samples = 0"), "'min_samples' is wrong"),
+        (HEAD.replace("min_samples", "min_sample"), "unknown key in suite file mine.toml 'min_sample': did you mean 'min_samples'"),
+        (HEAD.replace("tests.bench.fake_workload:Fake", "nowhere:Fake"), "which cannot be imported"),
+    ],
+)
+def test_a_broken_suite_file_is_refused(tmp_path: Path, head: str, sentence: str) -> None:
+    with pytest.raises(InputError) as refusal:
+        load_suite(suite_file(tmp_path, CELLS, head))
+    assert sentence in str(refusal.value)
+
+
+def test_an_unknown_suite_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(InputError, match="unknown suite 'smok': did you mean 'smoke'"):
+        load_suite("smok")
+
+
+def test_a_suite_file_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match="suite file nowhere.toml does not exist"):
+        load_suite("nowhere.toml")
+
+
+def test_the_project_comes_with_three_suites() -> None:
+    assert set(suite_names()) >= {"default", "published", "smoke"}
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from("abcdef"), min_size=1), st.lists(st.sampled_from((2, 4, 8, 16)), min_size=1))
+def test_points_are_the_distinct_combinations_in_order(tmp_path: Path, behaviours: list[str], chunks: list[int]) -> None:
+    path = write_suite(tmp_path, behaviours)
+    points = load_suite(str(path), {"chunk": [str(chunk) for chunk in chunks]}).points
+    found = [(dict(point.axes)["behaviour"], dict(point.axes)["chunk"]) for point in points]
+    assert found == list(dict.fromkeys((behaviour, chunk) for behaviour in behaviours for chunk in chunks))
