@@ -52,8 +52,8 @@ def _download(hub_id: str, revision: str | None, files: Sequence[str]) -> Path:
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(files)))
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise InputError(
-            f"checkpoint {hub_id} at revision {revision or 'main'} is neither a folder here nor to be had from "
-            f"the hub ({type(error).__name__}); check name, revision and network, or name a downloaded folder"
+            f"checkpoint {hub_id} at revision {revision or 'main'} is neither a folder here nor on the hub "
+            f"({type(error).__name__}); check name, revision and network, or name a downloaded folder"
         ) from error
 
 

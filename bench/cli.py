@@ -14,13 +14,16 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from autogaze.errors import InputError
+from bench.compare import TOLERANCE
+from bench.compare import compare as compare_runs
 from bench.records import Record, Status
+from suites.workload import Inputs
 
 app = typer.Typer(
     name="bench",
@@ -29,6 +32,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+Geometry = Literal["square", "center_crop"]
 
 _AXES = {"attn": "attention", "chunk": "chunk", "dtype": "dtype", "setting": "setting", "batch": "batch"}
 """Option to the axis it replaces."""
@@ -50,7 +55,11 @@ def run(
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Gaze model: a folder or a hub id.")] = None,
     task_checkpoint: Annotated[str | None, typer.Option(help="Reconstructor: a folder or a hub id.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of a hub checkpoint.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of the gaze model on the hub.")] = None,
+    task_revision: Annotated[
+        str | None, typer.Option(help="Revision of the reconstructor on the hub.")
+    ] = None,
+    geometry: Annotated[Geometry, typer.Option(help="How video that is not square becomes so.")] = "square",
     seed: Annotated[int, typer.Option(help="Seed of anything random.")] = 0,
     samples: Annotated[int | None, typer.Option(min=1, help="Timed repetitions a cell, at least.")] = None,
     time_budget: Annotated[
@@ -102,14 +111,13 @@ def run(
 def compare(
     a: Annotated[Path, typer.Argument(help="Folder of the run to compare with.")],
     b: Annotated[Path, typer.Argument(help="Folder of the run to judge.")],
-    tolerance: Annotated[float, typer.Option(help="Share by which time or memory may grow.")] = 0.10,
+    tolerance: Annotated[float, typer.Option(help="Share by which time or memory may grow.")] = TOLERANCE,
     allow: Annotated[
         list[str] | None, typer.Option(help="A difference to accept: driver, threads ...")
     ] = None,
 ) -> None:
     """Compare run B with run A: exit code 0 nothing worse, 1 worse, 2 not comparable."""
     import reports
-    from bench.compare import compare as compare_runs
 
     comparison = compare_runs(a, b, tolerance, allow or ())
     reports.print_comparison(comparison, Console())

@@ -10,7 +10,7 @@ WHOLE = "end_to_end"
 """The stage that is the whole of a workload's ``run``."""
 
 
-class Event(Protocol):
+class DeviceEvent(Protocol):
     """A moment on the device's own time line."""
 
     def elapsed_time(self, end: Any) -> float:
@@ -23,7 +23,7 @@ class DeviceClock(Protocol):
     def synchronise(self) -> None:
         """Wait until everything submitted so far is done."""
 
-    def event(self) -> Event | None:
+    def event(self) -> DeviceEvent | None:
         """Mark the present place in the queue; None where the device has no such marks."""
 
 
@@ -33,7 +33,7 @@ class HostClock:
     def synchronise(self) -> None:
         return
 
-    def event(self) -> Event | None:
+    def event(self) -> DeviceEvent | None:
         return None
 
 
@@ -49,7 +49,7 @@ class CudaClock:
     def synchronise(self) -> None:
         self._cuda.synchronize(self._device)
 
-    def event(self) -> Event | None:
+    def event(self) -> DeviceEvent | None:
         if self._cuda.is_current_stream_capturing():
             return None  # It would become a node of the captured graph.
         event = self._cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
@@ -79,7 +79,7 @@ class StageClock:
     device: DeviceClock
     counters: dict[str, int] = field(default_factory=dict)
     _seconds: dict[str, float] = field(default_factory=dict)
-    _events: list[tuple[str, Event, Event]] = field(default_factory=list)
+    _events: list[tuple[str, DeviceEvent, DeviceEvent]] = field(default_factory=list)
     _open: set[str] = field(default_factory=set)
 
     @contextmanager

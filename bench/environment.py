@@ -56,6 +56,8 @@ COMPARABILITY = (
     Matter("checkpoint", "checkpoint", "gaze checkpoint"),
     Matter("revision", "revision", "checkpoint revision"),
     Matter("task-checkpoint", "task_checkpoint", "reconstruction checkpoint"),
+    Matter("task-revision", "task_revision", "revision of the reconstruction checkpoint"),
+    Matter("geometry", "geometry", "geometry"),
     Matter("seed", "seed", "seed"),
 )
 """What must agree before two runs are compared. The code may differ: it is what is being compared."""

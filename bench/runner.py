@@ -1,7 +1,7 @@
 """A run from plan to finished journal."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from bench.job import Job
 from bench.plan import Plan, earlier_records, estimate, time_left
 from bench.records import AxisValue, Cell, Record, Run
 from suites.loader import Suite
+from suites.workload import Inputs
 
 _BLOCK = 1 << 20
 
@@ -32,25 +33,14 @@ class Progress(Protocol):
         """Hear what became of the cell."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to measure besides the suite, as the user gave it; see :class:`suites.workload.Inputs`."""
-
-    video: str | None = None
-    checkpoint: str | None = None
-    task_checkpoint: str | None = None
-    revision: str | None = None
-    seed: int = 0
-
-
-def start(suite: Suite, plan: Plan, request: Request, command: tuple[str, ...], results: Path) -> Path:
-    """Write the head of a new run into ``results`` and return the run's folder.
+def start(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...], results: Path) -> Path:
+    """Write the head of a new run into ``results`` and return the run's folder; the device is the plan's.
 
     Raises ``InputError`` for an output folder that cannot be written and a video that cannot be read.
     """
     settings: dict[str, AxisValue] = {
-        **asdict(request),
-        "video_sha256": _video_hash(request.video),
+        **{name: value for name, value in asdict(inputs).items() if name != "device"},
+        "video_sha256": _video_hash(inputs.video),
         "min_samples": suite.min_samples,
         "time_budget_seconds": suite.time_budget_seconds,
         "timeout_seconds": suite.timeout_seconds,
@@ -114,11 +104,11 @@ def proceed(folder: Path, progress: Progress, retry: bool = False) -> list[Recor
 
 
 def _job(run: Run, cell: Cell, device: Device) -> Job:
-    inputs = {name: run.settings.get(name) for name in asdict(Request())}
+    given = {field.name: run.settings[field.name] for field in fields(Inputs) if field.name in run.settings}
     return Job(
         cell=cell,
         target=_text(run, f"workload.{cell.workload}") or "",
-        inputs={**inputs, "device": device.torch_name},
+        inputs={**given, "device": device.torch_name},
         pci_id=device.pci_id,
         min_samples=int(_number(run, "min_samples")),
         time_budget_seconds=_number(run, "time_budget_seconds"),

@@ -87,7 +87,7 @@ def _cell_table(named: Sequence[_Named]) -> Table:
     columns: list[Column[_Named]] = [
         Column("cell", "cell", lambda each: each.name, numeric=False),
         Column("outcome", "status", lambda each: _statuses(each.cell), numeric=False),
-        Column("memory", "peak mem.", memory, "MiB"),
+        Column("memory", "memory", memory, "MiB"),
         Column("psnr", "PSNR", lambda each: pair(each.cell.quality, "psnr", 2), "dB"),
         Column("ssim", "SSIM", lambda each: pair(each.cell.quality, "ssim", 4), spare=2),
         Column("loss", "loss", lambda each: pair(each.cell.quality, "loss", 4), spare=1),

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
+from bench.clocks import WHOLE
 from bench.environment import COMPARABILITY
 from bench.records import AxisValue, Run
 from reports.document import Block, Bullets, Column, Document, Paragraph, Section, Table, tabulate
 from reports.published import H100, RTX_3090, RTX_3090_CAVEAT
-from reports.results import WHOLE, CellResult, cell_label, constant_axes, device_name
+from reports.results import CellResult, cell_label, constant_axes, device_name
 from reports.tables import (
     outside_table,
     published_table,

@@ -4,7 +4,8 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reports.results import WHOLE, CellResult
+from bench.clocks import WHOLE
+from reports.results import CellResult
 from reports.units import Value
 
 Row = dict[str, Value]

@@ -35,7 +35,7 @@ CLIP_COLUMNS = (
     "non_padded_gazes_by_frame",
     "num_gazing_each_frame",
 )
-"""One row for each clip and setting. The last two list a number a frame; times are in seconds a clip."""
+"""One row for each clip and setting. Times are in seconds; the last two are JSON lists, a number a frame."""
 FRAME_COLUMNS = (
     "clip_name",
     "clip_start",
@@ -61,7 +61,6 @@ _MEANS = (
     "gaze_seconds",
     "reconstruction_seconds",
 )
-_LISTS = ("non_padded_gazes_by_frame", "num_gazing_each_frame")
 _DECIMALS = {
     "actual_gaze_ratio": 4,
     "non_padded_gazes": 1,
@@ -87,19 +86,15 @@ Row = Mapping[str, Any]
 
 
 def write_evaluation(
-    folder: Path, metadata: Mapping[str, Any], clips: Sequence[Row], frames: Sequence[Row]
+    folder: Path, metadata: object, clips: Sequence[Row], frames: Sequence[Row], notes: Sequence[str] = ()
 ) -> list[Path]:
     """Write every file of an evaluation but its visualizations into ``folder``; return the files.
 
-    ``clips`` and ``frames`` have exactly the columns :data:`CLIP_COLUMNS` and :data:`FRAME_COLUMNS`, where a
-    list is a list of numbers or its JSON, and an argument that was not given is None. Raises ``ValueError``
-    for other columns.
+    ``metadata`` is anything that JSON can hold. ``clips`` and ``frames`` have exactly the columns
+    :data:`CLIP_COLUMNS` and :data:`FRAME_COLUMNS`; an argument that was not given is None. ``notes`` are the
+    caveats to print beside the figures. Raises ``ValueError`` for other columns.
     """
     by_clip, by_frame = _table(clips, CLIP_COLUMNS), _table(frames, FRAME_COLUMNS)
-    for name in _LISTS:
-        by_clip[name] = [
-            value if isinstance(value, str) else json.dumps(list(value)) for value in by_clip[name]
-        ]
     means = by_clip.groupby("setting", sort=True)[list(_MEANS)].mean().reset_index()
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     pages = {
@@ -107,11 +102,11 @@ def write_evaluation(
         "metrics_by_clip_setting.csv": by_clip.to_csv(index=False),
         "metrics_by_frame.csv": by_frame.to_csv(index=False),
         "summary_by_setting.csv": means.to_csv(index=False),
-        "summary.txt": _summary(by_clip, means),
+        "summary.txt": _summary(by_clip, means, notes),
     }
     for name, page in pages.items():
         (folder / name).write_text(page, encoding="utf-8")
-    return [*(folder / name for name in pages), *_write_plots(folder, by_frame, means)]
+    return [*(folder / name for name in pages), *_write_plots(folder, by_frame, means, notes)]
 
 
 def _table(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:
@@ -121,7 +116,7 @@ def _table(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns))
 
 
-def _summary(by_clip: pd.DataFrame, means: pd.DataFrame) -> str:
+def _summary(by_clip: pd.DataFrame, means: pd.DataFrame, notes: Sequence[str]) -> str:
     def column(name: str) -> Column[dict[str, Any]]:
         return Column(name, name, lambda row: row[name], "", fixed(_DECIMALS[name]))
 
@@ -138,6 +133,7 @@ def _summary(by_clip: pd.DataFrame, means: pd.DataFrame) -> str:
             "",
             f"Clip starts: {', '.join(str(start) for start in starts)}",
             f"Number of clips: {by_clip['clip_name'].nunique()}",
+            *(f"Note: {note}" for note in notes),
             "",
             markdown_table(table),
             "",
@@ -145,7 +141,9 @@ def _summary(by_clip: pd.DataFrame, means: pd.DataFrame) -> str:
     )
 
 
-def _write_plots(folder: Path, by_frame: pd.DataFrame, means: pd.DataFrame) -> list[Path]:
+def _write_plots(
+    folder: Path, by_frame: pd.DataFrame, means: pd.DataFrame, notes: Sequence[str]
+) -> list[Path]:
     settings = list(dict.fromkeys(by_frame["setting"]))
 
     def along(name: str) -> dict[str, list[float]]:
@@ -157,19 +155,24 @@ def _write_plots(folder: Path, by_frame: pd.DataFrame, means: pd.DataFrame) -> l
         lines = [Series(setting, range(len(values)), values) for setting, values in along(name).items()]
         return Panel(*_CURVES[name], lines)
 
+    def titled(title: str) -> str:
+        return "\n".join([title, *notes])
+
     gazes = along("non_padded_gazes")
     along_frames = ("psnr", "ssim", "reconstruction_loss", "non_padded_gazes")
     with styled():
         figures = {
-            "gaze_heatmap": heat_map(settings, list(gazes.values()), "Gazes in each frame, mean over clips"),
+            "gaze_heatmap": heat_map(
+                settings, list(gazes.values()), titled("Gazes in each frame, mean over clips")
+            ),
             "per_frame_curves": curves(
                 [by_frame_panel(name) for name in along_frames],
-                "Quality by frame, mean over clips",
+                titled("Quality by frame, mean over clips"),
                 "frame of the clip",
             ),
             "tradeoff_curves": curves(
                 [_tradeoff(means, name) for name in _CURVES if name in means and name != "non_padded_gazes"],
-                "Quality and time against gazed patches, means over clips",
+                titled("Quality and time against gazed patches, means over clips"),
                 "patches gazed at, %",
             ),
         }

@@ -9,10 +9,11 @@ from itertools import zip_longest
 from pathlib import Path
 from statistics import mean
 
+from bench.clocks import WHOLE
 from reports.charts import Figure, Panel, Series, curves, heat_map, scale_for_doubling, stacked_bars
 from reports.document import Block, Image, Paragraph
 from reports.published import H100, RTX_3090, matching, published_figures
-from reports.results import PIPELINE, WHOLE, CellResult, cell_label, setting_kind
+from reports.results import PIPELINE, CellResult, cell_label, setting_kind
 from reports.style import styled
 
 QUALITIES = {
@@ -198,7 +199,7 @@ def _by_frame(result: CellResult, name: str) -> list[float]:
 
 
 def _distinct(results: Sequence[CellResult], name: str) -> list[CellResult]:
-    """Return the cells that have a figure by frame: alike ones once, and if too many those of the longest clips."""
+    """Return the cells with a figure by frame: alike ones once, if too many those of the longest clips."""
     found: dict[tuple[object, ...], CellResult] = {}
     for result in results:
         values = _by_frame(result, name)
@@ -264,13 +265,14 @@ PLOTS = (
         "gaze_heat_map",
         "Gazes by frame",
         "How many patches were chosen in each frame: with a budget always as many, with a requirement as "
-        "many as the frame needs.",
+        "many as the frame needs. Cells that chose alike are drawn once.",
         gaze_heat_map,
     ),
     Plot(
         "quality_by_frame",
         "Quality by frame",
-        "Reconstruction quality and gaze count along a clip: means over clips.",
+        "Reconstruction quality and gaze count along a clip: means over clips. Cells with equal figures "
+        "are drawn once.",
         quality_by_frame,
     ),
 )

@@ -12,13 +12,12 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
+from bench.clocks import WHOLE
 from bench.journal import read_run
 from bench.records import Cell, FrameQuality, Memory, Record, Run, Sample, Status
 from bench.statistics import Summary, summarise
 from reports.units import Value, text
 
-WHOLE = "end_to_end"
-"""The stage that holds all others."""
 PIPELINE = ("decode", "preprocess", "gaze", "reconstruct", "encode")
 """The top-level stages that a repetition consists of, in order."""
 UNTRAINED = "untrained weights"

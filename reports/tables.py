@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from bench.clocks import WHOLE
 from bench.statistics import Summary
 from reports.document import Column, Table, tabulate
 from reports.published import PublishedFigure, matching
-from reports.results import WHOLE, CellResult, several_runs, varying_axes
+from reports.results import CellResult, several_runs, varying_axes
 from reports.units import fixed, giga, mean_count, mebibytes, milliseconds, number, percent, text, whole
 
 CellColumn = Column[CellResult]

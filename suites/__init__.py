@@ -28,5 +28,5 @@ WORKLOADS = {
     "reconstruct": "suites.pipeline:Reconstruct",
     "end_to_end": "suites.pipeline:EndToEnd",
 }
-"""Workload name to ``module:class``. The planning process imports the module too, to check axis values: it must
-not import torch at its top."""
+"""Workload name to ``module:class``. The planning process imports the module too, to check axis values: it
+must not import torch at its top."""

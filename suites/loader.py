@@ -140,7 +140,8 @@ def _parse(path: Path) -> _SuiteFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"suite file {path} is not valid TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is reported twice, as unknown and as missing: the first says what happened.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise unknown_name(f"key in suite file {path.name}", key, _SuiteFile.model_fields) from error

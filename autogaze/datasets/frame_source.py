@@ -4,11 +4,14 @@
 """
 
 import re
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from autogaze.datasets.geometry import Frames, check_frames
@@ -124,9 +127,8 @@ class ArrayFile:
     def open(cls, path: Path) -> "ArrayFile":
         """Map a ``.npy`` file, so that only what is used is read, or load a ``.npz``."""
         try:
-            loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-            arrays = [loaded] if isinstance(loaded, np.ndarray) else [loaded[name] for name in loaded.files]
-        except (ValueError, OSError, EOFError) as error:
+            arrays = _load_arrays(path)
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(
                 f"'{path}' is not an array file numpy can read ({error}): save one with numpy.save or "
                 "numpy.savez"
@@ -156,6 +158,14 @@ class ArrayFile:
         """See :meth:`FrameSource.read`."""
         available = frames_available(self, start, count)
         return clip_of(np.array(self.array[available.start : available.stop]), count)
+
+
+def _load_arrays(path: Path) -> list[npt.NDArray[Any]]:
+    loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return [loaded]
+    with loaded:
+        return [loaded[name] for name in loaded.files]
 
 
 def _by_number(file: Path) -> list[tuple[bool, int, str]]:

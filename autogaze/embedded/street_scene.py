@@ -61,7 +61,7 @@ def travelled() -> npt.NDArray[np.float64]:
     """Return (FRAMES,): frames' worth of travel before each frame; it does not grow during the stop."""
     frames = np.arange(FRAMES)
     slowing = np.clip((STOP.start - frames) / BRAKING, 0, 1)
-    speeding = np.clip((frames - STOP.stop + 1) / LEAVING, 0, 1)
+    speeding = np.clip((frames - STOP.stop + 2) / LEAVING, 0, 1)
     return np.concatenate([[0.0], np.cumsum(slowing + speeding)[:-1]])
 
 

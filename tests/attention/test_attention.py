@@ -49,7 +49,9 @@ def test_a_fast_backend_agrees_with_the_definition(backend: str, layout: FrameLa
     expected, found = attend(q, k, v, layout, "eager"), attend(q, k, v, layout, backend)
     assert found.shape == q.shape
     keep = real(layout, q.shape[0])
-    torch.testing.assert_close(found.transpose(1, 2)[keep], expected.transpose(1, 2)[keep], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        found.transpose(1, 2)[keep], expected.transpose(1, 2)[keep], atol=1e-5, rtol=1e-5
+    )
     assert found.isfinite().all()
     assert expected.isfinite().all()
 
@@ -117,21 +119,28 @@ def test_each_kind_shows_exactly_these_keys(backend: str, rule: tuple[str, bool]
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_close_to_the_definition(dtype: torch.dtype) -> None:
-    layout = FrameLayout((3, 4), torch.tensor([[0, 0, 1, 0, 0, 0, 0], [0] * 7], dtype=torch.bool), class_token=True)
+    layout = FrameLayout(
+        (3, 4), torch.tensor([[0, 0, 1, 0, 0, 0, 0], [0] * 7], dtype=torch.bool), class_token=True
+    )
     q, k, v = (x.to(dtype) for x in tensors(layout))
     found, expected = attend(q, k, v, layout, "sdpa"), attend(q, k, v, layout, "eager")
     keep = real(layout, 2)
     assert found.dtype == dtype
-    torch.testing.assert_close(found.transpose(1, 2)[keep], expected.transpose(1, 2)[keep], atol=2e-2, rtol=2e-2)
+    torch.testing.assert_close(
+        found.transpose(1, 2)[keep], expected.transpose(1, 2)[keep], atol=2e-2, rtol=2e-2
+    )
 
 
 def test_gradients_agree_with_the_definition() -> None:
-    layout = FrameLayout((3, 4), torch.tensor([[0, 0, 1, 0, 0, 0, 0], [0] * 7], dtype=torch.bool), class_token=True)
+    layout = FrameLayout(
+        (3, 4), torch.tensor([[0, 0, 1, 0, 0, 0, 0], [0] * 7], dtype=torch.bool), class_token=True
+    )
     keep = real(layout, 2)
     gradients = {}
     for backend in ("eager", "sdpa"):
-        inputs = [x.clone().requires_grad_() for x in tensors(layout)]
-        attend(*inputs, layout, backend).transpose(1, 2)[keep].square().sum().backward()  # type: ignore[misc]
+        q, k, v = inputs = [x.clone().requires_grad_() for x in tensors(layout)]
+        loss = attend(q, k, v, layout, backend).transpose(1, 2)[keep].square().sum()
+        torch.autograd.backward(loss)
         gradients[backend] = [x.grad for x in inputs]
     for found, expected in zip(gradients["sdpa"], gradients["eager"], strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
@@ -170,7 +179,9 @@ def test_a_known_backend_that_cannot_run_says_why(name: str) -> None:
 
 
 def test_tensors_of_another_length_are_refused() -> None:
-    with pytest.raises(InputError, match=r"layout holds 6 tokens \(5 in 2 frames, class token: yes\).*hold 5"):
+    with pytest.raises(
+        InputError, match=r"layout holds 6 tokens \(5 in 2 frames, class token: yes\).*hold 5"
+    ):
         attend(*tensors(FrameLayout((2, 3))), FrameLayout((2, 3), class_token=True))
 
 

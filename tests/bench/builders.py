@@ -1,6 +1,6 @@
 """Runs and records made by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import journal
@@ -13,7 +13,7 @@ def cell(number: int = 0) -> Cell:
 
 def record(
     which: Cell,
-    seconds: dict[str, Sequence[float]] | None = None,
+    seconds: Mapping[str, Sequence[float]] | None = None,
     status: Status = Status.OK,
     quality: dict[str, float] | None = None,
     resident: int = 2**30,
@@ -52,7 +52,7 @@ def run(
         suite_version=version,
         command=("bench",),
         settings=settings or {},
-        environment=Environment(fields={"device": "cpu", "device.name": "cpu"} | (fields or {})),
+        environment=Environment(fields={"device": "cpu", "device.name": "cpu", **(fields or {})}),
         cells=tuple(cells),
     )
 

@@ -37,7 +37,7 @@ def write_suite(folder: Path, behaviours: list[str], name: str = "fake") -> Path
 
 
 class Fake:
-    """Behaves as the value says, well by default; the path of a named pipe means: hang, once somebody reads it."""
+    """Behaves as the value says, well by default; a named pipe's path means: hang, once somebody reads it."""
 
     axes: ClassVar[Mapping[str, Axis]] = {
         "behaviour": Axis("good"),
@@ -93,7 +93,9 @@ class Fake:
             case "hang":
                 threading.Event().wait()
             case pipe if pipe.startswith("/") and Path(pipe).exists():
-                with open(pipe, "w") as file:  # Waits for a reader: the test then knows where this process is.
+                with open(
+                    pipe, "w"
+                ) as file:  # Waits for a reader: the test then knows where this process is.
                     file.write("here")
                     file.flush()
                     threading.Event().wait()

@@ -15,8 +15,8 @@ STEADY = [1.0, 1.01, 0.99, 1.02, 1.0]
 def stages(gaze: float = 1.0, rest: float = 1.0, seed: int | None = None) -> dict[str, list[float]]:
     """Return samples of a gaze and another stage; with a seed, under noise that only adds time."""
     rng = np.random.default_rng(seed)
-    noise = (lambda: 1 + rng.exponential(0.08, 7)) if seed is not None else (lambda: np.ones(7))
-    first, second = gaze * noise(), rest * noise()
+    scale = 0.0 if seed is None else 0.08
+    first, second = (seconds * (1 + scale * rng.exponential(size=7)) for seconds in (gaze, rest))
     return {"end_to_end": list(first + second), "gaze": list(first), "reconstruct": list(second)}
 
 
@@ -35,11 +35,11 @@ def test_the_same_record_is_not_worse_than_itself() -> None:
     assert comparison.same_patches
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_gaze_stage_slower_by_thirty_percent_is_caught_under_noise(seed: int) -> None:
-    a, b = (builders.record(CELL, stages(gaze, seed=seed + 100 * gaze.is_integer())) for gaze in (1.0, 1.3))
-    assert compared(a, b).worse[-1].startswith("gaze takes 1.")
-    assert verdicts(compared(a, b))["reconstruct"] is not Verdict.SLOWER
+def test_a_gaze_stage_slower_by_thirty_percent_is_caught_under_noise() -> None:
+    pairs = [(stages(seed=seed), stages(gaze=1.3, seed=seed + 1000)) for seed in range(20)]
+    found = [verdicts(compared(builders.record(CELL, a), builders.record(CELL, b))) for a, b in pairs]
+    assert sum(stage["gaze"] is Verdict.SLOWER for stage in found) >= 18
+    assert not any(stage["reconstruct"] is Verdict.SLOWER for stage in found)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -56,7 +56,9 @@ def test_a_burst_of_noise_that_spares_the_fastest_repetition_is_not_a_slowdown()
 
 def test_faster_and_same_are_said() -> None:
     a = builders.record(CELL, {"end_to_end": STEADY})
-    assert verdicts(compared(a, builders.record(CELL, {"end_to_end": [0.5] * 5}))) == {"end_to_end": Verdict.FASTER}
+    assert verdicts(compared(a, builders.record(CELL, {"end_to_end": [0.5] * 5}))) == {
+        "end_to_end": Verdict.FASTER
+    }
     assert verdicts(compared(a, a)) == {"end_to_end": Verdict.SAME}
 
 
@@ -74,8 +76,12 @@ def test_a_stage_that_hardly_matters_is_not_worse() -> None:
 
 def test_warm_up_and_inner_stages_are_not_compared() -> None:
     record = builders.record(CELL, {"end_to_end": STEADY, "gaze.steps": STEADY})
-    record = record.model_copy(update={"samples": (*record.samples, record.samples[0].model_copy(update={"warmup": True}))})
-    assert [(stage.stage, stage.ratio.estimate) for stage in compared(record, record).stages] == [("end_to_end", 1.0)]
+    record = record.model_copy(
+        update={"samples": (*record.samples, record.samples[0].model_copy(update={"warmup": True}))}
+    )
+    assert [(stage.stage, stage.ratio.estimate) for stage in compared(record, record).stages] == [
+        ("end_to_end", 1.0)
+    ]
 
 
 def test_more_memory_is_worse_beyond_tolerance_and_floor() -> None:
@@ -103,8 +109,13 @@ def test_quality_may_not_fall(before: dict[str, float], after: dict[str, float],
 
 
 def test_changed_work_is_told_apart_from_slower_work() -> None:
-    a, b = (builders.record(CELL).model_copy(update={"counters": {"decode_steps": n, "frames": 16.0}}) for n in (4.0, 8.0))
-    assert [(change.name, change.a, change.b) for change in compared(a, b).work] == [("decode_steps", 4.0, 8.0)]
+    a, b = (
+        builders.record(CELL).model_copy(update={"counters": {"decode_steps": n, "frames": 16.0}})
+        for n in (4.0, 8.0)
+    )
+    assert [(change.name, change.a, change.b) for change in compared(a, b).work] == [
+        ("decode_steps", 4.0, 8.0)
+    ]
 
 
 def test_different_patches_are_said() -> None:

@@ -105,7 +105,11 @@ def rewritten(parent: Path, version: int) -> Path:
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(None, "is not a run: it has no readable run.json"), ("[]", "is not the head of a run"), ("{", "not the head of a run")],
+    [
+        (None, "is not a run: it has no readable run.json"),
+        ("[]", "is not the head of a run"),
+        ("{", "not the head of a run"),
+    ],
 )
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, content: str | None, sentence: str) -> None:
     if content is not None:
@@ -125,13 +129,13 @@ def test_a_broken_line_is_refused_by_its_number(tmp_path: Path) -> None:
     path = folder / journal.JOURNAL_FILE
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], "garbage", *lines[2:]]) + "\n")
-    with pytest.raises(InputError, match="line 2 of .* is not a record"):
+    with pytest.raises(InputError, match=r"line 2 of .* is not a record"):
         journal.read_run(folder)
 
 
 def test_an_output_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot be written .*: name one that can with OUT="):
+    with pytest.raises(InputError, match=r"cannot be written .*: name one that can with OUT="):
         journal.create(builders.run(CELLS), tmp_path / "file")
 
 

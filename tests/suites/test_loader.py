@@ -5,7 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autogaze.errors import InputError
+from suites import WORKLOADS
 from suites.loader import load_suite, suite_names
+from suites.settings import PUBLISHED_SETTINGS
 from tests.bench.fake_workload import write_suite
 
 HEAD = """
@@ -28,7 +30,12 @@ def suite_file(folder: Path, cells: str, head: str = HEAD) -> str:
 def test_a_block_is_the_product_of_its_lists_in_the_order_written(tmp_path: Path) -> None:
     path = suite_file(tmp_path, '[[cells]]\nworkload = "fake"\nbehaviour = ["b", "a"]\nchunk = [16, 4]')
     points = [dict(point.axes) for point in load_suite(path).points]
-    assert [(axes["behaviour"], axes["chunk"]) for axes in points] == [("b", 16), ("b", 4), ("a", 16), ("a", 4)]
+    assert [(axes["behaviour"], axes["chunk"]) for axes in points] == [
+        ("b", 16),
+        ("b", 4),
+        ("a", 16),
+        ("a", 4),
+    ]
 
 
 def test_axes_left_out_have_the_workloads_defaults(tmp_path: Path) -> None:
@@ -47,7 +54,9 @@ def test_a_single_value_needs_no_list(tmp_path: Path) -> None:
 
 
 def test_an_override_replaces_its_axis_in_every_block(tmp_path: Path) -> None:
-    path = suite_file(tmp_path, '[[cells]]\nworkload = "fake"\nchunk = [2]\n[[cells]]\nworkload = "fake"\nbehaviour = "b"')
+    path = suite_file(
+        tmp_path, '[[cells]]\nworkload = "fake"\nchunk = [2]\n[[cells]]\nworkload = "fake"\nbehaviour = "b"'
+    )
     points = load_suite(path, {"chunk": ["8", "4"]}).points
     assert [dict(point.axes)["chunk"] for point in points] == [8, 4, 8, 4]
 
@@ -67,7 +76,11 @@ CELLS = '[[cells]]\nworkload = "fake"\n'
         (CELLS + "behaviour = [[1]]", {}, "must be a word or a number"),
         (CELLS + "behaviour = [nan]", {}, "must be finite"),
         ("[[cells]]\nchunk = 2", {}, "names no workload: known are end_to_end, fake"),
-        (CELLS, {"chunk": ["many"]}, "value 'many' of axis chunk of workload fake does not fit: write it like 16"),
+        (
+            CELLS,
+            {"chunk": ["many"]},
+            "value 'many' of axis chunk of workload fake does not fit: write it like 16",
+        ),
         (CELLS, {"dtype": ["bf16"]}, "unknown value of axis dtype of workload fake 'bf16'"),
         (CELLS, {"attention": ["sdpa"]}, "unknown axis of suite mine 'attention'"),
     ],
@@ -86,7 +99,10 @@ def test_what_cannot_be_measured_is_refused_by_name(
         ("version = = 1", "is not valid TOML"),
         (HEAD.replace("min_samples = 5", ""), "'min_samples' is wrong: Field required"),
         (HEAD.replace("min_samples = 5", "min_samples = 0"), "'min_samples' is wrong"),
-        (HEAD.replace("min_samples", "min_sample"), "unknown key in suite file mine.toml 'min_sample': did you mean 'min_samples'"),
+        (
+            HEAD.replace("min_samples", "min_sample"),
+            "unknown key in suite file mine.toml 'min_sample': did you mean 'min_samples'",
+        ),
         (HEAD.replace("tests.bench.fake_workload:Fake", "nowhere:Fake"), "which cannot be imported"),
     ],
 )
@@ -102,17 +118,34 @@ def test_an_unknown_suite_is_refused_with_the_nearest_name() -> None:
 
 
 def test_a_suite_file_that_is_not_there_is_refused() -> None:
-    with pytest.raises(InputError, match="suite file nowhere.toml does not exist"):
+    with pytest.raises(InputError, match=r"suite file nowhere\.toml does not exist"):
         load_suite("nowhere.toml")
 
 
-def test_the_project_comes_with_three_suites() -> None:
-    assert set(suite_names()) >= {"default", "published", "smoke"}
+def test_the_default_suite_is_the_published_settings_and_then_the_chunk_sizes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(WORKLOADS, "end_to_end", "tests.bench.fake_workload:Fake")
+    axes = [dict(point.axes) for point in load_suite("default").points]
+    assert [each["setting"] for each in axes[:7]] == [setting.name for setting in PUBLISHED_SETTINGS]
+    assert [(each["setting"], each["chunk"]) for each in axes[7:]] == [
+        ("ratio_0.25", chunk) for chunk in (2, 4, 8)
+    ]
+
+
+@pytest.mark.parametrize(("name", "points"), [("smoke", 3), ("default", 10), ("published", 46)])
+def test_the_suites_of_the_project_load(monkeypatch: pytest.MonkeyPatch, name: str, points: int) -> None:
+    for workload in WORKLOADS:
+        monkeypatch.setitem(WORKLOADS, workload, "tests.bench.fake_workload:Fake")
+    assert name in suite_names()
+    assert len(load_suite(name).points) == points
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from("abcdef"), min_size=1), st.lists(st.sampled_from((2, 4, 8, 16)), min_size=1))
-def test_points_are_the_distinct_combinations_in_order(tmp_path: Path, behaviours: list[str], chunks: list[int]) -> None:
+def test_points_are_the_distinct_combinations_in_order(
+    tmp_path: Path, behaviours: list[str], chunks: list[int]
+) -> None:
     path = write_suite(tmp_path, behaviours)
     points = load_suite(str(path), {"chunk": [str(chunk) for chunk in chunks]}).points
     found = [(dict(point.axes)["behaviour"], dict(point.axes)["chunk"]) for point in points]

@@ -20,7 +20,12 @@ def test_both_cap_and_stop() -> None:
 
 @pytest.mark.parametrize(
     ("written", "canonical"),
-    [("ratio_0.5", "ratio_0.50"), ("ratio_1", "ratio_1.00"), ("ratio_0.1250", "ratio_0.125"), ("task_1", "task_1.00")],
+    [
+        ("ratio_0.5", "ratio_0.50"),
+        ("ratio_1", "ratio_1.00"),
+        ("ratio_0.1250", "ratio_0.125"),
+        ("task_1", "task_1.00"),
+    ],
 )
 def test_spellings_of_one_setting_have_one_name(written: str, canonical: str) -> None:
     assert canonical_setting(written) == canonical
@@ -28,15 +33,27 @@ def test_spellings_of_one_setting_have_one_name(written: str, canonical: str) ->
 
 @pytest.mark.parametrize(
     "name",
-    ["ratio=0.25", "ratio0.25", "", "ratio_", "_task_0.7", "ratio_0.75task_0.7", "task_0.7_ratio_0.5", "ratio_-1", "ratio_nan"],
+    [
+        "ratio=0.25",
+        "ratio0.25",
+        "",
+        "ratio_",
+        "_task_0.7",
+        "ratio_0.75task_0.7",
+        "task_0.7_ratio_0.5",
+        "ratio_-1",
+        "ratio_nan",
+    ],
 )
 def test_another_form_is_refused_with_the_form_that_would_do(name: str) -> None:
-    with pytest.raises(InputError, match=r"must have the form ratio_0\.25, task_0\.70 or ratio_0\.75_task_0\.70"):
+    with pytest.raises(
+        InputError, match=r"must have the form ratio_0\.25, task_0\.70 or ratio_0\.75_task_0\.70"
+    ):
         parse_setting(name)
 
 
 def test_a_ratio_above_one_is_refused() -> None:
-    with pytest.raises(InputError, match="asks for ratio 1.5: a ratio is a share, from 0 to 1"):
+    with pytest.raises(InputError, match=r"asks for ratio 1\.5: a ratio is a share, from 0 to 1"):
         parse_setting("ratio_1.50")
 
 

@@ -158,8 +158,7 @@ def _read_folder(folder: Path, loss_type: str | None) -> tuple[VideoMAEConfig, P
     if all((folder / name).is_file() for name in RELEASED_FILES):
         config, weights = read_released_config(folder / RELEASED_FILES[0]), folder / RELEASED_FILES[1]
     elif all((folder / name).is_file() for name in OWN_FILES):
-        values = json.loads((folder / OWN_FILES[0]).read_text(encoding="utf-8"))
-        config, weights = VideoMAEConfig.from_dict(values), folder / OWN_FILES[1]
+        config, weights = _read_own_config(folder / OWN_FILES[0]), folder / OWN_FILES[1]
     else:
         found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
         raise InputError(
@@ -167,6 +166,14 @@ def _read_folder(folder: Path, loss_type: str | None) -> tuple[VideoMAEConfig, P
             f"or {' and '.join(OWN_FILES)}"
         )
     return (config if loss_type is None else config.with_losses(loss_type)), weights
+
+
+def _read_own_config(path: Path) -> VideoMAEConfig:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not a JSON file: {error}") from None
+    return VideoMAEConfig.from_dict(values)
 
 
 def _read_gazes(gaze_outputs: Mapping[str, Any], video: Tensor, config: VideoMAEConfig) -> Gazes:
@@ -186,8 +193,8 @@ def _read_gazes(gaze_outputs: Mapping[str, Any], video: Tensor, config: VideoMAE
         raise InputError(f"the gaze covers {len(slots)} frames, the video has {video.shape[1]}")
     if tuple(positions.shape) != (video.shape[0], sum(slots)) or padding.shape != positions.shape:
         raise InputError(
-            f"gazing_pos {tuple(positions.shape)} and if_padded_gazing {tuple(padding.shape)} must be of shape "
-            f"{(video.shape[0], sum(slots))}: the video's batch, and the sum of num_gazing_each_frame"
+            f"gazing_pos {tuple(positions.shape)} and if_padded_gazing {tuple(padding.shape)} must have "
+            f"shape {(video.shape[0], sum(slots))}: the video's batch, and the sum of num_gazing_each_frame"
         )
     kind: Kind = "block_causal" if config.causal else "bidirectional"
     layout = FrameLayout(slots, padding, kind, class_token=True)

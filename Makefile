@@ -1,0 +1,84 @@
+# Every target sets the project up on first use. Options are variables: make bench GPU=h100 SUITE=smoke PLAN=1
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/installed
+OLDEST := .venv-oldest
+
+# The transformers release that the released package is pinned to, and what it cannot share with the newest one.
+OLDEST_TRANSFORMERS := 4.51.3
+NEWER_ONLY := ^(transformers|tokenizers|huggingface_hub|hf-xet|httpx2|httpcore2)==
+
+GPU   ?= auto
+SUITE ?= default
+OUT   ?= results
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench evaluate compare report doctor test test-oldest lint clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: $(STAMP)  ## Install into .venv (done by every other target when needed)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$$($(PYTHON) --version) is too old: Python 3.11 or newer is needed (make PYTHON=python3.12 ...)"; exit 2; }
+	@echo "Setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+bench: $(STAMP)  ## Measure: GPU= SUITE= ATTN= CHUNK= DTYPE= SETTING= BATCH= VIDEO= CHECKPOINT= OUT= PLAN=1 RESUME=
+	@$(BIN)/python -m bench run --gpu '$(GPU)' --suite '$(SUITE)' --out '$(OUT)' \
+		$(if $(ATTN),--attn '$(ATTN)') $(if $(CHUNK),--chunk '$(CHUNK)') $(if $(DTYPE),--dtype '$(DTYPE)') \
+		$(if $(SETTING),--setting '$(SETTING)') $(if $(BATCH),--batch '$(BATCH)') \
+		$(if $(VIDEO),--video '$(VIDEO)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') \
+		$(if $(TASK_CHECKPOINT),--task-checkpoint '$(TASK_CHECKPOINT)') $(if $(GEOMETRY),--geometry '$(GEOMETRY)') \
+		$(if $(PLAN),--plan) $(if $(RESUME),--resume '$(RESUME)')
+
+evaluate: $(STAMP)  ## The published reconstruction evaluation: VIDEO= OUTPUT_DIR= ARGS='--max-clips 2 ...'
+	@$(BIN)/python -m bench evaluate $(if $(VIDEO),--video '$(VIDEO)') \
+		$(if $(OUTPUT_DIR),--output-dir '$(OUTPUT_DIR)') $(ARGS)
+
+# make exits with 2 whatever a command's exit code was; 1 it knows only in question mode (-q), for "not up to date". So
+# that the verdict "worse" comes out as 1, the comparison is made while this file is read, and question mode hands it on.
+ifeq ($(MAKECMDGOALS),compare)
+$(shell $(MAKE) --no-print-directory setup >&2 && $(BIN)/python -m bench compare '$(A)' '$(B)' \
+	$(if $(TOLERANCE),--tolerance '$(TOLERANCE)') $(foreach field,$(ALLOW),--allow '$(field)') >&2)
+ifeq ($(.SHELLSTATUS),1)
+MAKEFLAGS += -q
+else ifneq ($(.SHELLSTATUS),0)
+$(error the runs cannot be compared)
+endif
+endif
+compare:  ## Is run B worse than run A? A= B= TOLERANCE= ALLOW= (0 no, 1 yes, 2 not comparable)
+	@:
+
+report: $(STAMP)  ## One report over several runs: RUNS="a b c" OUT=
+	@$(BIN)/python -m bench report $(RUNS) $(if $(filter command line,$(origin OUT)),--out '$(OUT)')
+
+doctor: $(STAMP)  ## What can run here, what cannot, why, and what to install
+	@$(BIN)/python -m bench doctor
+
+test: $(STAMP)  ## Run all tests: ARGS='-k gaze'
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-oldest: $(OLDEST)/installed  ## Run the model's tests with transformers 4.51.3
+	@$(OLDEST)/bin/python -m pytest -q tests/models tests/tasks tests/attention
+
+$(OLDEST)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -m venv $(OLDEST)
+	@grep -vE '$(NEWER_ONLY)' constraints.txt > $(OLDEST)/constraints.txt
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST)/constraints.txt \
+		'transformers==$(OLDEST_TRANSFORMERS)' -e '.[test]'
+	@touch $@
+
+lint: $(STAMP)  ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean:  ## Remove what setup installed; results stay
+	rm -rf $(VENV) $(OLDEST)

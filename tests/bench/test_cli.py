@@ -1,0 +1,164 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import reports
+from bench import journal
+from bench.cli import main
+from tests.bench import builders
+from tests.bench.fake_workload import write_suite
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def without_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have tests of their own."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.setattr(reports, "print_table", lambda folder, console: None)
+    monkeypatch.setattr(reports, "write_all", lambda folder: [folder / "report.md"])
+    monkeypatch.setattr(reports, "print_comparison", lambda comparison, console: None)
+
+
+def bench(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)
+
+
+def test_a_run_measures_writes_and_names_its_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = write_suite(tmp_path, ["good", "raise"])
+    assert (
+        bench(
+            "run", "--suite", suite, "--gpu", "cpu", "--out", tmp_path / "out", "--chunk", "8", "--samples", 6
+        )
+        == 0
+    )
+    (folder,) = (tmp_path / "out").iterdir()
+    run, records = journal.read_run(folder)
+    assert [cell.axes["chunk"] for cell in run.cells] == [8, 8]
+    assert [record.status for record in records] == ["ok", "failed"]
+    assert run.settings["min_samples"] == 6
+    assert f"report: {folder}/report.md" in capsys.readouterr().out
+
+
+def test_empty_options_as_make_passes_them_mean_not_given(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, ["good"])
+    assert bench("run", "--suite", suite, "--gpu", "cpu", "--attn=", "--chunk=", "--video=", "--plan") == 0
+
+
+def test_a_plan_measures_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = write_suite(tmp_path, ["good", "print"])
+    assert bench("run", "--suite", suite, "--gpu", "cpu", "--out", tmp_path / "out", "--plan") == 0
+    assert "2 cells on cpu" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--suite", "smok"], "error: unknown suite 'smok': did you mean 'smoke'"),
+        (["--gpu", "b9000"], "error: no device here matches GPU 'b9000': found"),
+        (["--chunk", "3"], "unknown value of axis chunk of workload fake '3'"),
+        (["--dtype", "float23"], "did you mean 'float32'"),
+        (["--setting", "ratio=1"], "must have the form"),
+        (["--video", "/nowhere.mp4"], "error: video /nowhere.mp4 cannot be read"),
+        (["--out", "/dev/null/out"], "cannot be written"),
+        (["--resume", "/nowhere"], "error: /nowhere is not a run"),
+        (["--samples", "0"], "Invalid value for '--samples'"),
+        (["--wrong"], "No such option"),
+    ],
+)
+def test_input_that_cannot_be_used_is_a_sentence_and_exit_code_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    suite = write_suite(tmp_path, ["good"])
+    assert bench("run", "--suite", suite, "--gpu", "cpu", "--out", tmp_path / "out", *arguments) == 2
+    captured = capsys.readouterr()
+    assert sentence in " ".join(captured.err.split())
+    assert "Traceback" not in captured.err
+
+
+def test_a_run_in_which_every_cell_refused_its_input_has_exit_code_two(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, ["refuse", "unavailable"])
+    assert bench("run", "--suite", suite, "--gpu", "cpu", "--out", tmp_path / "out") == 2
+
+
+def test_a_run_in_which_nothing_worked_has_exit_code_one(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, ["raise", "refuse"])
+    assert bench("run", "--suite", suite, "--gpu", "cpu", "--out", tmp_path / "out") == 1
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_how_to_resume_and_can_be(tmp_path: Path, stop: signal.Signals) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    suite = write_suite(tmp_path, ["good", str(pipe)])
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "run",
+        "--suite",
+        str(suite),
+        "--gpu",
+        "cpu",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with pipe.open() as file:
+        assert file.read(4) == "here"
+        parent.send_signal(stop)
+        _, errors = parent.communicate()
+    pipe.unlink()
+    (folder,) = (tmp_path / "out").iterdir()
+    assert parent.returncode == 130
+    assert f"python -m bench run --resume {folder}" in errors
+    assert "Traceback" not in errors
+    assert len(journal.read_run(folder)[1]) == 1
+    assert bench("run", "--resume", folder) == 0
+    assert [record.status for record in journal.read_run(folder)[1]] == ["ok", "ok"]
+
+
+def test_a_comparison_exits_with_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = builders.cell()
+    same, slow = {"end_to_end": [1.0] * 5}, {"end_to_end": [1.5] * 5}
+    a, b, other = (
+        builders.write(builders.run([cell], name, suite=suite), [builders.record(cell, seconds)], tmp_path)
+        for name, suite, seconds in [("a", "fake", same), ("b", "fake", slow), ("c", "other", same)]
+    )
+    assert bench("compare", a, a) == 0
+    assert bench("compare", a, b) == 1
+    assert bench("compare", a, b, "--tolerance", "0.6") == 0
+    assert bench("compare", a, other) == 2
+    assert "compare runs of the same suite" in capsys.readouterr().err
+
+
+def test_one_run_is_reported_in_place_and_several_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def write_comparable(folders: list[Path], out: Path) -> list[Path]:
+        asked.append((folders, out))
+        return [out / "report.md"]
+
+    monkeypatch.setattr(reports, "write_comparable", write_comparable)
+    folders = [builders.write(builders.run([], name), [], tmp_path) for name in "ab"]
+    assert bench("report", folders[0]) == 0
+    assert asked == []
+    assert bench("report", *folders, "--out", tmp_path / "both") == 0
+    assert asked == [(folders, tmp_path / "both")]
+    assert bench("report", tmp_path / "nowhere") == 2
+
+
+def test_the_help_does_not_load_what_is_heavy() -> None:
+    script = "import sys, bench.cli; print({'torch', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "set()\n"

@@ -1,0 +1,55 @@
+import sys
+
+import pytest
+
+from bench.devices import CPU, Device
+from bench.environment import COMPARABILITY, describe, differences, package_version, torch_cuda_version
+from tests.bench import builders, fake_nvml
+
+
+def test_a_cpu_is_described_without_gpu_facts() -> None:
+    fields = describe(CPU).fields
+    assert fields["device"] == "cpu"
+    assert fields["cpu.model"]
+    assert isinstance(fields["cpu.threads"], int)
+    assert str(fields["python.version"]).startswith("3.")
+    assert fields["torch.version"] == package_version("torch")
+    assert not any(name.startswith("gpu.") for name in fields)
+
+
+def test_a_gpu_is_described_as_far_as_its_library_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml)
+    fields = describe(Device("cuda:0", "NVIDIA H100", fake_nvml.PCI_ID, 132, 80)).fields
+    assert (fields["gpu.driver"], fields["gpu.power_limit_watts"], fields["gpu.ecc"]) == (
+        "570.86",
+        700.0,
+        True,
+    )
+    assert (fields["gpu.sm_count"], fields["gpu.memory_bytes"]) == (132, 80)
+    assert fields["gpu.mig"] is None
+
+
+def test_the_cuda_version_of_torch_is_read_without_importing_it() -> None:
+    import torch
+
+    assert torch_cuda_version() == torch.version.cuda
+
+
+def test_an_absent_package_has_no_version() -> None:
+    assert package_version("no-such-package-at-all") is None
+
+
+def test_the_code_may_differ_between_comparable_runs() -> None:
+    runs = [builders.run([], fields={"git.commit": commit}) for commit in "ab"]
+    assert differences(*runs) == []
+
+
+@pytest.mark.parametrize("matter", COMPARABILITY, ids=lambda matter: matter.name)
+def test_each_fact_that_matters_is_found_when_it_differs(matter: object) -> None:
+    field = getattr(matter, "field")  # noqa: B009
+    runs = [builders.run([], fields={field: value}) for value in ("a", "b")]
+    assert differences(*runs) == [(matter, "a", "b")]
+
+
+def test_differences_to_allow_have_distinct_names() -> None:
+    assert len({matter.name for matter in COMPARABILITY}) == len(COMPARABILITY)

@@ -1,0 +1,180 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from autogaze.errors import InputError
+from bench import journal, runner
+from bench.devices import CPU
+from bench.plan import make_plans
+from bench.records import Cell, Record, Status
+from suites.loader import load_suite
+from suites.workload import Inputs
+from tests.bench.fake_workload import write_suite
+
+REPOSITORY = Path(__file__).parents[2]
+
+PROCEED = """
+import sys
+from pathlib import Path
+from bench import runner
+from bench.terminal import PlainProgress
+from rich.console import Console
+runner.proceed(Path(sys.argv[1]), PlainProgress(Console()))
+"""
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+
+
+class Listener:
+    """Remembers what it hears."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int, int]] = []
+        self.phases: list[str] = []
+        self.ended: list[Record] = []
+
+    def begin(self, cell: Cell, number: int, total: int, seconds_left: float) -> None:
+        self.begun.append((str(cell.axes["behaviour"]), number, total))
+
+    def phase(self, name: str) -> None:
+        self.phases.append(name)
+
+    def end(self, record: Record) -> None:
+        self.ended.append(record)
+
+
+def begin(folder: Path, behaviours: list[str], inputs: Inputs | None = None) -> Path:
+    suite = load_suite(str(write_suite(folder, behaviours)))
+    (plan,) = make_plans(suite, [CPU], folder / "results")
+    return runner.start(suite, plan, inputs or Inputs(), ("bench", "run"), folder / "results")
+
+
+def keys(records: list[Record]) -> list[tuple[str, Status]]:
+    return [(record.cell.key, record.status) for record in records]
+
+
+def test_a_run_measures_every_cell_and_failures_do_not_end_it(tmp_path: Path) -> None:
+    folder = begin(tmp_path, ["good", "raise", "killed", "unavailable", "print"])
+    listener = Listener()
+    records = runner.proceed(folder, listener)
+    assert [record.status for record in records] == ["ok", "failed", "out_of_memory", "unsupported", "ok"]
+    assert listener.begun[0] == ("good", 1, 5)
+    assert listener.ended == records
+    assert listener.phases[:3] == ["setup", "warm-up", "sample 1"]
+    assert (folder / "samples.parquet").exists()
+    assert (folder / "frames.parquet").exists()
+
+
+def test_the_head_is_written_before_anything_is_measured(tmp_path: Path) -> None:
+    folder = begin(tmp_path, ["good"])
+    run, records = journal.read_run(folder)
+    assert folder.name == run.id
+    assert records == []
+    assert run.settings["min_samples"] == 5
+    assert run.environment.fields["device"] == "cpu"
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_killed_inside_a_cell_and_resumed_has_the_records_of_an_undisturbed_one(
+    tmp_path: Path, kill: signal.Signals
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    behaviours = ["good", str(pipe), "raise", "print"]
+    folder = begin(tmp_path, behaviours)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PROCEED, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    with pipe.open() as file:
+        assert file.read(4) == "here"
+        parent.send_signal(kill)
+        parent.wait()
+        assert file.read() == ""  # The measuring process is gone too: it held the other end.
+    assert len(journal.read_run(folder)[1]) == 1
+    pipe.unlink()
+    resumed = runner.proceed(folder, Listener())
+    (tmp_path / "again").mkdir()
+    assert keys(resumed) == keys(runner.proceed(begin(tmp_path / "again", behaviours), Listener()))
+
+
+def test_a_run_killed_between_cells_goes_on_with_the_next(tmp_path: Path) -> None:
+    class Interrupting(Listener):
+        def end(self, record: Record) -> None:
+            raise KeyboardInterrupt
+
+    folder = begin(tmp_path, ["good", "print"])
+    with pytest.raises(KeyboardInterrupt):
+        runner.proceed(folder, Interrupting())
+    listener = Listener()
+    records = runner.proceed(folder, listener)
+    assert listener.begun == [("print", 1, 1)]
+    assert [record.status for record in records] == ["ok", "ok"]
+
+
+def test_failures_are_measured_again_only_when_asked(tmp_path: Path) -> None:
+    folder = begin(tmp_path, ["good", "raise"])
+    runner.proceed(folder, Listener())
+    again, retried = Listener(), Listener()
+    runner.proceed(folder, again)
+    runner.proceed(folder, retried, retry=True)
+    assert again.begun == []
+    assert retried.begun == [("raise", 1, 1)]
+
+
+def test_a_run_can_be_resumed_where_it_was_begun(tmp_path: Path) -> None:
+    runner.check_resumable(journal.read_head(begin(tmp_path, ["good"]))[1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"cpu.model": "another"}, "was begun with CPU model 'another'"),
+        ({"git.commit": "abc"}, "was begun at commit abc"),
+        ({"device": "cuda:9"}, "was begun on cuda:9, which is not here"),
+    ],
+)
+def test_a_run_is_not_resumed_elsewhere_or_on_other_code(
+    tmp_path: Path, fields: dict[str, str], sentence: str
+) -> None:
+    run = journal.read_head(begin(tmp_path, ["good"]))[1]
+    environment = run.environment.model_copy(update={"fields": run.environment.fields | fields})
+    with pytest.raises(InputError, match=sentence):
+        runner.check_resumable(run.model_copy(update={"environment": environment}))
+
+
+def test_a_run_is_not_resumed_with_another_video(tmp_path: Path) -> None:
+    video = tmp_path / "v.mp4"
+    video.write_bytes(b"one")
+    run = journal.read_head(begin(tmp_path, ["good"], Inputs(video=str(video))))[1]
+    video.write_bytes(b"two")
+    with pytest.raises(InputError, match="was begun with video"):
+        runner.check_resumable(run)
+
+
+def test_a_video_that_is_missing_empty_or_a_folder_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "empty.mp4").touch()
+    for name, sentence in [("no.mp4", "cannot be read"), ("empty.mp4", "is empty"), ("", "cannot be read")]:
+        with pytest.raises(InputError, match=sentence):
+            begin(tmp_path, ["good"], Inputs(video=str(tmp_path / name)))
+    assert not (tmp_path / "results").exists()
+
+
+def test_plain_progress_says_each_cell_and_its_outcome(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.terminal import PlainProgress
+
+    runner.proceed(begin(tmp_path, ["good", "raise"]), PlainProgress(Console(width=40)))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("[1/2] fake good chunk=16 float32 ratio_0.25 (about")
+    assert lines[3].startswith("    failed: RuntimeError: something broke (")

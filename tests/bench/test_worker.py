@@ -1,0 +1,162 @@
+import gc
+from typing import Any
+
+import pytest
+
+from autogaze.errors import InputError
+from bench.job import Event, Job
+from bench.records import Cell, Record, Status
+from bench.worker import measure
+from tests.bench import fake_workload
+
+
+def job(behaviour: str = "good", target: str = "tests.bench.fake_workload:Fake", **more: Any) -> Job:
+    cell = Cell(workload="fake", axes={"behaviour": behaviour})
+    fields = {"min_samples": 5, "time_budget_seconds": 0.0} | more
+    return Job(cell=cell, target=target, inputs={"device": "cpu"}, **fields)
+
+
+def measured(behaviour: str = "good", **more: Any) -> Record:
+    return measure(job(behaviour, **more), lambda event: None)
+
+
+def test_a_cell_has_set_up_warm_up_and_timed_samples_apart() -> None:
+    record = measured()
+    assert record.status is Status.OK
+    assert [sample.stage for sample in record.samples if sample.warmup] == [
+        "setup",
+        "end_to_end",
+        "decode",
+        "gaze",
+        "gaze.steps",
+    ]
+    timed = [(sample.index, sample.stage) for sample in record.samples if not sample.warmup]
+    assert timed == [(i, s) for i in range(5) for s in ("end_to_end", "decode", "gaze", "gaze.steps")]
+
+
+def test_repetitions_go_on_until_the_time_budget_is_used() -> None:
+    record = measured("spin", min_samples=1, time_budget_seconds=0.07)
+    whole = [
+        sample.seconds for sample in record.samples if sample.stage == "end_to_end" and not sample.warmup
+    ]
+    assert len(whole) > 1
+    assert sum(whole) >= 0.07
+    assert sum(whole[:-1]) < 0.07
+
+
+def test_work_comes_from_the_outputs_and_from_the_library() -> None:
+    counters = measured().counters
+    assert (counters["frames"], counters["selected_patches"], counters["decode_steps"]) == (2.0, 53.0, 3.0)
+
+
+def test_quality_is_the_mean_over_frames() -> None:
+    record = measured()
+    assert record.quality == {"loss": 1.0, "psnr": 20.5, "ssim": 0.5, "kept_ratio": 0.1}
+    assert [frame.psnr for frame in record.frames] == [20.0, 21.0]
+
+
+def test_repetitions_that_agree_give_their_patch_hash() -> None:
+    assert measured().patch_hash == "hash0"
+
+
+def test_repetitions_that_disagree_give_a_note_instead() -> None:
+    record = measured("wander")
+    assert record.patch_hash is None
+    assert "the timed repetitions chose 5 different sets of patches" in record.notes
+
+
+def test_caveats_and_details_of_the_workload_are_kept() -> None:
+    record = measured()
+    assert record.notes == ("fake weights",)
+    assert record.details["engine"] == "fake"
+
+
+def test_peak_memory_is_recorded() -> None:
+    peak = measured().memory.resident_peak
+    assert peak is not None
+    assert peak > 2**20
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "reason"),
+    [
+        ("raise", Status.FAILED, "RuntimeError: something broke"),
+        ("memory", Status.OUT_OF_MEMORY, "MemoryError: no room"),
+        ("torch_memory", Status.OUT_OF_MEMORY, "CUDA out of memory"),
+        ("allocator", Status.OUT_OF_MEMORY, "DefaultCPUAllocator"),
+        ("refuse", Status.FAILED, "video v.mp4 has no frames: name a video with at least one"),
+        ("unavailable", Status.UNSUPPORTED, "backend flex cannot run on cpu: use sdpa"),
+    ],
+)
+def test_what_goes_wrong_becomes_status_and_reason(behaviour: str, status: Status, reason: str) -> None:
+    record = measured(behaviour)
+    assert record.status is status
+    assert record.reason is not None
+    assert reason in record.reason
+    assert "\n" not in record.reason
+
+
+def test_a_crash_keeps_its_traceback_and_a_refusal_has_none() -> None:
+    assert "in _misbehave" in measured("raise").details["traceback"]
+    assert "traceback" not in measured("refuse").details
+    assert measured("refuse").details["refused"] is True
+
+
+def test_samples_before_a_failure_are_kept() -> None:
+    record = measured("raise")
+    assert {sample.index for sample in record.samples if not sample.warmup} == {0, 1}
+    assert record.quality["psnr"] == 20.5
+
+
+def test_samples_are_sent_as_they_are_taken() -> None:
+    events: list[Event] = []
+    record = measure(job("raise"), events.append)
+    assert tuple(sample for event in events for sample in event.samples) == record.samples
+    assert [event.phase for event in events if event.kind == "phase"] == [
+        "setup",
+        "warm-up",
+        "sample 1",
+        "sample 2",
+        "sample 3",
+    ]
+
+
+def test_a_workload_that_is_not_there_is_a_failure() -> None:
+    assert measured(target="nowhere:Fake").status is Status.FAILED
+
+
+def test_outputs_are_judged_after_their_time_was_taken_and_equal_ones_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged = []
+    original = fake_workload.Fake.quality
+
+    def quality(self: fake_workload.Fake, output: dict[str, Any]) -> Any:
+        judged.append(output["run"])
+        return original(self, output)
+
+    monkeypatch.setattr(fake_workload.Fake, "quality", quality)
+    measured("good")
+    measured("wander")
+    assert judged == [0, 2, 3, 4, 5, 6]
+
+
+def test_the_garbage_collector_rests_while_the_clock_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    enabled = []
+
+    def run(self: fake_workload.Fake) -> dict[str, int]:
+        enabled.append(gc.isenabled())
+        return {"run": 0}
+
+    monkeypatch.setattr(fake_workload.Fake, "run", run)
+    measured()
+    assert enabled == [False] * 6
+    assert gc.isenabled()
+
+
+def test_a_refusal_is_not_mistaken_for_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def quality(self: fake_workload.Fake, output: dict[str, Any]) -> Any:
+        raise InputError("reconstruction does not fit: name another checkpoint")
+
+    monkeypatch.setattr(fake_workload.Fake, "quality", quality)
+    assert measured().reason == "reconstruction does not fit: name another checkpoint"

@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bench.records import Status
+from reports.document import Image as Picture
+from reports.document import Paragraph
+from reports.plots import (
+    PLOTS,
+    gaze_heat_map,
+    latency_against_chunk_size,
+    latency_by_stage,
+    quality_against_kept_patches,
+    quality_by_frame,
+    stage_parts,
+    write_plots,
+)
+from reports.results import CellResult
+from reports.style import styled
+
+NAMES = {f"plots/{plot.name}.png" for plot in PLOTS}
+
+
+def test_every_plot_is_drawn_from_a_whole_run(run_folder: Path) -> None:
+    for name in NAMES:
+        with Image.open(run_folder / name) as image:
+            assert min(image.size) > 300
+            assert len(image.convert("L").getcolors() or []) > 10, "not a blank page"
+
+
+def test_a_plot_without_data_is_skipped_with_the_reason_and_leaves_no_stale_file(
+    results: list[CellResult], tmp_path: Path
+) -> None:
+    stale = tmp_path / "plots" / "latency_against_chunk_size.png"
+    stale.parent.mkdir()
+    stale.write_bytes(b"of an earlier report")
+    written, blocks = write_plots(results[:1], tmp_path)
+    assert stale not in written
+    assert not stale.exists()
+    skipped = [block.text for block in blocks if isinstance(block, Paragraph)]
+    reason = "no setting was measured with more than one chunk size"
+    assert skipped == [f"Latency against chunk size: not drawn, because {reason}."]
+    assert sum(isinstance(block, Picture) for block in blocks) == len(written) == 4
+
+
+def test_a_run_in_which_nothing_succeeded_has_no_plots(results: list[CellResult], tmp_path: Path) -> None:
+    failed = [result for result in results if result.status == Status.OUT_OF_MEMORY]
+    written, blocks = write_plots(failed, tmp_path)
+    assert written == []
+    assert all(isinstance(block, Paragraph) for block in blocks)
+    assert len(blocks) == len(PLOTS)
+
+
+def test_the_parts_of_a_bar_add_up_to_the_whole(results: list[CellResult]) -> None:
+    for result in results:
+        if result.ok:
+            whole = result.per_clip(result.median("end_to_end"))
+            assert sum(stage_parts(result).values()) == pytest.approx(1e3 * (whole or 0.0))
+    assert {"gaze.vision", "gaze.prefill", "gaze.steps", "reconstruct"} <= stage_parts(results[0]).keys()
+
+
+def test_published_quality_is_drawn_only_beside_trained_weights(
+    results: list[CellResult], gpu_results: list[CellResult]
+) -> None:
+    with styled():
+        for measured, published in ((results[:6], False), (gpu_results, True)):
+            figure = quality_against_kept_patches(measured)
+            names = [text.get_text() for text in figure.legends[0].get_texts()]
+            assert any("published elsewhere" in name for name in names) is published
+            assert ("meaningless" in figure.get_suptitle()) is not published
+
+
+def test_published_latency_is_marked_as_such(results: list[CellResult]) -> None:
+    with styled():
+        for draw in (latency_by_stage, latency_against_chunk_size):
+            figure = draw([result for result in results if result.ok])
+            names = [text.get_text() for text in figure.legends[0].get_texts()]
+            assert sum(name.startswith("published elsewhere") for name in names) == 1
+
+
+def test_heat_map_has_a_row_for_each_cell_that_chose_differently(gpu_results: list[CellResult]) -> None:
+    with styled():
+        axes = gaze_heat_map([*gpu_results, *gpu_results]).axes[0]
+    assert len(axes.get_yticklabels()) == 7, "more than eight rows: those of the longest clips"
+
+
+def test_curves_by_frame_cover_the_clip(gpu_results: list[CellResult]) -> None:
+    with styled():
+        figure = quality_by_frame(gpu_results)
+    lines = figure.axes[0].get_lines()
+    assert len(lines) == 7
+    assert all(len(line.get_xdata()) == 16 for line in lines)

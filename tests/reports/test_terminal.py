@@ -1,0 +1,58 @@
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from reports import print_table
+from tests.reports.fake_run import UNTRAINED, cell, ok_record, run_of, write_run
+
+
+def printed(folder: Path, width: int) -> str:
+    stream = StringIO()
+    print_table(folder, Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def screen(run_folder: Path) -> str:
+    return printed(run_folder, 100)
+
+
+def test_the_summary_of_a_default_run_fits_a_hundred_columns_whole(screen: str) -> None:
+    assert max(map(len, screen.splitlines())) <= 100
+    assert "not shown" not in screen
+    rows = [line for line in screen.splitlines() if line.startswith(("ratio_", "task_"))]
+    assert len(rows) == 10, "one line a cell"
+
+
+def test_constants_and_caveats_are_said_once(screen: str) -> None:
+    for said_once in ("AMD EPYC 9B45", "2.13.0", "float32", "embedded clip", UNTRAINED, "repeated"):
+        assert screen.count(said_once) == 1, said_once
+
+
+def test_cells_that_did_not_succeed_are_rows_with_their_reason_beneath(screen: str) -> None:
+    assert "ratio_0.25, chunk 8: not run" in screen
+    assert "killed, probably out of memory" in screen
+
+
+def test_units_are_on_the_screen(screen: str) -> None:
+    for unit in ("ms", "MiB", "dB", "%", "ms per frame"):
+        assert unit in screen
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_narrow_console_loses_what_matters_least_and_says_what(width: int, tmp_path: Path) -> None:
+    cells = [
+        cell("ratio_0.75_task_0.70", chunk, workload, dtype=dtype)
+        for chunk in (4, 16)
+        for workload in ("gaze", "end_to_end")
+        for dtype in ("bfloat16", "float32")
+    ]
+    cells.append(cell("ratio_0.10", 16))
+    run = run_of(cells, device="NVIDIA H200")
+    screen = printed(write_run(tmp_path, run, [ok_record(which, cuda=True) for which in cells]), width)
+    assert max(map(len, screen.splitlines())) <= width
+    assert "not shown for want of width: energy, SSIM" in screen
+    assert "end to end" in screen
+    assert "PSNR" in screen

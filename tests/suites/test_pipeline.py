@@ -1,0 +1,92 @@
+"""The workloads on video: what they cover, count and judge."""
+
+import numpy as np
+import pytest
+import torch
+
+from autogaze.attention.registry import BACKENDS
+from autogaze.errors import InputError
+from suites import WORKLOADS
+from suites.loader import workload_class
+from suites.pipeline import ATTENTION_BACKENDS, AXES, UNTRAINED, EndToEnd, Gaze, Reconstruct
+from suites.workload import Inputs
+
+
+def axes(**changes):
+    return {name: axis.default for name, axis in AXES.items()} | {"setting": "ratio_0.02"} | changes
+
+
+@pytest.fixture(scope="module")
+def short_clip(tmp_path_factory):
+    """Five frames of noise, as a .npz."""
+    path = tmp_path_factory.mktemp("clip") / "clip.npz"
+    np.savez(path, frames=np.random.default_rng(0).integers(0, 256, (5, 60, 80, 3), dtype=np.uint8))
+    return Inputs(video=str(path))
+
+
+@pytest.fixture(scope="module")
+def end_to_end(short_clip):
+    workload = EndToEnd(axes(chunk=4), short_clip)
+    return workload, workload.run()
+
+
+def test_every_registered_workload_exists():
+    assert {workload_class(name).__name__ for name in WORKLOADS} == {"Gaze", "Reconstruct", "EndToEnd"}
+
+
+def test_the_attention_axis_offers_every_backend():
+    assert set(ATTENTION_BACKENDS) == set(BACKENDS)
+
+
+def test_a_repetition_covers_a_clip_in_chunks(end_to_end):
+    workload, output = end_to_end
+    quality = workload.quality(output)
+    assert [result.video.shape for result in output] == [(1, 4, 3, 224, 224)] * 4
+    assert quality.counters["frames"] == 16
+    assert quality.counters["clips"] == 4
+    assert quality.counters["candidate_patches"] == 16 * 265
+    assert quality.counters["selected_patches"] == 16 * 5
+    assert quality.counters["padded_patches"] == 0
+    assert [row["frame"] for row in quality.frames] == [0, 1, 2, 3] * 4
+    assert all(row["gazes"] == 5 and 0 < row["mae"] < 1 and row["loss"] > 0 for row in quality.frames)
+
+
+def test_untrained_weights_and_a_video_that_starts_over_are_noted(end_to_end):
+    workload, _ = end_to_end
+    assert UNTRAINED in workload.notes
+    assert any("starts over" in note for note in workload.notes)
+
+
+def test_a_video_shorter_than_a_chunk_repeats_its_last_frame_and_says_so(short_clip):
+    workload = Gaze(axes(chunk=8), short_clip)
+    assert any("fewer than a chunk of 8" in note for note in workload.notes)
+    video = workload.run()[0].video[0]
+    assert torch.equal(video[5], video[4])
+    assert not torch.equal(video[4], video[3])
+
+
+def test_equal_outputs_have_equal_hashes_and_other_settings_other_ones(short_clip):
+    workload = Gaze(axes(chunk=16), short_clip)
+    first, second = workload.quality(workload.run()), workload.quality(workload.run())
+    other = Gaze(axes(chunk=16, setting="ratio_0.01"), short_clip)
+    assert first.patch_hash == second.patch_hash
+    assert first.patch_hash != other.quality(other.run()).patch_hash
+
+
+def test_batched_chunks_get_the_patches_of_single_ones(short_clip):
+    single, batched = Gaze(axes(chunk=4), short_clip), Gaze(axes(chunk=4, batch=4), short_clip)
+    assert len(batched.run()) == 1
+    assert single.quality(single.run()).patch_hash == batched.quality(batched.run()).patch_hash
+
+
+def test_reconstruction_from_given_patches_equals_the_whole_way(short_clip, end_to_end):
+    workload, output = end_to_end
+    alone = Reconstruct(axes(chunk=4), short_clip)
+    assert alone.quality(alone.run()).frames == workload.quality(output).frames
+
+
+@pytest.mark.parametrize("changes", [{"chunk": 0}, {"batch": 0}, {"chunk": True}, {"setting": "ratio=0.1"}])
+def test_axis_values_that_mean_nothing_are_refused(changes):
+    ((name, value),) = changes.items()
+    with pytest.raises(InputError):
+        AXES[name].check(value)
