@@ -1,7 +1,8 @@
 """Refusals of input.
 
-Every refusal is one sentence that names the thing, what was found, and what would do. The command line turns an
-:class:`InputError` into that sentence and exit code 2; anything else that escapes is a bug and keeps its stack trace.
+Every refusal is one sentence that names the thing, what was found, and what would do. The command line turns
+an :class:`InputError` into that sentence and exit code 2; anything else that escapes is a bug and keeps its
+stack trace.
 """
 
 import difflib
@@ -12,7 +13,7 @@ class InputError(ValueError):
     """Input that cannot be used: one sentence naming the thing, what was found, and what would do."""
 
 
-class BackendUnavailable(InputError):
+class BackendUnavailable(InputError):  # noqa: N818 - the contract's name
     """A backend or engine that cannot run here; the sentence gives the reason and the cure."""
 
 

@@ -1,7 +1,8 @@
 """The multi-scale patch grid: which index means which patch.
 
-A frame is looked at in several scales; each scale is cut into square patches. A *patch index* numbers the patches of a
-frame, scales in ascending order and row-major inside each. A *gaze position* is ``frame * patches_per_frame + patch index``.
+A frame is looked at in several scales; each scale is cut into square patches. A *patch index* numbers the
+patches of a frame, scales in ascending order and row-major inside each. A *gaze position* is ``frame *
+patches_per_frame + patch index``.
 """
 
 from dataclasses import dataclass
@@ -23,9 +24,13 @@ class PatchGrid:
 
     def __post_init__(self) -> None:
         if not self.scales or list(self.scales) != sorted(set(self.scales)):
-            raise InputError(f"scales {list(self.scales)} must be distinct side lengths in pixels, in ascending order")
+            raise InputError(
+                f"scales {list(self.scales)} must be distinct side lengths in pixels, in ascending order"
+            )
         if self.patch_size < 1 or self.scales[0] < self.patch_size:
-            raise InputError(f"patch size {self.patch_size} does not fit the smallest scale, {self.scales[0]} pixels")
+            raise InputError(
+                f"patch size {self.patch_size} does not fit the smallest scale, {self.scales[0]} pixels"
+            )
 
     @classmethod
     def parse(cls, scales: str | int, patch_size: int) -> "PatchGrid":
@@ -35,7 +40,9 @@ class PatchGrid:
         except ValueError as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"scales '{scales}' must be side lengths in pixels joined by '+', such as 32+64+112+224") from None
+            raise InputError(
+                f"scales '{scales}' must be side lengths in pixels joined by '+', such as 32+64+112+224"
+            ) from None
 
     @cached_property
     def sides(self) -> tuple[int, ...]:

@@ -8,7 +8,8 @@ class Work:
     """Work of a computation, whatever carries it out."""
 
     flops: int = 0
-    """Multiplications and additions of matrix products, convolutions and attention; element-wise work is left out."""
+    """Multiplications and additions of matrix products, convolutions and attention; element-wise work is left
+    out."""
     bytes: int = 0
     """Least traffic with memory: weights and caches once for each time they are needed, inputs once."""
 

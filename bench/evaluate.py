@@ -43,7 +43,8 @@ def parse_starts(text: str) -> tuple[int, ...]:
 
 
 def run(request: Request, on_result: Callable[[Evaluated, float, float], None]) -> list[Path]:
-    """Evaluate and write every file; ``on_result`` hears of each clip and setting with its two times in seconds."""
+    """Evaluate and write every file; ``on_result`` hears of each clip and setting with its two times in
+    seconds."""
     from reports.evaluation import write_evaluation
 
     pipeline = Pipeline(request.inputs, "float32", request.attn_mode, reconstructs=True)

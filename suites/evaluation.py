@@ -36,13 +36,16 @@ Timed = Callable[[], AbstractContextManager[None]]
 
 
 def clip_starts(frames: int, clip_len: int, wanted: Sequence[int], most: int) -> list[int]:
-    """Return the first frames of the clips: those ``wanted``, or every ``clip_len`` frames, at most ``most`` of them.
+    """Return the first frames of the clips: those ``wanted``, or every ``clip_len`` frames, at most ``most``
+    of them.
 
     As in the published evaluator, wanted starts behind the end are left out, and the last clip may be short.
     """
     starts = [start for start in wanted or range(0, frames, clip_len) if start < frames]
     if not starts:
-        raise InputError(f"no clip starts inside the video: it has {frames} frames, asked for were {list(wanted)}")
+        raise InputError(
+            f"no clip starts inside the video: it has {frames} frames, asked for were {list(wanted)}"
+        )
     return starts[:most]
 
 
@@ -61,7 +64,9 @@ def evaluate(
         for clip, start in enumerate(starts):
             pixels = pipeline.preprocess([source.read(start, clip_len).frames])
             if clip == 0:
-                _run(pipeline, pixels, PUBLISHED_SETTINGS[0])  # Warms up libraries and allocator; nobody looks at it.
+                _run(
+                    pipeline, pixels, PUBLISHED_SETTINGS[0]
+                )  # Warms up libraries and allocator; nobody looks at it.
             for setting in PUBLISHED_SETTINGS:
                 with timed():
                     result = _run(pipeline, pixels, setting)

@@ -1,7 +1,8 @@
 """The workloads on video: choosing patches, reconstructing from them, and the whole way from the file.
 
-A repetition covers one clip: frames from the start of the video, cut into chunks, ``batch`` chunks to a call. Heavy imports
-stay inside functions, because the measuring side reads the axes before it starts the process that measures.
+A repetition covers one clip: frames from the start of the video, cut into chunks, ``batch`` chunks to a call.
+Heavy imports stay inside functions, because the measuring side reads the axes before it starts the process
+that measures.
 """
 
 import hashlib
@@ -58,7 +59,8 @@ class Result:
 class Pipeline:
     """The models on a device, and the steps from frames to reconstruction.
 
-    ``dtype`` names a torch data type, ``attention`` a backend; ``reconstructs`` says whether a reconstructor is loaded too.
+    ``dtype`` names a torch data type, ``attention`` a backend; ``reconstructs`` says whether a reconstructor
+    is loaded too.
     """
 
     def __init__(self, inputs: Inputs, dtype: str, attention: str, *, reconstructs: bool) -> None:
@@ -81,7 +83,9 @@ class Pipeline:
         }
         self.task = None
         if reconstructs:
-            self.task, task_trained = load_reconstructor(inputs.task_checkpoint, inputs.task_revision, attention)
+            self.task, task_trained = load_reconstructor(
+                inputs.task_checkpoint, inputs.task_revision, attention
+            )
             self.task.to(self.device, self.dtype)
             self.details["task.weights"] = state_hash(self.task)
             self.details["task.loss"] = self.task.config.loss_type
@@ -89,7 +93,8 @@ class Pipeline:
         self.notes = [] if trained else [UNTRAINED]
 
     def preprocess(self, clips: list[Any]) -> "Tensor":
-        """Bring (frames, height, width, 3) uint8 clips to (clips, frames, 3, size, size), normalised, on the device."""
+        """Bring (frames, height, width, 3) uint8 clips to (clips, frames, 3, size, size), normalised, on the
+        device."""
         import numpy as np
         import torch
 
@@ -115,7 +120,8 @@ class Pipeline:
         return output
 
     def judge(self, result: Result, video: int) -> list[dict[str, float]]:
-        """Return for each frame of one video of a call its gazes, and its loss and picture quality where there are any."""
+        """Return for each frame of one video of a call its gazes, and its loss and picture quality where
+        there are any."""
         rows: list[dict[str, float]] = [{"gazes": n} for n in result.gaze.gazes_each_frame()[video].tolist()]
         if result.reconstruction is None:
             return rows
@@ -126,7 +132,8 @@ class Pipeline:
             unnormalize(result.video[video]), unnormalize(result.reconstruction["reconstruction"][video])
         )
         losses = result.reconstruction["reconstruction_loss_each_reconstruction_frame"][video].tolist()
-        # Equal frames have infinite PSNR, which no mean survives: 100 dB is beyond what 8-bit pixels can tell.
+        # Equal frames have infinite PSNR, which no mean survives: 100 dB is beyond what 8-bit pixels can
+        # tell.
         return [
             {**row, **picture, "psnr": min(picture["psnr"], 100.0), "loss": loss}
             for row, picture, loss in zip(rows, pictures, losses)
@@ -187,13 +194,17 @@ class _Workload:
             )
         elif frames < wanted:
             self.notes.append(
-                f"the video has {frames} frames and a repetition needs {wanted}: it starts over from its beginning"
+                f"the video has {frames} frames and a repetition needs {wanted}: "
+                "it starts over from its beginning"
             )
 
     def decode(self, starts: list[int]) -> list[Any]:
-        """Read one (chunk, height, width, 3) uint8 array for each start; past the end the video starts over."""
+        """Read one (chunk, height, width, 3) uint8 array for each start; past the end the video starts
+        over."""
         chunks = max(1, self.source.frames // self.chunk)
-        return [self.source.read(start // self.chunk % chunks * self.chunk, self.chunk).frames for start in starts]
+        return [
+            self.source.read(start // self.chunk % chunks * self.chunk, self.chunk).frames for start in starts
+        ]
 
     def videos(self) -> list["Tensor"]:
         """Return the input of every call of a repetition."""

@@ -35,7 +35,8 @@ class Inputs:
     task_revision: str | None = None
     """The same for the reconstructor."""
     geometry: Literal["square", "center_crop"] = "square"
-    """How a video that is not square becomes so; the gaze model and the reconstructor see the same picture."""
+    """How a video that is not square becomes so; the gaze model and the reconstructor see the same
+    picture."""
     seed: int = 0
 
 

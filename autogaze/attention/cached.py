@@ -1,4 +1,5 @@
-"""Attention of a block of new tokens over a key-value cache: few queries, many keys, a bias for who sees what."""
+"""Attention of a block of new tokens over a key-value cache: few queries, many keys, a bias for who sees
+what."""
 
 from collections.abc import Callable
 
@@ -10,14 +11,16 @@ from autogaze.attention.registry import BACKENDS
 from autogaze.errors import BackendUnavailable, unknown_name
 
 CachedAttend = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""(query (batch, heads, tokens, head_dim), keys and values (batch, heads, cached, head_dim), bias) to like query."""
+"""(query (batch, heads, tokens, head_dim), keys and values (batch, heads, cached, head_dim), bias) to like
+query."""
 
 
 def cached_attention(backend: str) -> CachedAttend:
     """Return the function of ``backend`` that attends over a cache.
 
-    The bias, (tokens, cached) or (batch, 1, tokens, cached), is added to the scaled scores: 0 where a token may look and
-    -inf elsewhere. Raises ``InputError`` for an unknown backend, ``BackendUnavailable`` for one without this form.
+    The bias, (tokens, cached) or (batch, 1, tokens, cached), is added to the scaled scores: 0 where a token
+    may look and -inf elsewhere. Raises ``InputError`` for an unknown backend, ``BackendUnavailable`` for one
+    without this form.
     """
     if backend not in BACKENDS:
         raise unknown_name("attention backend", backend, BACKENDS)

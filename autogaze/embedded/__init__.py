@@ -21,7 +21,8 @@ def load_gaze_model(
 ) -> "tuple[AutoGaze, bool]":
     """Return a gaze model, ready for evaluation, and whether its weights are trained.
 
-    ``checkpoint`` is a folder, a hub id (at ``revision``, or else the pinned one), or None for the embedded weights.
+    ``checkpoint`` is a folder, a hub id (at ``revision``, or else the pinned one), or None for the embedded
+    weights.
     """
     from autogaze.checkpoints import resolve
     from autogaze.embedded.gaze_model import TRAINED, seeded_gaze_model
@@ -41,7 +42,8 @@ def load_gaze_model(
 def load_reconstructor(
     checkpoint: str | None, revision: str | None = None, attn_implementation: str = "sdpa"
 ) -> "tuple[VideoMAEReconstruction, bool]":
-    """Return a reconstructor, ready for evaluation, and whether its weights are trained; ``checkpoint`` as above."""
+    """Return a reconstructor, ready for evaluation, and whether its weights are trained; ``checkpoint`` as
+    above."""
     from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 
     task = VideoMAEReconstruction.from_checkpoint(checkpoint, revision, attn_implementation)

@@ -1,4 +1,5 @@
-"""The embedded gaze model: full size, seeded, untrained. It has the right shape and cost, and chooses at random."""
+"""The embedded gaze model: full size, seeded, untrained. It has the right shape and cost, and chooses at
+random."""
 
 import zlib
 
@@ -18,11 +19,13 @@ def seeded_gaze_model() -> AutoGaze:
     model = AutoGaze(AutoGazeConfig())
     state = {name: _initial(name, tensor) for name, tensor in model.state_dict().items()}
     load_strict(model, state, "the seeded state")
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _initial(name: str, like: torch.Tensor) -> torch.Tensor:
-    """Gains of norms at one, biases at zero, the rest of unit variance per input; each tensor has its own random stream."""
+    """Gains of norms at one, biases at zero, the rest of unit variance per input; each tensor has its own
+    random stream."""
     if like.dim() == 1:
         return torch.ones_like(like) if "norm" in name and name.endswith("weight") else torch.zeros_like(like)
     stream = np.random.RandomState((zlib.crc32(name.encode()) ^ _SEED) & 0xFFFFFFFF)

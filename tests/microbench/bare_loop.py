@@ -1,13 +1,16 @@
 """How far is the gaze model from a bare loop? ``python -m tests.microbench.bare_loop [RATIO ...]``
 
-The bare loop does the arithmetic of choosing patches and nothing else: a static cache, one causal mask cut to size, the
-usual operations in the usual order, a plain arg-max. It checks nothing, stops at nothing and returns nothing. Both are timed
-in turn, on the same weights and clip, and their ratio is printed; below 1 the model is faster than the bare loop.
+The bare loop does the arithmetic of choosing patches and nothing else: a static cache, one causal mask cut to
+size, the usual operations in the usual order, a plain arg-max. It checks nothing, stops at nothing and
+returns nothing. Both are timed in turn, on the same weights and clip, and their ratio is printed; below 1 the
+model is faster than the bare loop.
 """
 
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +33,9 @@ def bare_loop(model: AutoGaze, video: Tensor, budget: int) -> None:
     capacity = frames * (tokens + budget)
     keys = torch.zeros(arch.layers, 1, arch.heads, capacity, arch.head_dim)
     values = torch.zeros_like(keys)
-    mask = torch.zeros(capacity, capacity).masked_fill_(torch.ones(capacity, capacity).triu(1).bool(), -torch.inf)
+    mask = torch.zeros(capacity, capacity).masked_fill_(
+        torch.ones(capacity, capacity).triu(1).bool(), -torch.inf
+    )
     angle = torch.arange(capacity)[:, None] / 10000 ** torch.linspace(0, 1, arch.head_dim // 2)
     cos, sin = (torch.cat([f(angle)] * 2, dim=-1)[None, None] for f in (torch.cos, torch.sin))
 
@@ -76,22 +81,24 @@ def main(ratios: list[float]) -> None:
     print(f"{torch.get_num_threads()} threads, {FRAMES} frames, {ROUNDS} rounds taken in turn, medians")
     for ratio in ratios:
         budget = int(ratio * model.arch.grid.patches_per_frame)
-        times: dict[str, list[float]] = {"model": [], "bare": []}
+        calls: list[Callable[[], object]] = [
+            partial(model, {"video": video}, gazing_ratio=ratio),
+            partial(bare_loop, model, video, budget),
+        ]
         with torch.inference_mode():
-            for _ in range(ROUNDS + 1):
-                for name, call in (
-                    ("model", lambda: model({"video": video}, gazing_ratio=ratio)),
-                    ("bare", lambda: bare_loop(model, video, budget)),
-                ):
-                    started = time.perf_counter()
-                    call()
-                    times[name].append(time.perf_counter() - started)
-        ours, bare = (statistics.median(times[name][1:]) for name in ("model", "bare"))
-        pairs = [a / b for a, b in zip(times["model"][1:], times["bare"][1:])]
+            rounds = [[_seconds(call) for call in calls] for _ in range(ROUNDS + 1)][1:]
+        ours, bare = (statistics.median(times) for times in zip(*rounds, strict=True))
+        pairs = [a / b for a, b in rounds]
         print(
             f"ratio {ratio:.2f}: model {ours:.3f} s, bare loop {bare:.3f} s, "
             f"model / bare {statistics.median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})"
         )
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

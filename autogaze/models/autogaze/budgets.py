@@ -16,7 +16,8 @@ Requirement = float | Sequence[float] | Tensor
 def budgets_of(ratios: Tensor, patches_per_frame: int) -> tuple[int, ...]:
     """Return the most gazes in each frame for (frames,) ratios: at least one.
 
-    The product is taken in float32, as the released code does; in float64 some ratios would give one gaze less.
+    The product is taken in float32, as the released code does; in float64 some ratios would give one gaze
+    less.
     """
     return tuple(max(1, int(k)) for k in (ratios.float().cpu() * patches_per_frame).long())
 
@@ -25,7 +26,9 @@ def as_ratios(ratio: Ratio, frames: int) -> Tensor:
     """Return (frames,) float32 ratios from one for all frames or one a frame; they must lie in [0, 1]."""
     values = torch.as_tensor(ratio, dtype=torch.float32).cpu()
     if values.dim() > 1 or (values.dim() == 1 and len(values) != frames):
-        raise InputError(f"gazing_ratio has shape {list(values.shape)}: give one number, or one for each of {frames} frames")
+        raise InputError(
+            f"gazing_ratio has shape {list(values.shape)}: give one number, or one for each of {frames} frames"
+        )
     outside = values[~((values >= 0) & (values <= 1))]
     if outside.numel():
         raise InputError(f"gazing_ratio {outside.flatten()[0].item():g} lies outside [0, 1]")
@@ -55,7 +58,8 @@ def draw_ratio(config: AutoGazeConfig, training: bool) -> float:
     if strategy == "uniform":
         return low + (high - low) * torch.rand(()).item()
     if strategy == "exponential":
-        # Inverse of the distribution function restricted to [low, high]; the same law as drawing until one falls inside.
+        # Inverse of the distribution function restricted to [low, high]; the same law as drawing until one
+        # falls inside.
         rate = float(values["lambda"])
         below, above = -torch.expm1(torch.tensor([-rate * low, -rate * high], dtype=torch.float64))
         return float(-torch.log1p(-(below + (above - below) * torch.rand((), dtype=torch.float64))) / rate)
@@ -65,10 +69,11 @@ def draw_ratio(config: AutoGazeConfig, training: bool) -> float:
 def draw_ratios(
     config: AutoGazeConfig, training: bool, mean: float, frames: int, rollout: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Split a video's ratio over its frames: ``uniform``, ``dirichlet``, or as the model itself does (``self``).
+    """Split a video's ratio over its frames: ``uniform``, ``dirichlet``, or as the model itself does
+    (``self``).
 
-    ``rollout`` takes (frames,) ratios as caps and returns the (frames,) ratios the model chose under a requirement that
-    was drawn from the config.
+    ``rollout`` takes (frames,) ratios as caps and returns the (frames,) ratios the model chose under a
+    requirement that was drawn from the config.
     """
     section = config.gazing_ratio_each_frame_config
     strategy, values = _strategy(section, training, "gazing_ratio_each_frame_config")
@@ -94,7 +99,9 @@ def draw_ratios(
 
 def draw_requirement(config: AutoGazeConfig, training: bool) -> float:
     """Draw a requirement for a whole batch: ``fixed`` or ``uniform``."""
-    strategy, values = _strategy(config.task_loss_requirement_config, training, "task_loss_requirement_config")
+    strategy, values = _strategy(
+        config.task_loss_requirement_config, training, "task_loss_requirement_config"
+    )
     if strategy == "fixed":
         return float(values["task_loss_requirement"])
     if strategy == "uniform":

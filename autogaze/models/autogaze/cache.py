@@ -1,7 +1,8 @@
 """The key-value cache of the gaze decoder: preallocated once a call, written in place, never copied.
 
-Each video's keys lie without gaps from slot 0, because padded gazes are left out rather than masked. So a token's slot is
-also its position id, and videos of a batch that stopped at different gazes simply have different lengths.
+Each video's keys lie without gaps from slot 0, because padded gazes are left out rather than masked. So a
+token's slot is also its position id, and videos of a batch that stopped at different gazes simply have
+different lengths.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ class Placement:
     slots: Tensor | slice
     """A slice shared by the batch, or (batch, tokens)."""
     kept: Tensor | None
-    """(batch, tokens): where each token is written, with what is not kept sent to the spare slot; None for a slice."""
+    """(batch, tokens): where each token is written, with what is not kept sent to the spare slot; None for a
+    slice."""
     extent: int
     """Slots to attend over."""
     bias: Tensor
@@ -36,21 +38,30 @@ class KeyValueCache:
         self, arch: Architecture, batch: int, capacity: int, block: int, like: Tensor, backend: str
     ) -> None:
         """Allocate ``capacity`` slots for each video; ``block`` is the most tokens added at once."""
-        shape = (arch.layers, batch, arch.heads, capacity + 1, arch.head_dim)  # the last slot is the spare one
-        self.keys = like.new_zeros(shape)  # zeros: masked slots are still multiplied, and 0 x NaN would be NaN
+        shape = (
+            arch.layers,
+            batch,
+            arch.heads,
+            capacity + 1,
+            arch.head_dim,
+        )  # the last slot is the spare one
+        self.keys = like.new_zeros(
+            shape
+        )  # zeros: masked slots are still multiplied, and 0 x NaN would be NaN
         self.values = like.new_zeros(shape)
         self.capacity = capacity
         self._attend = cached_attention(backend)
-        # Column c of row i is visible if c <= capacity + i. The window whose first column is capacity - s is then the
-        # causal bias of a block that starts at slot s, so no bias is computed or copied while generating.
+        # Column c of row i is visible if c <= capacity + i. The window whose first column is capacity - s is
+        # then the causal bias of a block that starts at slot s, so no bias is computed or copied while
+        # generating.
         visible = torch.ones(block, 2 * capacity, dtype=torch.bool, device=like.device).tril(capacity)
         self._staircase = like.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))
 
     def place(self, starts: Sequence[int], tokens: int, skip: Sequence[int]) -> Placement:
         """Place a block of ``tokens`` tokens.
 
-        ``starts[b]`` is the slot of the first token of video b that counts; the ``skip[b]`` tokens before it are filling
-        that evens the block out, and are not kept.
+        ``starts[b]`` is the slot of the first token of video b that counts; the ``skip[b]`` tokens before it
+        are filling that evens the block out, and are not kept.
         """
         first = [start - filling for start, filling in zip(starts, skip)]
         extent = max(first) + tokens
@@ -67,7 +78,8 @@ class KeyValueCache:
         return Placement(slots, kept, extent, bias[:, None])
 
     def attention(self, placement: Placement) -> Attention:
-        """Return a function that writes a block's keys and values, then attends over the cache up to the block."""
+        """Return a function that writes a block's keys and values, then attends over the cache up to the
+        block."""
 
         def attend(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             keys, values = self.keys[layer], self.values[layer]  # (batch, heads, capacity + 1, head dim)

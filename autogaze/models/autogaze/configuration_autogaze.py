@@ -1,4 +1,5 @@
-"""Configuration of the gaze model: the checkpoint's ``config.json``, and the typed architecture read from it."""
+"""Configuration of the gaze model: the checkpoint's ``config.json``, and the typed architecture read from
+it."""
 
 import copy
 from collections.abc import Mapping
@@ -12,10 +13,13 @@ from autogaze.patches import PatchGrid
 
 
 class Section(dict[str, Any]):
-    """A nested part of ``config.json``: a dict whose keys can be read as attributes; unknown keys are kept."""
+    """A nested part of ``config.json``: a dict whose keys can be read as attributes; unknown keys are
+    kept."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        super().__init__({k: Section(v) if isinstance(v, Mapping) else copy.deepcopy(v) for k, v in values.items()})
+        super().__init__(
+            {k: Section(v) if isinstance(v, Mapping) else copy.deepcopy(v) for k, v in values.items()}
+        )
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -132,8 +136,8 @@ _REQUIREMENT = {
 class AutoGazeConfig(PretrainedConfig):  # type: ignore[misc]
     """``config.json`` of a gaze model, with the released checkpoint's architecture as default.
 
-    Keys are the released ones. Nested parts are copied, so a caller's dicts are never changed, and keys that this
-    project does not know are kept and written back.
+    Keys are the released ones. Nested parts are copied, so a caller's dicts are never changed, and keys that
+    this project does not know are kept and written back.
     """
 
     model_type = "autogaze"

@@ -1,15 +1,15 @@
 """The gaze decoder: a small Llama stack whose every step emits a group of patches.
 
-:class:`GazeDecoder` only holds parameters under the checkpoint's names. The mathematics is in plain functions over
-:class:`DecoderWeights`, which every engine shares: the weights in the form that needs fewest operations. Query, key and value
-are one matrix, as are gate and up, and both heads; the gains of each RMSNorm are folded into the matrix that follows it; the
-two channels of a rotary pair lie side by side.
+:class:`GazeDecoder` only holds parameters under the checkpoint's names. The mathematics is in plain functions
+over :class:`DecoderWeights`, which every engine shares: the weights in the form that needs fewest operations.
+Query, key and value are one matrix, as are gate and up, and both heads; the gains of each RMSNorm are folded
+into the matrix that follows it; the two channels of a rotary pair lie side by side.
 """
 
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from autogaze.models.autogaze.configuration_autogaze import Architecture, RotaryScaling
 
 Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""Attention of one layer: (layer, query, key, value), each (batch, heads, tokens, head dim), to the same shape."""
+"""Attention of one layer: (layer, query, key, value), each (batch, heads, tokens, head dim), to the same
+shape."""
 
 
 class _Attention(nn.Module):
@@ -65,7 +66,8 @@ class LayerWeights(NamedTuple):
 
 
 class DecoderWeights(NamedTuple):
-    """The decoder, ready to compute with. Differentiable: gradients reach the parameters they were made from."""
+    """The decoder, ready to compute with. Differentiable: gradients reach the parameters they were made
+    from."""
 
     arch: Architecture
     embedding: Tensor  # (vocabulary, C)
@@ -90,12 +92,14 @@ class GazeDecoder(nn.Module):
         return DecoderWeights(
             arch=self.arch,
             embedding=self.model.embed_tokens.weight,
-            layers=tuple(self._layer_weights(layer) for layer in self.model.layers),
-            norm_floor=heads.new_full((), math.sqrt(self.arch.width * self.arch.rms_norm_eps), dtype=torch.float32),
+            layers=tuple(self._layer_weights(cast(_Layer, layer)) for layer in self.model.layers),
+            norm_floor=heads.new_full(
+                (), math.sqrt(self.arch.width * self.arch.rms_norm_eps), dtype=torch.float32
+            ),
             heads=self._fold(self.model.norm, heads),
         )
 
-    def _layer_weights(self, layer: nn.Module) -> LayerWeights:
+    def _layer_weights(self, layer: _Layer) -> LayerWeights:
         attention, mlp = layer.self_attn, layer.mlp
         query = self._pair_rotary_rows(attention.q_proj.weight)
         key = self._pair_rotary_rows(attention.k_proj.weight)
@@ -110,16 +114,17 @@ class GazeDecoder(nn.Module):
             down=mlp.down_proj.weight,
         )
 
-    def _fold(self, norm: nn.Module, matrix: Tensor) -> Tensor:
-        """Fold the gains of an RMSNorm, and the square root that turns a length into a root mean square, into a matrix."""
+    def _fold(self, norm: nn.RMSNorm, matrix: Tensor) -> Tensor:
+        """Fold the gains of an RMSNorm, and the square root that turns a length into a root mean square, into
+        a matrix."""
         gain = norm.weight.float() * math.sqrt(self.arch.width)
         return (matrix.float() * gain).to(matrix.dtype)
 
     def _pair_rotary_rows(self, weight: Tensor) -> Tensor:
         """Put channel i of a head beside channel i + head_dim / 2, which it is rotated with.
 
-        Scores are sums over channels, so the same order in query and key changes nothing but the summation order, and the
-        rotation becomes one complex product.
+        Scores are sums over channels, so the same order in query and key changes nothing but the summation
+        order, and the rotation becomes one complex product.
         """
         halves = weight.view(self.arch.heads, 2, self.arch.head_dim // 2, self.arch.width)
         return halves.transpose(1, 2).reshape(weight.shape)
@@ -129,10 +134,11 @@ class GazeDecoder(nn.Module):
 def rotations(
     theta: float, scaling: RotaryScaling | None, head_dim: int, positions: int, device: torch.device
 ) -> Tensor:
-    """Return (positions, head_dim / 2) complex64 unit numbers: the rotary rotation of every position and channel pair.
+    """Return (positions, head_dim / 2) complex64 unit numbers: the rotary rotation of every position and
+    channel pair.
 
-    The "llama3" scaling (Llama 3.1, as transformers computes it) divides the frequency of wavelengths longer than
-    original / low_freq_factor, keeps those shorter than original / high_freq_factor, and blends between.
+    The "llama3" scaling (Llama 3.1, as transformers computes it) divides the frequency of wavelengths longer
+    than original / low_freq_factor, keeps those shorter than original / high_freq_factor, and blends between.
     """
     frequency = 1.0 / theta ** (torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim)
     if scaling is not None:
@@ -149,7 +155,8 @@ def rotations(
 
 
 def to_unit_length(x: Tensor, floor: Tensor) -> Tensor:
-    """RMSNorm without gains and up to a constant, x / sqrt(|x|² + floor²): three operations instead of six."""
+    """RMSNorm without gains and up to a constant, x / sqrt(|x|² + floor²): three operations instead of
+    six."""
     wide = x.float()
     length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
     return (wide / torch.hypot(length, floor)).to(x.dtype)
@@ -160,8 +167,8 @@ def decode(
 ) -> Tensor:
     """Run the layers on embeddings ``x`` (batch, tokens, C); return hidden states before the final norm.
 
-    ``rotation`` is (1 or batch, tokens, head dim / 2), one row for each token's position. With ``last`` the final layer
-    computes only the last so many tokens after attention, since nobody reads the others.
+    ``rotation`` is (1 or batch, tokens, head dim / 2), one row for each token's position. With ``last`` the
+    final layer computes only the last so many tokens after attention, since nobody reads the others.
     """
     heads, head_dim = weights.arch.heads, weights.arch.head_dim
     rotation = rotation[:, :, None, None]  # (1 or batch, tokens, query or key, head, pair)
@@ -182,8 +189,11 @@ def decode(
 
 
 def predict(hidden: Tensor, weights: DecoderWeights) -> tuple[Tensor, Tensor]:
-    """Return float32 patch logits (..., group, vocabulary) and loss predictions (..., group) of hidden states (..., C)."""
+    """Return float32 patch logits (..., group, vocabulary) and loss predictions (..., group) of hidden states
+    (..., C)."""
     arch = weights.arch
     hidden = to_unit_length(hidden, weights.norm_floor)
-    logits, losses = F.linear(hidden, weights.heads).float().split([arch.group * arch.vocabulary, arch.group], dim=-1)
+    logits, losses = (
+        F.linear(hidden, weights.heads).float().split([arch.group * arch.vocabulary, arch.group], dim=-1)
+    )
     return logits.unflatten(-1, (arch.group, arch.vocabulary)), losses

@@ -1,12 +1,14 @@
 """Choosing patches, frame by frame and group by group.
 
-The decoder's sequence is, for every frame, its vision tokens and then its gazes. A frame begins with a *prefill* (the last
-group of the frame before, then this frame's vision tokens), whose last hidden state predicts a group of positions; each
-further group takes one *step* that feeds the group before it. The rules are the released model's (its generation loop with
-transformers 4.51.3), except that a video in a batch is given exactly what it would be given alone.
+The decoder's sequence is, for every frame, its vision tokens and then its gazes. A frame begins with a
+*prefill* (the last group of the frame before, then this frame's vision tokens), whose last hidden state
+predicts a group of positions; each further group takes one *step* that feeds the group before it. The rules
+are the released model's (its generation loop with transformers 4.51.3), except that a video in a batch is
+given exactly what it would be given alone.
 
-Fastest possible form: a step at batch 1 must read the weights (13 MB in fp32) and the cache (up to 44 MB for 16 frames at
-full budget) once. So nothing is copied, masks are windows of one table, and the last layer computes its last token only.
+Fastest possible form: a step at batch 1 must read the weights (13 MB in fp32) and the cache (up to 44 MB for
+16 frames at full budget) once. So nothing is copied, masks are windows of one table, and the last layer
+computes its last token only.
 """
 
 from dataclasses import dataclass
@@ -30,18 +32,21 @@ class GazeRequest:
     budgets: tuple[int, ...]
     """Most gazes in each frame."""
     requirement: Tensor | None = None
-    """(batch, frames) predicted reconstruction loss at which a frame has enough gazes; None to use the budget up."""
+    """(batch, frames) predicted reconstruction loss at which a frame has enough gazes; None to use the budget
+    up."""
     temperature: float | None = None
     """Sample from softmax(logits / temperature) instead of taking the arg-max."""
     step_positions: StepPositions = "released"
-    """``released``: every group of a frame is fed at the positions of the frame's last vision tokens, which is what the
-    released loop does and its weights were trained with; ``sequential``: at its true positions."""
+    """``released``: every group of a frame is fed at the positions of the frame's last vision tokens, which
+    is what the released loop does and its weights were trained with; ``sequential``: at its true positions.
+    """
 
 
 def generate(
     weights: DecoderWeights, vision: Tensor, request: GazeRequest, attention: str = "sdpa"
 ) -> list[Tensor]:
-    """Choose patches for ``vision`` tokens (batch, frames, tokens, C), with the attention backend of that name.
+    """Choose patches for ``vision`` tokens (batch, frames, tokens, C), with the attention backend of that
+    name.
 
     Returns for each frame (batch, slots) patch indices, EOS where a slot is padded.
     """
@@ -52,8 +57,8 @@ def generate(
 def choose_group(logits: Tensor, blocked: Tensor, positions: int, temperature: float | None = None) -> Tensor:
     """Choose ``positions`` distinct indices, one a head: each head's best among those still open.
 
-    ``logits`` (batch, heads, vocabulary) float32; ``blocked`` (batch, vocabulary) is -inf for an index that may not be
-    chosen and 0 for others, and is updated in place. Returns (batch, positions) int64.
+    ``logits`` (batch, heads, vocabulary) float32; ``blocked`` (batch, vocabulary) is -inf for an index that
+    may not be chosen and 0 for others, and is updated in place. Returns (batch, positions) int64.
     """
     scores = logits[:, :positions] + blocked[:, None]
     chosen = []
@@ -70,11 +75,10 @@ def choose_group(logits: Tensor, blocked: Tensor, positions: int, temperature: f
 
 
 class _Generation:
-    """The state of one call: the cache, how far each video has come, and the groups that are not in the cache yet."""
+    """The state of one call: the cache, how far each video has come, and the groups that are not in the cache
+    yet."""
 
-    def __init__(
-        self, weights: DecoderWeights, vision: Tensor, request: GazeRequest, attention: str
-    ) -> None:
+    def __init__(self, weights: DecoderWeights, vision: Tensor, request: GazeRequest, attention: str) -> None:
         arch = weights.arch
         batch, frames, tokens, _ = vision.shape
         capacity = sum(request.budgets) + frames * tokens + arch.group
@@ -101,7 +105,9 @@ class _Generation:
         with stage("gaze.steps"):
             while True:
                 logits, losses = predict(hidden, self.weights)
-                group = choose_group(logits, blocked, min(self.arch.group, budget - slots), self.request.temperature)
+                group = choose_group(
+                    logits, blocked, min(self.arch.group, budget - slots), self.request.temperature
+                )
                 slots += group.shape[1]
                 group, finished = self._apply_requirement(t, group, losses, finished, first=not groups)
                 groups.append(group)
@@ -114,8 +120,8 @@ class _Generation:
     ) -> tuple[Tensor, list[bool]]:
         """Replace by EOS what is not needed, and tell which videos have finished the frame.
 
-        A head that predicts a loss at or below the requirement gives its position up, save the frame's very first head;
-        heads after it keep theirs. A video of which any head did so has finished.
+        A head that predicts a loss at or below the requirement gives its position up, save the frame's very
+        first head; heads after it keep theirs. A video of which any head did so has finished.
         """
         if self.request.requirement is None:
             self.pending, self.pending_gazes = group, [group.shape[1]] * len(finished)
@@ -132,7 +138,9 @@ class _Generation:
             self.pending = to_the_right
         self.pending = torch.where(already, self.pending, to_the_right)
         gazes = real.sum(dim=1).tolist()
-        self.pending_gazes = [old if done else new for done, old, new in zip(finished, self.pending_gazes, gazes)]
+        self.pending_gazes = [
+            old if done else new for done, old, new in zip(finished, self.pending_gazes, gazes)
+        ]
         return group, (already[:, 0] | enough.any(dim=1)).tolist()
 
     def _prefill(self, vision: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,7 +162,8 @@ class _Generation:
     def _step(self, group: Tensor, rotation: Tensor, finished: list[bool]) -> Tensor:
         """Feed a group (batch, tokens); return the last hidden state (batch, C).
 
-        A finished video goes along, since the batch is computed as one, but what it writes lies past its length.
+        A finished video goes along, since the batch is computed as one, but what it writes lies past its
+        length.
         """
         placement = self.cache.place(self.lengths, group.shape[1], [0] * len(finished))
         if self.request.step_positions == "sequential":

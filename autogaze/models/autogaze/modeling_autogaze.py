@@ -1,7 +1,7 @@
 """The gaze model: video in, chosen patches out."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -40,21 +40,23 @@ class GazingModel(nn.Module):
         self.gaze_decoder = GazeDecoder(arch)
 
     def see(self, video: Tensor) -> Tensor:
-        """Map a normalised video (batch, time, 3, height, width) to (batch, time, tokens, C) vision tokens."""
+        """Map a normalised video (batch, time, 3, height, width) to (batch, time, tokens, C) vision
+        tokens."""
         size = (self.arch.image_size, self.arch.image_size)
         if video.shape[-2:] != size:
             frames = F.interpolate(video.flatten(0, 1), size=size, mode="bicubic", align_corners=False)
             video = frames.unflatten(0, video.shape[:2])
         dtype = self.connector.pos_embed.dtype
         tokens, _ = self.vision_model(video.to(dtype))
-        return self.connector(tokens)
+        seen: Tensor = self.connector(tokens)
+        return seen
 
 
 class AutoGaze(PreTrainedModel):  # type: ignore[misc]
     """Chooses, frame by frame, the few multi-scale patches of a video that are worth encoding.
 
-    ``from_pretrained(folder or hub id, revision=...)`` and ``save_pretrained(folder)`` read and write the released
-    checkpoint's files; every key must be there and none may be left over.
+    ``from_pretrained(folder or hub id, revision=...)`` and ``save_pretrained(folder)`` read and write the
+    released checkpoint's files; every key must be there and none may be left over.
     """
 
     config_class = AutoGazeConfig
@@ -72,23 +74,25 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(cls, source: Any, *args: Any, **kwargs: Any) -> "AutoGaze":
-        """Load a folder or a hub id, ready for evaluation; ``attn_implementation`` names an attention backend.
+        """Load a folder or a hub id, ready for evaluation; ``attn_implementation`` names an attention
+        backend.
 
         Raises :class:`InputError` unless weights and model have the same keys and shapes.
         """
         attention = kwargs.pop("attn_implementation", cls.attn_implementation)
-        wants_info = kwargs.pop("output_loading_info", False)
         kwargs.setdefault("ignore_mismatched_sizes", True)  # so that mismatches come back as data
         model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
         for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-            if names := sorted(str(key[0] if isinstance(key, tuple) else key) for key in info.get(kind) or ()):
+            if names := sorted(
+                str(key[0] if isinstance(key, tuple) else key) for key in info.get(kind) or ()
+            ):
                 more = f" and {len(names) - 10} more" if len(names) > 10 else ""
                 raise InputError(
                     f"checkpoint '{source}' does not fit the gaze model: {kind.replace('_', ' ')} {', '.join(names[:10])}"
                     f"{more}"
                 )
         model.attn_implementation = attention
-        return (model, info) if wants_info else model
+        return cast(AutoGaze, model)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Conv3d):
@@ -101,7 +105,7 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
             nn.init.normal_(module.pos_embed, std=0.02)
         elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
             nn.init.ones_(module.weight)
-            if getattr(module, "bias", None) is not None:
+            if isinstance(module, nn.LayerNorm):
                 nn.init.zeros_(module.bias)
 
     @property
@@ -152,7 +156,9 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
         batch = video.shape[0]
         if tiling is not None:
             if gazing_info or not generate_only:
-                raise InputError("gazes on tiles cannot be scored: leave target_scales out or set generate_only=True")
+                raise InputError(
+                    "gazes on tiles cannot be scored: leave target_scales out or set generate_only=True"
+                )
             video = tiling.cut(video)
         with stage("gaze.vision"):
             vision = self.gazing_model.see(video)
@@ -187,7 +193,9 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
             )
 
         def rollout(caps: Tensor) -> Tensor:
-            gazes = self._generate(vision, request(caps, draw_requirement(config, training))).gazes_each_frame()
+            gazes = self._generate(
+                vision, request(caps, draw_requirement(config, training))
+            ).gazes_each_frame()
             return gazes[0] / self.arch.grid.patches_per_frame
 
         if ratio is None and requirement is None:
@@ -242,9 +250,7 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
         frame = torch.arange(len(slots), device=vision.device).repeat_interleave(output.num_gazing_each_frame)
         indices = output.gazing_pos - frame * self.num_vision_tokens_each_frame
         weights = self.gazing_model.gaze_decoder.weights()
-        scores = score(
-            weights, vision, indices, output.if_padded_gazing, slots, self.attn_implementation
-        )
+        scores = score(weights, vision, indices, output.if_padded_gazing, slots, self.attn_implementation)
         output.log_action_probs = scores.log_probability
         output.task_loss_prediction = scores.task_loss_prediction
 
@@ -252,9 +258,13 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
 def _checked_video(inputs: Mapping[str, Any]) -> Tensor:
     video = inputs.get("video") if isinstance(inputs, Mapping) else None
     if not isinstance(video, Tensor):
-        raise InputError('the gaze model takes {"video": tensor}, with a (batch, frames, 3, height, width) tensor')
+        raise InputError(
+            'the gaze model takes {"video": tensor}, with a (batch, frames, 3, height, width) tensor'
+        )
     if video.dim() != 5 or video.shape[2] != 3 or 0 in video.shape:
-        raise InputError(f"the video has shape {list(video.shape)}; (batch, frames, 3, height, width) is wanted")
+        raise InputError(
+            f"the video has shape {list(video.shape)}; (batch, frames, 3, height, width) is wanted"
+        )
     if not video.is_floating_point():
         raise InputError(
             f"the video holds {str(video.dtype).removeprefix('torch.')}; normalise it first (AutoGazeImageProcessor), which gives float32"

@@ -16,14 +16,16 @@ class GazeOutput(Mapping[str, Any]):
     """The patches chosen in a batch of videos, readable by key and by attribute.
 
     With B videos, T frames and N slots: a *slot* is a place in the output for one gaze. Frame ``t`` has
-    ``num_gazing_each_frame[t]`` slots, as many as the video with most gazes in that frame needs; the others are padded.
+    ``num_gazing_each_frame[t]`` slots, as many as the video with most gazes in that frame needs; the others
+    are padded.
 
-    A padded slot of frame ``t`` holds ``patches_per_frame * (t + 1)``, which is also a valid position of the next
-    frame: only ``if_padded_gazing`` tells padding.
+    A padded slot of frame ``t`` holds ``patches_per_frame * (t + 1)``, which is also a valid position of the
+    next frame: only ``if_padded_gazing`` tells padding.
     """
 
     gazing_pos: Tensor
-    """(B, N) int64: gaze positions, ``frame * patches_per_frame + patch index``, in the order they were chosen."""
+    """(B, N) int64: gaze positions, ``frame * patches_per_frame + patch index``, in the order they were
+    chosen."""
     if_padded_gazing: Tensor
     """(B, N) bool: True where the slot holds no gaze."""
     num_gazing_each_frame: Tensor
@@ -65,7 +67,8 @@ class GazeOutput(Mapping[str, Any]):
         return torch.stack([frame.sum(dim=1) for frame in real], dim=1)
 
     def patch_hash(self, video: int = 0) -> str:
-        """Return 16 hexadecimal digits that name the chosen patches of one video, order included, padding not."""
+        """Return 16 hexadecimal digits that name the chosen patches of one video, order included, padding
+        not."""
         real = self.gazing_pos[video][~self.if_padded_gazing[video]].to("cpu", torch.int64)
         return hashlib.sha256(real.numpy().astype("<i8").tobytes()).hexdigest()[:16]
 

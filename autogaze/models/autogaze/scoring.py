@@ -20,12 +20,17 @@ class Scores(NamedTuple):
 
 
 def score(
-    weights: DecoderWeights, vision: Tensor, indices: Tensor, padded: Tensor, slots: list[int], backend: str = "sdpa"
+    weights: DecoderWeights,
+    vision: Tensor,
+    indices: Tensor,
+    padded: Tensor,
+    slots: list[int],
+    backend: str = "sdpa",
 ) -> Scores:
     """Score gazes in one causal pass, at true positions and with padded gazes unseen.
 
-    ``vision`` (batch, frames, tokens, C); ``indices`` (batch, N) patch index of every slot within its frame, ``padded``
-    (batch, N) True where there is none, ``slots`` their number in each frame. Differentiable.
+    ``vision`` (batch, frames, tokens, C); ``indices`` (batch, N) patch index of every slot within its frame,
+    ``padded`` (batch, N) True where there is none, ``slots`` their number in each frame. Differentiable.
     """
     arch = weights.arch
     batch, _, vision_tokens, _ = vision.shape
@@ -40,10 +45,12 @@ def score(
     layout = FrameLayout(tuple(vision_tokens + n for n in slots), padding=padding, kind="causal")
     hidden = decode(x, weights, table[positions], lambda _, q, k, v: attend(q, k, v, layout, backend))
 
-    # Groups are predicted at the token before them: slot s of a frame by head s mod 10 of source s // 10. The loss after
-    # slot s is told where slot s + 1 would be predicted.
+    # Groups are predicted at the token before them: slot s of a frame by head s mod 10 of source s // 10. The
+    # loss after slot s is told where slot s + 1 would be predicted.
     sources, first_source, number = _sources(slots, vision_tokens, arch.group, x.device)
-    logits, losses = predict(hidden[:, sources], weights)  # (batch, sources, group, vocabulary), (batch, sources, group)
+    logits, losses = predict(
+        hidden[:, sources], weights
+    )  # (batch, sources, group, vocabulary), (batch, sources, group)
     own = first_source + number // arch.group
     log_probability = logits.log_softmax(dim=-1)[:, own, number % arch.group]
     following = number + 1
@@ -53,12 +60,17 @@ def score(
     )
 
 
-def _sources(slots: list[int], vision_tokens: int, group: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the places of the tokens that predict, and for every slot its frame's first source and its own number."""
-    sources, first_source, numbers = [], [], []
+def _sources(
+    slots: list[int], vision_tokens: int, group: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the places of the tokens that predict, and for every slot its frame's first source and its own
+    number."""
+    sources: list[Tensor] = []
+    first_source: list[Tensor] = []
+    numbers: list[Tensor] = []
     start = 0
     for n in slots:
-        first_source.append(torch.full((n,), sum(map(len, sources)), device=device))
+        first_source.append(torch.full((n,), sum(len(source) for source in sources), device=device))
         numbers.append(torch.arange(n, device=device))
         sources.append(start + vision_tokens - 1 + group * torch.arange(n // group + 1, device=device))
         start += vision_tokens + n

@@ -30,7 +30,8 @@ class Tiling:
         return math.ceil(self.target.sides[-1] / self.model.sides[-1])
 
     def cut(self, video: Tensor) -> Tensor:
-        """Cut (batch, time, 3, size, size) into (batch * tiles², time, 3, tile, tile), zeros right of it and below."""
+        """Cut (batch, time, 3, size, size) into (batch * tiles², time, 3, tile, tile), zeros right of it and
+        below."""
         n, side = self.tiles, self.tile_size
         missing = n * side - video.shape[-1]
         video = F.pad(video, (0, missing, 0, missing))
@@ -39,7 +40,8 @@ class Tiling:
         return video.reshape(batch * n * n, time, channels, side, side)
 
     def stitch(self, masks: Sequence[Tensor], batch: int) -> list[Tensor]:
-        """Put masks of tiles, one (batch * tiles², time, patches) a scale, together and crop what was padded."""
+        """Put masks of tiles, one (batch * tiles², time, patches) a scale, together and crop what was
+        padded."""
         stitched = []
         for mask, tile, side in zip(masks, self.model.sides, self.target.sides):
             n, time = self.tiles, mask.shape[1]
@@ -52,7 +54,8 @@ class Tiling:
 def tiling_for(
     model: PatchGrid, scales: Sequence[int] | None, patch_size: int | None, height: int, width: int
 ) -> Tiling | None:
-    """Return how to tile for a downstream encoder's ``scales`` and ``patch_size``; None where no tiling is needed."""
+    """Return how to tile for a downstream encoder's ``scales`` and ``patch_size``; None where no tiling is
+    needed."""
     if scales is None and patch_size is None:
         return None
     if scales is None or patch_size is None:
@@ -81,8 +84,8 @@ def tiling_for(
 def positions_from_masks(masks: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Read gazes back from (batch, time, patches) masks, one a scale, in index order.
 
-    Returns positions (batch, N) int64, padding (batch, N) bool and slots of each frame (time,), laid out as in
-    :class:`~autogaze.models.autogaze.output.GazeOutput`.
+    Returns positions (batch, N) int64, padding (batch, N) bool and slots of each frame (time,), laid out as
+    in :class:`~autogaze.models.autogaze.output.GazeOutput`.
     """
     mask = torch.cat(list(masks), dim=-1) > 0  # (batch, time, patches of a frame)
     patches = mask.shape[-1]

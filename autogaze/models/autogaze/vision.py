@@ -21,10 +21,11 @@ class CausalConvBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Map (batch, time, height, width, channels) to the same; ``past`` are the frames just before, or None.
+        """Map (batch, time, height, width, channels) to the same; ``past`` are the frames just before, or
+        None.
 
-        A video starts with zero *feature* frames in front of it, as in the released model. Returns the features and the
-        past of the next call.
+        A video starts with zero *feature* frames in front of it, as in the released model. Returns the
+        features and the past of the next call.
         """
         if past is None:
             past = x.new_zeros(x.shape[0], self.past_frames, *x.shape[2:])

@@ -7,7 +7,8 @@ from autogaze.work import Work
 
 
 def gaze_work(arch: Architecture, slots: Sequence[int], element_size: int) -> Work:
-    """Return the work for one video whose frames used ``slots`` slots each; weights of ``element_size`` bytes.
+    """Return the work for one video whose frames used ``slots`` slots each; weights of ``element_size``
+    bytes.
 
     Padded slots count as gazes: between real ones they cost the same, and few lie elsewhere.
     """
@@ -33,7 +34,8 @@ def _vision(arch: Architecture, frames: int, element_size: int) -> Work:
 
 
 def _block(arch: Architecture, tokens: int, cached: int, element_size: int) -> Work:
-    """Feed ``tokens`` tokens behind ``cached`` ones and choose a group; the last layer answers for one token only."""
+    """Feed ``tokens`` tokens behind ``cached`` ones and choose a group; the last layer answers for one token
+    only."""
     width, layers, extent = arch.width, arch.layers, cached + tokens
     project = 3 * width**2
     rest = width**2 + 3 * width * arch.mlp_width

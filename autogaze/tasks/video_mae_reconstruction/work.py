@@ -31,7 +31,8 @@ def reconstruction_work(config: VideoMAEConfig, gazes: Sequence[int], element_si
 
 
 def _blocks(layers: int, width: int, mlp_width: int, tokens: Sequence[int], element_size: int) -> Work:
-    """Transformer layers over a class token and frames of ``tokens`` tokens that see all frames up to their own."""
+    """Transformer layers over a class token and frames of ``tokens`` tokens that see all frames up to their
+    own."""
     weights = 4 * width**2 + 2 * width * mlp_width
     pairs = sum(n * end for n, end in zip(tokens, accumulate(tokens, initial=1)))
     pairs += sum(n * n for n in tokens)

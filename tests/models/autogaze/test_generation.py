@@ -23,7 +23,9 @@ def slots_up_to_the_last_gaze(output, video):
     """Return each frame's slots of one video, EOS where padded, cut behind the last gaze."""
     slots = output.num_gazing_each_frame.tolist()
     frames = []
-    for positions, padded in zip(output.gazing_pos[video].split(slots), output.if_padded_gazing[video].split(slots)):
+    for positions, padded in zip(
+        output.gazing_pos[video].split(slots), output.if_padded_gazing[video].split(slots)
+    ):
         end = int((~padded).nonzero()[-1]) + 1
         frames.append(positions[:end].tolist())
     return frames

@@ -44,7 +44,10 @@ def test_the_full_size_model_has_the_released_number_of_parameters():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s: s.pop("gazing_model.connector.pos_embed"), "missing keys gazing_model.connector.pos_embed"),
+        (
+            lambda s: s.pop("gazing_model.connector.pos_embed"),
+            "missing keys gazing_model.connector.pos_embed",
+        ),
         (lambda s: s.update(extra=torch.zeros(1)), "unexpected keys extra"),
         (
             lambda s: s.update({"gazing_model.connector.pos_embed": torch.zeros(7, 48)}),

@@ -36,7 +36,10 @@ def test_teacher_forced_scores_are_the_released_ones():
         output = model({"video": video}, gazing_info=info)
         vision = model.gazing_model.see(video)
     real = ~output.if_padded_gazing
-    for name, ours in (("gaze_probs", output.log_action_probs.exp()), ("task_loss_prediction", output.task_loss_prediction)):
+    for name, ours in (
+        ("gaze_probs", output.log_action_probs.exp()),
+        ("task_loss_prediction", output.task_loss_prediction),
+    ):
         theirs = torch.tensor(case[name])
         assert (ours - theirs).abs().max() <= 1e-4 * theirs.std(), name
     assert real.any()
