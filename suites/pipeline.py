@@ -190,7 +190,8 @@ class _Workload:
         frames, wanted = self.source.frames, self.starts[-1][-1] + self.chunk
         if frames < self.chunk:
             self.notes.append(
-                f"the video has {frames} frames, fewer than a chunk of {self.chunk}: its last frame is repeated"
+                f"the video has {frames} frames, fewer than a chunk of {self.chunk}: "
+                "its last frame is repeated"
             )
         elif frames < wanted:
             self.notes.append(
