@@ -100,10 +100,16 @@ def run(
         for each in plans:
             print_plan(each, console)
         return
-    request = runner.Request(
-        video or None, checkpoint or None, task_checkpoint or None, revision or None, seed
+    inputs = Inputs(
+        video=video or None,
+        checkpoint=checkpoint or None,
+        task_checkpoint=task_checkpoint or None,
+        revision=revision or None,
+        task_revision=task_revision or None,
+        geometry=geometry,
+        seed=seed,
     )
-    folders = (runner.start(loaded, each, request, tuple(sys.argv), out) for each in plans)
+    folders = (runner.start(loaded, each, inputs, tuple(sys.argv), out) for each in plans)
     raise typer.Exit(_measure(folders, console))
 
 

@@ -52,7 +52,7 @@ class CudaClock:
     def event(self) -> DeviceEvent | None:
         if self._cuda.is_current_stream_capturing():
             return None  # It would become a node of the captured graph.
-        event = self._cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event = self._cuda.Event(enable_timing=True)
         event.record(self._cuda.current_stream(self._device))
         return event
 

@@ -1,6 +1,7 @@
 """A workload that does what the test asks for, and costs next to nothing."""
 
 import os
+import select
 import signal
 import threading
 import time
@@ -34,6 +35,31 @@ def write_suite(folder: Path, behaviours: list[str], name: str = "fake") -> Path
     path = folder / f"{name}.toml"
     path.write_text(TOML.format(behaviours=behaviours))
     return path
+
+
+class Rendezvous:
+    """A named pipe that a fake cell opens and holds for as long as it lives; its path is that cell's behaviour."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "pipe"
+        os.mkfifo(self.path)
+        self._pipe = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def reached(self) -> bool:
+        """Wait for the cell; False where it does not come within a minute."""
+        return self._read() == b"here"
+
+    def gone(self) -> bool:
+        """Wait for the end of the cell's process; False where it lives on for a minute."""
+        return self._read() == b""
+
+    def dissolve(self) -> None:
+        """Let the cell pass from now on."""
+        self.path.unlink()
+
+    def _read(self) -> bytes | None:
+        readable, _, _ = select.select([self._pipe], [], [], 60)
+        return os.read(self._pipe, 4) if readable else None
 
 
 class Fake:
@@ -95,7 +121,7 @@ class Fake:
             case pipe if pipe.startswith("/") and Path(pipe).exists():
                 with open(
                     pipe, "w"
-                ) as file:  # Waits for a reader: the test then knows where this process is.
+                ) as file:
                     file.write("here")
                     file.flush()
                     threading.Event().wait()

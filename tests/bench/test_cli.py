@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import reports
 from bench import journal
 from bench.cli import main
 from tests.bench import builders
-from tests.bench.fake_workload import write_suite
+from tests.bench.fake_workload import Rendezvous, write_suite
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -97,9 +96,8 @@ def test_a_run_in_which_nothing_worked_has_exit_code_one(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_how_to_resume_and_can_be(tmp_path: Path, stop: signal.Signals) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    suite = write_suite(tmp_path, ["good", str(pipe)])
+    meeting = Rendezvous(tmp_path)
+    suite = write_suite(tmp_path, ["good", str(meeting.path)])
     command = [
         sys.executable,
         "-m",
@@ -113,11 +111,10 @@ def test_an_interrupted_run_says_how_to_resume_and_can_be(tmp_path: Path, stop: 
         str(tmp_path / "out"),
     ]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with pipe.open() as file:
-        assert file.read(4) == "here"
-        parent.send_signal(stop)
-        _, errors = parent.communicate()
-    pipe.unlink()
+    assert meeting.reached()
+    parent.send_signal(stop)
+    _, errors = parent.communicate()
+    meeting.dissolve()
     (folder,) = (tmp_path / "out").iterdir()
     assert parent.returncode == 130
     assert f"python -m bench run --resume {folder}" in errors

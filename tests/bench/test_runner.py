@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from bench.plan import make_plans
 from bench.records import Cell, Record, Status
 from suites.loader import load_suite
 from suites.workload import Inputs
-from tests.bench.fake_workload import write_suite
+from tests.bench.fake_workload import Rendezvous, write_suite
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -86,20 +85,18 @@ def test_the_head_is_written_before_anything_is_measured(tmp_path: Path) -> None
 def test_a_run_killed_inside_a_cell_and_resumed_has_the_records_of_an_undisturbed_one(
     tmp_path: Path, kill: signal.Signals
 ) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    behaviours = ["good", str(pipe), "raise", "print"]
+    meeting = Rendezvous(tmp_path)
+    behaviours = ["good", str(meeting.path), "raise", "print"]
     folder = begin(tmp_path, behaviours)
     parent = subprocess.Popen(
         [sys.executable, "-c", PROCEED, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    with pipe.open() as file:
-        assert file.read(4) == "here"
-        parent.send_signal(kill)
-        parent.wait()
-        assert file.read() == ""  # The measuring process is gone too: it held the other end.
+    assert meeting.reached()
+    parent.send_signal(kill)
+    parent.wait()
+    assert meeting.gone()
     assert len(journal.read_run(folder)[1]) == 1
-    pipe.unlink()
+    meeting.dissolve()
     resumed = runner.proceed(folder, Listener())
     (tmp_path / "again").mkdir()
     assert keys(resumed) == keys(runner.proceed(begin(tmp_path / "again", behaviours), Listener()))
