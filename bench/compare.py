@@ -3,10 +3,13 @@
 Belief about noise: on a shared machine it comes in bursts and only adds time, so two runs of the same tree
 may differ by far more than the interval around their medians says. A stage therefore counts as slower only
 when three statistics agree: its median, the whole bootstrap interval around the ratio of medians, and the
-ratio of the two fastest repetitions, which bursts hardly reach. A real slowdown of 30 % moves all three by 30
-%; the default tolerance of 10 % lies between that and what remains of the noise. Quality figures and memory
-have tolerances of their own: the first are not noisy at all, the second never matters below
-:data:`MEMORY_FLOOR`.
+ratio of the two fastest repetitions, which bursts hardly reach. A real slowdown of 30 % moves all three by
+as much; the default tolerance of 10 % lies between that and what remains of the noise. Only programs that
+kept the machine busy all through one run and not the other move all three as well: a change that came with
+such a change of load is unclear.
+
+Quality figures and memory have tolerances of their own: the first are not noisy at all, the second never
+matters below :data:`MEMORY_FLOOR`.
 """
 
 import math
@@ -18,6 +21,7 @@ from pathlib import Path
 from autogaze.errors import InputError, unknown_name
 from bench import journal
 from bench.environment import COMPARABILITY, differences
+from bench.load import others_share
 from bench.records import Record, Run, Status
 from bench.statistics import ENOUGH, Ratio, ratio_of_medians, summarise
 
@@ -27,6 +31,8 @@ QUALITY_TOLERANCE = 0.01
 """Share by which a quality figure may fall."""
 MEMORY_FLOOR = 16 * 2**20
 """Bytes below which more memory is not worse."""
+LOAD_TOLERANCE = 0.10
+"""Share of the CPUs by which other programs may have been busier in one run than in the other."""
 SHARE_FLOOR = 0.02
 """A stage is only worse when it adds at least this share of the cell's whole time."""
 
@@ -198,13 +204,25 @@ def _compare_stages(a: Record, b: Record, tolerance: float) -> tuple[StageCompar
         for each in (seconds_a, seconds_b)
     )
     whole = max(medians_a.values(), default=0.0)
+    busier = others_share(b.samples) - others_share(a.samples)
     compared = []
     for stage in (stage for stage in seconds_a if stage in seconds_b):
         ratio = ratio_of_medians(seconds_a[stage], seconds_b[stage])
         matters = abs(medians_b[stage] - medians_a[stage]) >= SHARE_FLOOR * whole
         verdict = _verdict(ratio, seconds_a[stage], seconds_b[stage], tolerance) if matters else Verdict.SAME
-        compared.append(StageComparison(stage, medians_a[stage], medians_b[stage], ratio, verdict))
+        comparison = StageComparison(stage, medians_a[stage], medians_b[stage], ratio, verdict)
+        compared.append(_doubted(comparison, busier))
     return tuple(compared)
+
+
+def _doubted(comparison: StageComparison, busier: float) -> StageComparison:
+    """Return the comparison, unclear where other programs, ``busier`` by so much in B, may explain it."""
+    suspects = {Verdict.SLOWER: busier, Verdict.FASTER: -busier}
+    if suspects.get(comparison.verdict, 0.0) <= LOAD_TOLERANCE:
+        return comparison
+    caveat = f"other programs used {abs(busier):.0%} more of the CPUs during {'B' if busier > 0 else 'A'}"
+    ratio = replace(comparison.ratio, warnings=(*comparison.ratio.warnings, caveat))
+    return replace(comparison, ratio=ratio, verdict=Verdict.UNCLEAR)
 
 
 def _top_level_seconds(record: Record) -> dict[str, list[float]]:

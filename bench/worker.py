@@ -24,6 +24,7 @@ from autogaze.stages import observed_by
 from bench.clocks import WHOLE, DeviceClock, StageClock, device_clock
 from bench.fingerprint import fingerprint
 from bench.job import Event, Job
+from bench.load import OTHERS, LoadMeter, others_share
 from bench.memory import MemoryMeter
 from bench.power import PowerMeter, open_meter
 from bench.records import FrameQuality, Memory, Record, Sample, Status
@@ -34,6 +35,9 @@ _WARMUPS_CUDA = 3
 """A GPU needs longer: its allocator, libraries and clocks all settle after the first calls."""
 _MOST_SAMPLES = 1000
 """More would say nothing new and make a short cell's record huge."""
+
+_BUSY = 0.1
+"""Share of the CPUs that others may use before a reader is told."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -114,14 +118,17 @@ def _repeat(
 ) -> tuple[Any, list[Sample], dict[str, int]]:
     """Run the workload once; return outputs, the time of every stage (the whole first), work counted."""
     stages = StageClock(clock)
+    load = LoadMeter()
     gc.collect()
     gc.disable()
+    load.begin()
     try:
         with observed_by(stages), stages.stage(WHOLE):
             output = workload.run()
     finally:
         gc.enable()
-    telemetry = meter.telemetry()
+    others = load.share()
+    telemetry = meter.telemetry() | ({} if others is None else {OTHERS: others})
     samples = [
         Sample(
             index=index,
@@ -169,6 +176,9 @@ def _record(
     hashes = {quality.patch_hash for quality in judged}
     if len(hashes) > 1:
         notes.append(f"the timed repetitions chose {len(hashes)} different sets of patches")
+    others = others_share(measurement.samples)
+    if others > _BUSY:
+        notes.append(f"other programs used {others:.0%} of the CPUs while this was measured")
     frames = tuple(FrameQuality.model_validate(frame) for frame in judged[-1].frames) if judged else ()
     counters = _means(
         [{**quality.counters, **counted} for quality, counted in zip(judged, measurement.counted)]

@@ -38,7 +38,7 @@ def write_suite(folder: Path, behaviours: list[str], name: str = "fake") -> Path
 
 
 class Rendezvous:
-    """A named pipe that a fake cell opens and holds for as long as it lives; its path is that cell's behaviour."""
+    """A named pipe that a fake cell opens and holds as long as it lives; its path is the behaviour."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "pipe"
@@ -119,9 +119,7 @@ class Fake:
             case "hang":
                 threading.Event().wait()
             case pipe if pipe.startswith("/") and Path(pipe).exists():
-                with open(
-                    pipe, "w"
-                ) as file:
+                with open(pipe, "w") as file:
                     file.write("here")
                     file.flush()
                     threading.Event().wait()

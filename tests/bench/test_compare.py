@@ -5,6 +5,7 @@ import pytest
 
 from autogaze.errors import InputError
 from bench.compare import MEMORY_FLOOR, CellComparison, Verdict, compare, compare_cells
+from bench.load import OTHERS
 from bench.records import Record, Status
 from tests.bench import builders
 
@@ -52,6 +53,33 @@ def test_a_burst_of_noise_that_spares_the_fastest_repetition_is_not_a_slowdown()
     a = builders.record(CELL, {"end_to_end": STEADY})
     b = builders.record(CELL, {"end_to_end": [1.5, 1.6, 1.01, 1.7, 1.6]})
     assert verdicts(compared(a, b)) == {"end_to_end": Verdict.UNCLEAR}
+
+
+def under_load(record: Record, share: float) -> Record:
+    samples = [sample.model_copy(update={"telemetry": {OTHERS: share}}) for sample in record.samples]
+    return record.model_copy(update={"samples": tuple(samples)})
+
+
+@pytest.mark.parametrize(
+    ("load_a", "load_b", "seconds_b", "verdict"),
+    [
+        (0.0, 0.5, 1.5, Verdict.UNCLEAR),
+        (0.5, 0.5, 1.5, Verdict.SLOWER),
+        (0.5, 0.0, 1.5, Verdict.SLOWER),
+        (0.5, 0.0, 0.5, Verdict.UNCLEAR),
+        (0.0, 0.5, 0.5, Verdict.FASTER),
+    ],
+)
+def test_a_change_that_other_programs_may_have_made_is_unclear(
+    load_a: float, load_b: float, seconds_b: float, verdict: Verdict
+) -> None:
+    a = under_load(builders.record(CELL, {"end_to_end": STEADY}), load_a)
+    b = under_load(builders.record(CELL, {"end_to_end": [seconds_b] * 5}), load_b)
+    (stage,) = compared(a, b).stages
+    assert stage.verdict is verdict
+    assert any("other programs used 50% more" in each for each in stage.ratio.warnings) is (
+        verdict is Verdict.UNCLEAR
+    )
 
 
 def test_faster_and_same_are_said() -> None:

@@ -1,0 +1,66 @@
+"""How busy other programs kept the CPUs while something was measured."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.records import Sample
+
+OTHERS = "other_programs_cpu_share"
+"""Name of the figure in a sample's telemetry: share of the machine's CPU time, 0 to 1."""
+
+_STAT = Path("/proc/stat")
+_IDLE, _WAITING = 3, 4
+_COLUMNS = 8
+"""user, nice, system, idle, iowait, irq, softirq, steal; guest columns are part of user."""
+
+
+class LoadMeter:
+    """Tells what share of the machine's CPU time went to others between :meth:`begin` and :meth:`share`.
+
+    Time stolen by a hypervisor counts as others'. The system counts in hundredths of a second: below a
+    tenth of a second there is no telling.
+    """
+
+    _SHORTEST = 0.1
+
+    def __init__(self) -> None:
+        self._begun = _moment()
+
+    def begin(self) -> None:
+        """Start counting."""
+        self._begun = _moment()
+
+    def share(self) -> float | None:
+        """Return the others' share since :meth:`begin`, None where it cannot be told."""
+        ended = _moment()
+        if self._begun is None or ended is None:
+            return None
+        total, busy, own = (after - before for before, after in zip(self._begun, ended))
+        if total < self._SHORTEST * (os.cpu_count() or 1):
+            return None
+        return min(1.0, max(0.0, (busy - own) / total))
+
+
+def others_share(samples: Iterable[Sample]) -> float:
+    """Return the others' share over the timed repetitions, longer ones weighing more; 0 if unknown."""
+    known = [
+        (float(sample.telemetry[OTHERS]), sample.seconds)
+        for sample in samples
+        if not sample.warmup and OTHERS in sample.telemetry
+    ]
+    seconds = sum(taken for _, taken in known)
+    return sum(share * taken for share, taken in known) / seconds if seconds else 0.0
+
+
+def _moment() -> tuple[float, float, float] | None:
+    """Return the CPU seconds of the machine since its start: all, busy, and those of this process."""
+    try:
+        columns = _STAT.read_text().split("\n", 1)[0].split()[1 : _COLUMNS + 1]
+        ticks = [int(column) for column in columns]
+        hertz = os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError):
+        return None
+    own = os.times()
+    total, idle = sum(ticks) / hertz, (ticks[_IDLE] + ticks[_WAITING]) / hertz
+    return total, total - idle, own.user + own.system
