@@ -3,6 +3,7 @@
 ``python -m bench run``       measure a suite, print its table, write its report
 ``python -m bench compare``   say whether one run is worse than another
 ``python -m bench report``    one report over any number of runs
+``python -m bench evaluate``  the published reconstruction evaluation
 ``python -m bench doctor``    what can run here, what cannot, and why
 
 Exit codes: 0 done, 1 something failed or is worse, 2 input that cannot be used, 130 interrupted.
@@ -37,6 +38,9 @@ Geometry = Literal["square", "center_crop"]
 
 _AXES = {"attn": "attention", "chunk": "chunk", "dtype": "dtype", "setting": "setting", "batch": "batch"}
 """Option to the axis it replaces."""
+
+_PIPE_WIDTH = 120
+"""Columns to write where nobody's window sets a limit."""
 
 
 @app.command()
@@ -82,7 +86,7 @@ def run(
     from bench.terminal import print_plan
     from suites.loader import load_suite
 
-    console = Console()
+    console = _console()
     if resume is not None:
         runner.check_resumable(journal.read_head(resume)[1])
         raise typer.Exit(_measure([resume], console, retry))
@@ -126,7 +130,7 @@ def compare(
     import reports
 
     comparison = compare_runs(a, b, tolerance, allow or ())
-    reports.print_comparison(comparison, Console())
+    reports.print_comparison(comparison, _console())
     raise typer.Exit(comparison.exit_code)
 
 
@@ -149,6 +153,63 @@ def report(
 
 
 @app.command()
+def evaluate(
+    video: Annotated[Path | None, typer.Option(help="Video; the project's own clip if not given.")] = None,
+    output_dir: Annotated[Path, typer.Option(help="Folder for tables, plots and pictures.")] = Path(
+        "results/evaluation"
+    ),
+    clip_len: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 16,
+    clip_starts: Annotated[str, typer.Option(help="First frames, such as 0,16; else one clip on another.")] = "",
+    max_clips: Annotated[int, typer.Option(min=1, help="Most clips to evaluate.")] = 4,
+    viz_clips: Annotated[int, typer.Option(min=0, help="Clips to draw pictures of.")] = 1,
+    attn_mode: Annotated[str, typer.Option(help="Attention backend.")] = "sdpa",
+    device: Annotated[str, typer.Option(help="As GPU=: auto, cpu, or a name.")] = "auto",
+    autogaze_model: Annotated[
+        str | None, typer.Option(help="Gaze model: a folder or a hub id such as nvidia/AutoGaze.")
+    ] = None,
+    autogaze_revision: Annotated[str | None, typer.Option(help="Its revision; else the pinned one.")] = None,
+    task_asset_repo: Annotated[
+        str | None, typer.Option(help="Reconstructor on the hub, such as bfshi/VideoMAE_AutoGaze.")
+    ] = None,
+    task_asset_revision: Annotated[str | None, typer.Option(help="Its revision; else the pinned one.")] = None,
+    task_asset_dir: Annotated[Path | None, typer.Option(help="Reconstructor in a folder.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of anything random.")] = 0,
+) -> None:
+    """Reconstruct clips at the seven published settings; write the published evaluator's files."""
+    from bench import evaluate as evaluation
+    from bench.devices import find_devices, select
+    from bench.environment import torch_cuda_version
+    from bench.journal import check_writable
+    from bench.terminal import evaluation_progress
+    from suites.workload import Inputs
+
+    check_writable(output_dir)
+    (found,) = select(device, find_devices(), torch_has_cuda=torch_cuda_version() is not None)
+    request = evaluation.Request(
+        video=video,
+        output_dir=output_dir,
+        inputs=Inputs(
+            device=found.torch_name,
+            checkpoint=autogaze_model,
+            task_checkpoint=str(task_asset_dir) if task_asset_dir else task_asset_repo,
+            revision=autogaze_revision,
+            task_revision=task_asset_revision,
+            seed=seed,
+        ),
+        attn_mode=attn_mode,
+        clip_len=clip_len,
+        clip_starts=evaluation.parse_starts(clip_starts),
+        max_clips=max_clips,
+        viz_clips=viz_clips,
+    )
+    console = _console()
+    with evaluation_progress(console) as on_result:
+        written = evaluation.run(request, on_result)
+    console.print((output_dir / "summary.txt").read_text(), soft_wrap=True, highlight=False, markup=False)
+    console.print(f"{len(written)} files in {output_dir}", soft_wrap=True, highlight=False)
+
+
+@app.command()
 def doctor() -> None:
     """Say what can run here, what cannot, why, and what to install."""
     from rich.markup import escape
@@ -163,7 +224,13 @@ def doctor() -> None:
         table.add_row(
             finding.area, finding.subject, "yes" if finding.usable else "no", escape(finding.remark)
         )
-    Console().print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """Return a console for standard output; a file or pipe has no width, and gets the tables' own."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
 
 
 def _listed(text: str | None) -> list[str]:

@@ -25,6 +25,8 @@ class Evaluated:
     result: Result
     frames: list[dict[str, float]]
     """For each frame: gazes, loss, mae, mse, psnr, ssim."""
+    total: int
+    """Clips times settings of the whole evaluation."""
 
     @property
     def clip_name(self) -> str:
@@ -70,7 +72,8 @@ def evaluate(
             for setting in PUBLISHED_SETTINGS:
                 with timed():
                     result = _run(pipeline, pixels, setting)
-                yield Evaluated(clip, start, setting, result, pipeline.judge(result, 0))
+                frames = pipeline.judge(result, 0)
+                yield Evaluated(clip, start, setting, result, frames, len(starts) * len(PUBLISHED_SETTINGS))
 
 
 def _run(pipeline: Pipeline, video: "Tensor", setting: GazeSetting) -> Result:
