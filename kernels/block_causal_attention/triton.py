@@ -1,0 +1,157 @@
+"""Attention in which every query sees one interval of keys: the fast form.
+
+Flash attention (Dao, 2023) over packed tokens. A program takes a block of consecutive queries of one head and walks from
+the first key any of them sees to the last; only blocks of keys that some query does not see are masked. Blocks may lie
+across frames and videos, so there are no tables, no padding and no sorting. Least work: 4 D FLOPs a visible pair and
+head; least traffic: queries and outputs once, keys and values once for each block of queries.
+"""
+
+import triton
+import triton.language as tl
+from torch import Tensor, empty_like
+
+from kernels.numerics import compute_capability, product
+
+_LOG2_E = 1.4426950408889634
+
+
+@triton.jit
+def _accumulate(
+    b_acc, b_max, b_sum, b_q, p_k, p_v, i_first, o_d, m_d, stride_token, b_lo, b_hi, b_class, keys, scale_log2,
+    BLOCK_KEYS: tl.constexpr, MASKED: tl.constexpr, HAS_CLASS: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Take one block of keys, from ``i_first`` on, into the running softmax."""
+    o_k = i_first + tl.arange(0, BLOCK_KEYS)
+    m_k = o_k < keys
+    # (head_dim, keys)
+    b_k = tl.load(p_k + o_k[None, :] * stride_token + o_d[:, None], mask=m_k[None, :] & m_d[:, None], other=0.0)
+    b_scores = product(b_q, b_k, tl.zeros([b_q.shape[0], BLOCK_KEYS], tl.float32), PRECISION) * scale_log2
+    if MASKED:
+        m_see = (o_k[None, :] >= b_lo[:, None]) & (o_k[None, :] < b_hi[:, None])
+        if HAS_CLASS:
+            m_see = m_see | (o_k[None, :] == b_class[:, None])
+        b_scores = tl.where(m_see, b_scores, float("-inf"))
+    b_new_max = tl.maximum(b_max, tl.max(b_scores, 1))
+    # A query that has seen nothing yet has a maximum of -inf; subtracting 0 instead keeps its weights at 0.
+    b_safe = tl.where(b_new_max == float("-inf"), 0.0, b_new_max)
+    b_weights = tl.exp2(b_scores - b_safe[:, None])
+    b_shrink = tl.exp2(b_max - b_safe)
+    # (keys, head_dim)
+    b_v = tl.load(p_v + o_k[:, None] * stride_token + o_d[None, :], mask=m_k[:, None] & m_d[None, :], other=0.0)
+    b_acc = b_acc * b_shrink[:, None]
+    b_acc = product(b_weights.to(b_v.dtype), b_v, b_acc, PRECISION)
+    return b_acc, b_new_max, b_sum * b_shrink + tl.sum(b_weights, 1)
+
+
+@triton.jit
+def interval_attention_kernel(
+    p_query, p_key, p_value, p_output, p_first, p_end, p_class,
+    tokens, keys, scale_log2, stride_query, stride_key,
+    HEAD_DIM: tl.constexpr, BLOCK_DIM: tl.constexpr, BLOCK_QUERIES: tl.constexpr, BLOCK_KEYS: tl.constexpr,
+    HAS_CLASS: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    # Later queries see more keys under causal masks: they start first, so that none is left working alone.
+    i_block = tl.num_programs(0) - 1 - tl.program_id(0)
+    i_head = tl.program_id(1)
+    o_q = i_block * BLOCK_QUERIES + tl.arange(0, BLOCK_QUERIES)
+    m_q = o_q < tokens
+    o_d = tl.arange(0, BLOCK_DIM)
+    m_d = o_d < HEAD_DIM
+    p_query += i_head * HEAD_DIM
+    p_output += i_head * HEAD_DIM
+    p_key += i_head * HEAD_DIM
+    p_value += i_head * HEAD_DIM
+    # (queries,)
+    b_lo = tl.load(p_first + o_q, mask=m_q, other=0)
+    b_hi = tl.load(p_end + o_q, mask=m_q, other=0)
+    b_class = tl.full([BLOCK_QUERIES], -1, tl.int32)
+    i_start = tl.min(tl.where(m_q, b_lo, keys))
+    if HAS_CLASS:
+        b_class = tl.load(p_class + o_q, mask=m_q, other=-1)
+        i_start = tl.minimum(i_start, tl.min(tl.where(m_q & (b_class >= 0), b_class, keys)))
+    i_end = tl.max(b_hi)
+    # Keys from all_first to all_end are seen by every query of the block.
+    i_all_first = tl.max(b_lo)
+    i_all_end = tl.min(tl.where(m_q, b_hi, keys))
+    i_full = i_start + tl.cdiv(i_all_first - i_start, BLOCK_KEYS) * BLOCK_KEYS
+    i_full_end = i_full + tl.maximum(i_all_end - i_full, 0) // BLOCK_KEYS * BLOCK_KEYS
+
+    # (queries, head_dim)
+    b_q = tl.load(
+        p_query + o_q[:, None] * stride_query + o_d[None, :], mask=m_q[:, None] & m_d[None, :], other=0.0
+    )
+    b_acc = tl.zeros([BLOCK_QUERIES, BLOCK_DIM], tl.float32)
+    b_max = tl.full([BLOCK_QUERIES], float("-inf"), tl.float32)
+    b_sum = tl.zeros([BLOCK_QUERIES], tl.float32)
+    for i_first in range(i_start, i_full, BLOCK_KEYS):
+        b_acc, b_max, b_sum = _accumulate(
+            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, b_class, keys,
+            scale_log2, BLOCK_KEYS, True, HAS_CLASS, PRECISION,
+        )  # fmt: skip
+    for i_first in range(i_full, i_full_end, BLOCK_KEYS):
+        b_acc, b_max, b_sum = _accumulate(
+            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, b_class, keys,
+            scale_log2, BLOCK_KEYS, False, HAS_CLASS, PRECISION,
+        )  # fmt: skip
+    for i_first in range(i_full_end, i_end, BLOCK_KEYS):
+        b_acc, b_max, b_sum = _accumulate(
+            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, b_class, keys,
+            scale_log2, BLOCK_KEYS, True, HAS_CLASS, PRECISION,
+        )  # fmt: skip
+    b_out = b_acc / tl.where(b_sum == 0.0, 1.0, b_sum)[:, None]
+    tl.store(
+        p_output + o_q[:, None] * stride_query + o_d[None, :],
+        b_out.to(p_output.dtype.element_ty),
+        mask=m_q[:, None] & m_d[None, :],
+    )
+
+
+def blocks(head_dim: int, element_size: int, capability: int) -> dict[str, int | str]:
+    """Return block sizes and launch parameters for a GPU of compute ``capability`` (80, 90, 100); none spills registers."""
+    block_dim = max(16, triton.next_power_of_2(head_dim))
+    if element_size == 4 and block_dim >= 128:
+        # Three products to a factor overflow the registers at this width; plain multiplication does not.
+        sizes = {"BLOCK_QUERIES": 32, "BLOCK_KEYS": 16, "num_warps": 8, "num_stages": 1}
+        return {"BLOCK_DIM": block_dim, "PRECISION": "ieee", **sizes}
+    if element_size == 4:
+        wide = block_dim >= 64
+        sizes = {
+            "BLOCK_QUERIES": 32 if wide else 64,
+            "BLOCK_KEYS": 64 if block_dim == 16 else 32,
+            "num_warps": 8 if wide or block_dim == 16 else 4,
+            "num_stages": 2,
+        }
+        return {"BLOCK_DIM": block_dim, "PRECISION": "tf32x3", **sizes}
+    small = block_dim >= 128 or (block_dim >= 64 and capability >= 100)
+    return {
+        "BLOCK_DIM": block_dim,
+        "PRECISION": "tf32",  # says nothing of half precision
+        "BLOCK_QUERIES": 64 if small else 128,
+        "BLOCK_KEYS": 64,
+        "num_warps": 4 if small else 8,
+        "num_stages": 2 if block_dim >= 64 else 3,
+    }
+
+
+def interval_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    first: Tensor,
+    end: Tensor,
+    class_key: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """See :func:`kernels.block_causal_attention.reference.interval_attention`; float32 keeps its precision."""
+    tokens, heads, head_dim = query.shape
+    query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+    output = empty_like(query)
+    launch = blocks(head_dim, query.element_size(), compute_capability(query.device))
+    grid = (triton.cdiv(tokens, int(launch["BLOCK_QUERIES"])), heads)
+    if tokens:
+        interval_attention_kernel[grid](
+            query, key, value, output, first, end, first if class_key is None else class_key,
+            tokens, key.shape[0], (scale or head_dim**-0.5) * _LOG2_E, heads * head_dim, heads * head_dim,
+            HEAD_DIM=head_dim, HAS_CLASS=class_key is not None, **launch,
+        )  # fmt: skip
+    return output

@@ -1,0 +1,176 @@
+"""One step of the gaze decoder, entirely on the device: the definition.
+
+A step feeds the group of positions chosen before, and chooses the next. Everything that changes lives in
+:class:`DecoderState`, in tensors of fixed shape that are updated in place, and nothing is ever read back: so a step can be
+captured in a CUDA graph, and launched again without waiting for the one before.
+
+The rules are those of ``autogaze.models.autogaze.generation``, which is the algorithm; this is its form for machines.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Layer(Protocol):
+    """Weights of a layer of C channels, F in the MLP, with the gains of its norms folded in."""
+
+    query_key_value: Tensor  # (3C, C), query and key rows with rotary pairs side by side
+    output: Tensor  # (C, C)
+    gate_up: Tensor  # (2F, C)
+    down: Tensor  # (C, F)
+
+
+class Weights(Protocol):
+    """Weights of the decoder."""
+
+    embedding: Tensor  # (vocabulary, C); the last row is EOS
+    layers: tuple[Layer, ...]
+    norm_floor: Tensor  # (), sqrt(C * eps) of the norms
+    heads: Tensor  # (group * vocabulary + group, C): patch logits, then loss predictions
+
+
+@dataclass
+class DecoderState:
+    """A batch of videos on their way through their frames. B videos, G positions a group, S slots of cache."""
+
+    keys: Tensor
+    """(layers, B, heads, S + 1, head_dim); the last slot takes what is not kept."""
+    values: Tensor
+    rotation: Tensor
+    """(S, head_dim / 2, 2) float32: cosine and sine of every position and rotary pair."""
+    length: Tensor
+    """(B,) int32: slots of the cache that are filled."""
+    step_position: Tensor
+    """(B,) int32: rotary position of the first token of a step; of no use where steps go by their slots."""
+    group: Tensor
+    """(B, G) int64: what the next step feeds; EOS where a position was given up."""
+    pending: Tensor
+    """(B, G) int64: the last group of each video's frame, which the next prefill feeds."""
+    blocked: Tensor
+    """(B, vocabulary) float32: -inf for positions that may not be chosen in this frame, else 0."""
+    requirement: Tensor
+    """(B,) float32: predicted loss at which this frame has enough gazes; -inf for never."""
+    budget: Tensor
+    """() int32: most gazes in this frame."""
+    taken: Tensor
+    """() int32: slots of this frame used so far."""
+    finished: Tensor
+    """(B,) bool: videos that have finished this frame."""
+    chosen: Tensor
+    """(B, most slots of a frame, rounded up to G) int64: this frame's slots, EOS where padded."""
+
+    @property
+    def eos(self) -> int:
+        return self.blocked.shape[1] - 1
+
+
+def begin_frame(state: DecoderState) -> None:
+    """Forget the frame before: nothing is chosen, blocked or finished. Its last group stays pending."""
+    state.blocked.zero_()
+    state.blocked[:, -1] = float("-inf")
+    state.taken.zero_()
+    state.finished.zero_()
+    state.chosen.fill_(state.eos)
+
+
+def prefill(state: DecoderState, weights: Weights, vision: Tensor) -> None:
+    """Feed the pending groups and a frame's ``vision`` tokens (B, tokens, C), and choose the frame's first group."""
+    group = state.pending.shape[1]
+    real = state.pending != state.eos
+    pending = state.pending.gather(1, real.long().argsort(dim=1, stable=True))  # real gazes to the right
+    skip = group - real.sum(dim=1, dtype=torch.int32)
+    index = torch.arange(group + vision.shape[1], device=vision.device)
+    slots = (state.length - skip)[:, None] + index
+    kept = slots.masked_fill(index < skip[:, None], state.keys.shape[3] - 1)
+    x = torch.cat([F.embedding(pending, weights.embedding), vision], dim=1)
+    hidden = _decode(state, weights, x, slots, kept, state.rotation[slots.clamp(min=0)])
+    state.length += group - skip + vision.shape[1]
+    state.step_position.copy_(state.length - group)
+    choose(state, weights, hidden, first=True)
+
+
+def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Tensor:
+    """Feed the group chosen before and choose the next. A video that has finished the frame stays as it is.
+
+    Returns what the choice was made from: (B, group * vocabulary + group) float32 logits and loss predictions.
+    """
+    group = state.group.shape[1]
+    index = torch.arange(group, device=state.group.device)
+    slots = state.length[:, None] + index
+    positions = slots if sequential else state.step_position[:, None] + index
+    x = F.embedding(state.group, weights.embedding)
+    hidden = _decode(state, weights, x, slots, slots, state.rotation[positions])
+    state.length += group * (~state.finished)
+    return choose(state, weights, hidden, first=False)
+
+
+def choose(state: DecoderState, weights: Weights, hidden: Tensor, first: bool) -> Tensor:
+    """Choose a group from the hidden states (B, C) of the last token, and stop the videos that have enough.
+
+    Returns the predictions it was chosen from.
+    """
+    batch, vocabulary = state.blocked.shape
+    group = state.group.shape[1]
+    predictions = F.linear(_to_unit_length(hidden, weights.norm_floor), weights.heads).float()
+    logits, losses = predictions.split([group * vocabulary, group], dim=1)
+    scores = logits.view(batch, group, vocabulary) + state.blocked[:, None]
+    within = state.taken + torch.arange(group, device=hidden.device) < state.budget  # (G,)
+    chosen = []
+    for head in range(group):
+        index = scores[:, head].argmax(dim=1, keepdim=True)
+        scores.scatter_(2, index[:, None].expand(-1, group, 1), float("-inf"))
+        chosen.append(index)
+    positions = torch.cat(chosen, dim=1)
+    # Heads beyond the budget choose nothing: what they would have chosen stays open.
+    state.blocked.scatter_(1, positions.masked_fill(~within, state.eos), float("-inf"))
+    enough = (losses <= state.requirement[:, None]) & within
+    if first:
+        enough[:, 0] = False
+    given_up = enough | ~within | state.finished[:, None]
+    state.group.copy_(positions.masked_fill(given_up, state.eos))
+    slots = (state.taken + torch.arange(group, device=hidden.device)).clamp(max=state.chosen.shape[1] - 1)
+    state.chosen.index_copy_(1, slots, torch.where(within, state.group, state.chosen[:, slots]))
+    state.pending.copy_(torch.where(state.finished[:, None], state.pending, state.group))
+    state.taken += group
+    state.finished |= enough.any(dim=1) | (state.taken >= state.budget)
+    return predictions
+
+
+def _decode(
+    state: DecoderState, weights: Weights, x: Tensor, slots: Tensor, kept: Tensor, rotation: Tensor
+) -> Tensor:
+    """Run the layers on (B, tokens, C) embeddings at (B, tokens) slots; return the last hidden states (B, C).
+
+    ``rotation`` (B, tokens, head_dim / 2, 2). Every slot of the cache is read and most are masked out, since how many
+    are filled is known on the device only.
+    """
+    layers, batch, heads, capacity, head_dim = state.keys.shape
+    visible = torch.arange(capacity, device=x.device) <= slots[..., None]
+    bias = x.new_zeros(visible.shape).masked_fill(~visible, float("-inf"))[:, None]
+    turn = torch.view_as_complex(rotation)[:, :, None, None]
+    where = kept.long()[:, None, :, None].expand(-1, heads, -1, head_dim)
+    for i, layer in enumerate(weights.layers):
+        qkv = F.linear(_to_unit_length(x, weights.norm_floor), layer.query_key_value)
+        qkv = qkv.view(batch, -1, 3, heads, head_dim)
+        pairs = torch.view_as_complex(qkv[:, :, :2].float().unflatten(-1, (-1, 2)))
+        query, key = torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype).transpose(1, 3).unbind(2)
+        state.keys[i].scatter_(2, where, key)
+        state.values[i].scatter_(2, where, qkv[:, :, 2].transpose(1, 2))
+        if i == layers - 1:  # Nobody reads the other tokens any more.
+            query, x, bias = query[:, :, -1:], x[:, -1:], bias[:, :, -1:]
+        y = F.scaled_dot_product_attention(query, state.keys[i], state.values[i], attn_mask=bias)
+        x = x + F.linear(y.transpose(1, 2).flatten(2), layer.output)
+        gate, up = F.linear(_to_unit_length(x, weights.norm_floor), layer.gate_up).chunk(2, dim=-1)
+        x = x + F.linear(F.silu(gate) * up, layer.down)
+    return x[:, -1]
+
+
+def _to_unit_length(x: Tensor, floor: Tensor) -> Tensor:
+    """RMSNorm without gains and up to a constant: x / sqrt(|x|² + floor²), computed in float32."""
+    wide = x.float()
+    length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    return (wide / torch.hypot(length, floor)).to(x.dtype)

@@ -1,0 +1,1 @@
+"""The pixels of chosen patches, straight from the frames."""
