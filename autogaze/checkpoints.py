@@ -92,27 +92,37 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> 
     ten.
     """
     own = module.state_dict()
-    problems = {
-        "missing": [name for name in own if name not in state],
-        "unexpected": [name for name in state if name not in own],
-        "of another shape": [
+    require_fit(
+        origin,
+        type(module).__name__,
+        missing=[name for name in own if name not in state],
+        unexpected=[name for name in state if name not in own],
+        mismatched=[
             f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"
             for name in own
             if name in state and state[name].shape != own[name].shape
         ],
-    }
+    )
+    module.load_state_dict(dict(state))
+
+
+def require_fit(
+    origin: str, module: str, *, missing: Sequence[str], unexpected: Sequence[str], mismatched: Sequence[str]
+) -> None:
+    """Raise ``InputError`` if weights leave keys of a module missing, bring unexpected ones, or have some
+    of another shape; it counts the keys of each kind and names up to ten."""
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": mismatched}
     if any(problems.values()):
         found = "; ".join(
             f"{len(keys)} {problem}: {_some(keys)}" for problem, keys in problems.items() if keys
         )
         raise InputError(
-            f"{origin} does not fit {type(module).__name__}, nothing was loaded ({found}); use the weights "
+            f"{origin} does not fit {module}, nothing was loaded ({found}); use the weights "
             "that belong to the configuration"
         )
-    module.load_state_dict(dict(state))
 
 
-def _some(keys: list[str]) -> str:
+def _some(keys: Sequence[str]) -> str:
     rest = len(keys) - _NAMED_KEYS
     return ", ".join(keys[:_NAMED_KEYS]) + (f" and {rest} more" if rest > 0 else "")
 

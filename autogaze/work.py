@@ -18,3 +18,18 @@ class Work:
 
     def __mul__(self, times: int) -> "Work":
         return Work(self.flops * times, self.bytes * times)
+
+
+def transformer_work(
+    layers: int, width: int, mlp_width: int, tokens: int, pairs: int, element_size: int
+) -> Work:
+    """Return the work of ``layers`` transformer layers over ``tokens`` tokens.
+
+    ``mlp_width`` is that of a two-layer perceptron, ``pairs`` counts the pairs of a query and a key it sees.
+    """
+    weights = 4 * width**2 + 2 * width * mlp_width
+    # Activations pass through memory a few times a layer at least: in, queries, keys, values, out.
+    return Work(
+        layers * (2 * tokens * weights + 4 * width * pairs),
+        element_size * layers * (weights + 5 * tokens * width),
+    )

@@ -1,10 +1,12 @@
 """Compile every launch of every operation for GPUs that need not be here: ``python -m kernels.compilation``.
 
-Triton compiles for a named target without a GPU, and ptxas says what the result needs. An operation's own host code is run on
-CPU tensors with its launches caught instead of carried out, so what is compiled is what would be launched, arguments, block
-sizes and all. The exit code is 1 if a launch needs more shared memory than the target has, or spills registers.
+Triton compiles for a named target without a GPU, and ptxas says what the result needs. An operation's own
+host code is run on CPU tensors with its launches caught instead of carried out, so what is compiled is what
+would be launched, arguments, block sizes and all. The exit code is 1 if a launch needs more shared memory
+than the target has, or spills registers.
 """
 
+import itertools
 import re
 import subprocess
 import sys
@@ -33,9 +35,14 @@ DTYPES = (torch.float32, torch.bfloat16)
 _SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 """Most shared memory of one block, in bytes (CUDA programming guide, compute capabilities)."""
 _TYPES = {
-    torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.float64: "fp64", torch.int32: "i32",
-    torch.int64: "i64", torch.bool: "i1", torch.uint8: "u8",
-}  # fmt: skip
+    torch.float32: "fp32",
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.int32: "i32",
+    torch.int64: "i64",
+    torch.bool: "i1",
+}
+"""What Triton calls the types of pointers."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,9 @@ def caught_launches() -> Iterator[list[Launch]]:
     caught: list[Launch] = []
 
     def catch(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
-        options = {name: kwargs.pop(name) for name in ("num_warps", "num_stages") if name in kwargs}
+        options: dict[str, int] = {
+            name: kwargs.pop(name) for name in ("num_warps", "num_stages") if name in kwargs
+        }
         arguments = {**dict(zip(self.arg_names, args, strict=False)), **kwargs}
         launch = Launch(self, arguments, options)
         if all((self, _signature(launch)) != (other.kernel, _signature(other)) for other in caught):
@@ -87,7 +96,9 @@ def caught_launches() -> Iterator[list[Launch]]:
 def launches(operation: Operation, shape: Shape, dtype: torch.dtype, target: int) -> list[Launch]:
     """Return the launches that an operation makes for a shape on a GPU of compute capability ``target``."""
     if INTERPRETED:
-        raise RuntimeError("kernels imported under TRITON_INTERPRET=1 cannot be compiled: use another process")
+        raise RuntimeError(
+            "kernels imported under TRITON_INTERPRET=1 cannot be compiled: use another process"
+        )
     with assuming_capability(target), caught_launches() as caught:
         operation.fast(**operation.inputs(shape, dtype, torch.device("cpu")))
     return caught
@@ -133,19 +144,18 @@ def _resource_usage(cubin: bytes) -> dict[str, int]:
 
 def main() -> int:
     failures = 0
-    for operation in OPERATIONS.values():
+    cases = itertools.product(OPERATIONS.values(), DTYPES, TARGETS)
+    for operation, dtype, target in cases:
         for shape in operation.compiled_shapes:
-            for dtype in DTYPES:
-                for target in TARGETS:
-                    for launch in launches(operation, shape, dtype, target):
-                        found = compile_launch(launch, target)
-                        failures += not found.fits
-                        print(
-                            f"{'ok  ' if found.fits else 'FAIL'} {operation.name:24} {launch.name:30} {shape!s:60} "
-                            f"{_TYPES[dtype]:5} sm_{target:<4} {found.shared:7} B shared {found.registers:4} registers "
-                            f"{found.spilled:4} B spilled",
-                            flush=True,
-                        )
+            for launch in launches(operation, shape, dtype, target):
+                found = compile_launch(launch, target)
+                failures += not found.fits
+                print(
+                    f"{'ok  ' if found.fits else 'FAIL'} {launch.name:26} {_TYPES[dtype]} sm_{target:<4}"
+                    f"{found.shared:7} B shared {found.registers:4} registers {found.spilled:4} B spilled"
+                    f"  {' '.join(f'{name}={size}' for name, size in shape.items())}",
+                    flush=True,
+                )
     print(f"{failures} launches do not fit" if failures else "every launch fits")
     return min(1, failures)
 

@@ -26,7 +26,8 @@ _assumed: ContextVar[int | None] = ContextVar("assumed_capability", default=None
 
 @contextmanager
 def assuming_capability(capability: int) -> Iterator[None]:
-    """Have the enclosed launches choose their block sizes as for a GPU of ``capability``, which need not be here."""
+    """Have the enclosed launches choose their block sizes as for a GPU of ``capability``, which need not be
+    here."""
     token = _assumed.set(capability)
     try:
         yield

@@ -1,7 +1,7 @@
 """Every operation: what goes in, what it means, its fast form, and when the two agree.
 
-To add one, make a folder with ``reference.py`` and ``triton.py`` and give it an entry in :data:`OPERATIONS`; the tests, the
-compile check and the ``kernels`` suite go through the registry and need no change.
+To add one, make a folder with ``reference.py`` and ``triton.py`` and give it an entry in :data:`OPERATIONS`;
+the tests, the compile check and the ``kernels`` suite go through the registry and need no change.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +43,8 @@ class Operation:
     """Largest difference from the reference, relative to the reference's standard deviation."""
 
     def disagreement(self, inputs: Inputs, fast: Tensor) -> float:
-        """Return the largest difference of ``fast`` from the reference, relative to the reference's deviation."""
+        """Return the largest difference of ``fast`` from the reference, relative to the reference's
+        deviation."""
         expected = self.reference(**inputs).float()
         spread = expected.std() if expected.numel() > 1 else expected.abs()
         return float((fast.float() - expected).abs().max() / spread) if expected.numel() else 0.0
@@ -54,7 +55,8 @@ _TOLERANCE = {torch.float32: 2e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
 def _attention_inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inputs:
-    """Block-causal tokens of ``frames`` frames behind a class token; the last frame but one is empty, sizes vary."""
+    """Block-causal tokens of ``frames`` frames behind a class token; the last frame but one is empty, sizes
+    vary."""
     generator = torch.Generator().manual_seed(0)
     frames, tokens = shape["frames"], shape["tokens"]
     frame = torch.randint(frames, (tokens - 1,), generator=generator)
@@ -92,10 +94,11 @@ def _gather_inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> In
     candidates = sum((scale // patch) ** 2 for scale in scales)
     pixels = torch.randn(shape["frames"], 3, size, size, generator=generator)
     rows = shape["patches"]
+    frame = torch.randint(shape["frames"], (rows,), generator=generator)
     return {
         "frames": pixels.to(device, dtype),
-        "frame": torch.randint(shape["frames"], (rows,), generator=generator, dtype=torch.int32).sort().values.to(device),
-        "patch": torch.randint(candidates, (rows,), generator=generator, dtype=torch.int32).to(device),
+        "frame": frame.sort().values.to(device, torch.int32),
+        "patch": torch.randint(candidates, (rows,), generator=generator).to(device, torch.int32),
         "scales": scales,
         "patch_size": patch,
     }
@@ -111,11 +114,17 @@ def _step_inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inpu
     """A decoder in the middle of a frame, ``cached`` tokens behind it; the second video is a bit shorter."""
     generator = torch.Generator().manual_seed(0)
     batch, heads, head_dim, layers = shape["batch"], shape["heads"], shape["head_dim"], shape["layers"]
-    width, mlp, group, vocabulary = heads * head_dim, 2 * heads * head_dim, shape["group"], shape["vocabulary"]
+    width, mlp, group, vocabulary = (
+        heads * head_dim,
+        2 * heads * head_dim,
+        shape["group"],
+        shape["vocabulary"],
+    )
     slots = shape["cached"] + 2 * group
 
     def matrix(rows: int, columns: int) -> Tensor:
-        return (torch.randn(rows, columns, generator=generator) / columns**0.5).to(device, dtype)
+        values = torch.randn(rows, columns, generator=generator) / columns**0.5
+        return values.to(device, dtype)
 
     def layer() -> SimpleNamespace:
         scale = width**0.5  # norms leave vectors of length one; their gains are folded in here
@@ -134,7 +143,8 @@ def _step_inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inpu
     length = torch.full((batch,), shape["cached"], dtype=torch.int32)
     length[1:] -= group // 2
     cache = [
-        torch.randn(layers, batch, heads, slots + 1, head_dim, generator=generator).to(device, dtype) for _ in range(2)
+        torch.randn(layers, batch, heads, slots + 1, head_dim, generator=generator).to(device, dtype)
+        for _ in range(2)
     ]
     chosen = torch.stack([torch.randperm(vocabulary - 1, generator=generator)[:group] for _ in range(batch)])
     blocked = torch.zeros(batch, vocabulary).scatter_(1, chosen, float("-inf"))
@@ -150,9 +160,9 @@ def _step_inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inpu
         blocked=blocked.to(device),
         requirement=torch.full((batch,), float("-inf"), device=device),
         budget=torch.tensor(3 * group, dtype=torch.int32, device=device),
-        taken=torch.tensor(group, dtype=torch.int32, device=device),
+        taken=torch.full((batch,), group, dtype=torch.int32, device=device),
         finished=torch.zeros(batch, dtype=torch.bool, device=device),
-        chosen=torch.full((batch, 3 * group), vocabulary - 1, device=device),
+        chosen=torch.full((batch, 4 * group), vocabulary - 1, device=device),
     )
     return {"state": state, "weights": weights}
 
@@ -174,7 +184,12 @@ _CHANGED = ("length", "group", "pending", "blocked", "taken", "finished", "chose
 
 
 def _step_work(shape: Shape, element_size: int) -> tuple[int, int]:
-    width, layers, group, batch = shape["heads"] * shape["head_dim"], shape["layers"], shape["group"], shape["batch"]
+    width, layers, group, batch = (
+        shape["heads"] * shape["head_dim"],
+        shape["layers"],
+        shape["group"],
+        shape["batch"],
+    )
     weights = layers * 10 * width * width + width * group * (shape["vocabulary"] + 1)
     cached = 2 * layers * width * (shape["cached"] + group)
     flops = batch * (2 * group * layers * 10 * width * width + 2 * group * cached)
@@ -218,10 +233,17 @@ OPERATIONS = {
             ),
             tested_shapes=tuple(
                 {"tokens": tokens, "frames": frames, "heads": 2, "head_dim": head_dim}
-                for tokens, frames, head_dim in ((1, 1, 16), (37, 5, 48), (131, 4, 32), (70, 3, 64), (66, 2, 128))
+                for tokens, frames, head_dim in (
+                    (1, 1, 16),
+                    (37, 5, 48),
+                    (131, 4, 32),
+                    (70, 3, 64),
+                    (66, 2, 128),
+                )
             ),
             compiled_shapes=tuple(
-                {"tokens": 300, "frames": 4, "heads": 2, "head_dim": head_dim} for head_dim in (16, 32, 64, 96, 128)
+                {"tokens": 300, "frames": 4, "heads": 2, "head_dim": head_dim}
+                for head_dim in (16, 32, 64, 96, 128)
             ),
             tolerance=_TOLERANCE,
         ),
@@ -232,7 +254,9 @@ OPERATIONS = {
             fast=_on_a_copy(step_triton.step),
             work=_step_work,
             timed_shapes=tuple(
-                {**_FULL, "batch": batch, "cached": cached} for batch in (1, 16, 64) for cached in (400, 3200, 6400)
+                {**_FULL, "batch": batch, "cached": cached}
+                for batch in (1, 16, 64)
+                for cached in (400, 3200, 6400)
             ),
             tested_shapes=(
                 {**_ODD, "batch": 1, "cached": 25},

@@ -27,6 +27,8 @@ WORKLOADS = {
     "gaze": "suites.pipeline:Gaze",
     "reconstruct": "suites.pipeline:Reconstruct",
     "end_to_end": "suites.pipeline:EndToEnd",
+    "attention": "suites.attention:Attention",
+    "encode": "suites.encode:Encode",
 }
 """Workload name to ``module:class``. The planning process imports the module too, to check axis values: it
 must not import torch at its top."""

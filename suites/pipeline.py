@@ -31,7 +31,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 UNTRAINED = "untrained weights: quality figures are meaningless"
 
 
-def _at_least_one(name: str, value: AxisValue) -> AxisValue:
+def at_least_one(name: str, value: AxisValue) -> AxisValue:
+    """Return the value of axis ``name`` if it is a count; raise ``InputError`` otherwise."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InputError(f"{name} {value} must be a whole number of at least 1")
     return value
@@ -39,10 +40,10 @@ def _at_least_one(name: str, value: AxisValue) -> AxisValue:
 
 AXES: Mapping[str, Axis] = {
     "setting": Axis("ratio_0.25", check=canonical_setting),
-    "chunk": Axis(16, check=partial(_at_least_one, "chunk")),
+    "chunk": Axis(16, check=partial(at_least_one, "chunk")),
     "dtype": Axis("float32", known=DTYPES),
     "attention": Axis("sdpa", known=ATTENTION_BACKENDS),
-    "batch": Axis(1, check=partial(_at_least_one, "batch")),
+    "batch": Axis(1, check=partial(at_least_one, "batch")),
 }
 
 
@@ -163,8 +164,8 @@ class Pipeline:
         }
 
 
-class _Workload:
-    """A clip cut into the cell's chunks, and the judgement of what came out."""
+class ClipWorkload:
+    """A clip cut into the cell's chunks."""
 
     axes: ClassVar[Mapping[str, Axis]] = AXES
     reconstructs: ClassVar[bool]
@@ -211,6 +212,10 @@ class _Workload:
         """Return the input of every call of a repetition."""
         return [self.pipeline.preprocess(self.decode(starts)) for starts in self.starts]
 
+
+class _Judged(ClipWorkload):
+    """Workloads whose calls give a :class:`Result`, and the judgement of what came out."""
+
     def quality(self, output: list[Result]) -> Quality:
         """Judge what a repetition gave: patches, work, and the pictures where there are any."""
         digest = hashlib.sha256()
@@ -226,7 +231,7 @@ class _Workload:
         return Quality(digest.hexdigest()[:16], frames, dict(counters))
 
 
-class Gaze(_Workload):
+class Gaze(_Judged):
     """Choosing patches, on video already on the device."""
 
     reconstructs = False
@@ -247,7 +252,7 @@ class Gaze(_Workload):
         return results
 
 
-class Reconstruct(_Workload):
+class Reconstruct(_Judged):
     """Reconstruction from patches chosen beforehand."""
 
     reconstructs = True
@@ -271,7 +276,7 @@ class Reconstruct(_Workload):
         return results
 
 
-class EndToEnd(_Workload):
+class EndToEnd(_Judged):
     """From the encoded file to reconstructed frames, stage by stage."""
 
     reconstructs = True

@@ -2,5 +2,6 @@
 
 from autogaze.attention.layout import FrameLayout, Kind
 from autogaze.attention.registry import attend, available_backends, require_backend
+from autogaze.attention.tracing import kernels_that_ran
 
-__all__ = ["FrameLayout", "Kind", "attend", "available_backends", "require_backend"]
+__all__ = ["FrameLayout", "Kind", "attend", "available_backends", "kernels_that_ran", "require_backend"]

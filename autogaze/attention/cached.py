@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from autogaze.attention.registry import BACKENDS
+from autogaze.attention import flash, flex
+from autogaze.attention.registry import BACKENDS, require_backend
 from autogaze.errors import BackendUnavailable, unknown_name
 
 CachedAttend = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -19,8 +20,11 @@ def cached_attention(backend: str) -> CachedAttend:
     """Return the function of ``backend`` that attends over a cache.
 
     The bias, (tokens, cached) or (batch, 1, tokens, cached), is added to the scaled scores: 0 where a token
-    may look and -inf elsewhere. Raises ``InputError`` for an unknown backend, ``BackendUnavailable`` for one
-    without this form.
+    may look and -inf elsewhere. What a token sees is consecutive keys: for all tokens of a block they start
+    at the same one, and each token sees one more than the token before it.
+
+    Raises ``InputError`` for an unknown backend, ``BackendUnavailable`` for one without this form; the
+    function raises the latter for a device or data type on which the backend cannot run.
     """
     if backend not in BACKENDS:
         raise unknown_name("attention backend", backend, BACKENDS)
@@ -40,4 +44,19 @@ def _sdpa(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     return scaled_dot_product_attention(query, keys, values, attn_mask=bias)
 
 
-_CACHED: dict[str, CachedAttend] = {"eager": _eager, "sdpa": _sdpa}
+def _flex(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    require_backend("flex", query.device, query.dtype)
+    return flex.attend_cached(query, keys, values, bias, query.shape[-1] ** -0.5)
+
+
+def _flash(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    require_backend("flash_attention_2", query.device, query.dtype)
+    return flash.attend_cached(query, keys, values, bias, query.shape[-1] ** -0.5)
+
+
+_CACHED: dict[str, CachedAttend] = {
+    "eager": _eager,
+    "sdpa": _sdpa,
+    "flex": _flex,
+    "flash_attention_2": _flash,
+}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autogaze.attention import eager, sdpa
+from autogaze.attention import eager, flash, flex, sdpa
 from autogaze.attention.layout import FrameLayout
 from autogaze.errors import BackendUnavailable, InputError, unknown_name
 
@@ -33,8 +33,8 @@ def _not_written(device: torch.device, dtype: torch.dtype) -> str:
 BACKENDS: dict[str, Backend] = {
     "eager": Backend(eager.attend, _nothing),
     "sdpa": Backend(sdpa.attend, _nothing),
-    "flash_attention_2": Backend(None, _not_written),
-    "flex": Backend(None, _not_written),
+    "flash_attention_2": Backend(flash.attend, flash.obstacle),
+    "flex": Backend(flex.attend, flex.obstacle),
     "triton": Backend(None, _not_written),
 }
 

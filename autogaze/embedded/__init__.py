@@ -1,11 +1,12 @@
 """What the project brings along, so that everything runs without a download: a clip and weights."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autogaze.models.autogaze import AutoGaze
     from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
+    from autogaze.vision_encoders.siglip import SiglipVisionModel
 
 
 def clip_path() -> Path:
@@ -48,3 +49,22 @@ def load_reconstructor(
 
     task = VideoMAEReconstruction.from_checkpoint(checkpoint, revision, attn_implementation)
     return task, task.config.trained
+
+
+def load_encoder(
+    checkpoint: str | None,
+    revision: str | None = None,
+    attn_implementation: str = "sdpa",
+    **settings: Any,
+) -> "tuple[SiglipVisionModel, bool]":
+    """Return a SigLIP encoder, ready for evaluation, and whether its weights are trained; ``checkpoint`` as
+    above.
+
+    ``settings`` are keys of its configuration, such as ``scales``.
+    """
+    from autogaze.embedded.encoder import seeded_encoder
+    from autogaze.vision_encoders.siglip import SiglipVisionModel
+
+    if checkpoint is None:
+        return seeded_encoder(attn_implementation, **settings), False
+    return SiglipVisionModel.from_pretrained(checkpoint, revision, attn_implementation, **settings), True

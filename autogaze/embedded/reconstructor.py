@@ -32,19 +32,19 @@ def seeded_reconstructor(
     config = CONFIG if loss_type is None else CONFIG.with_losses(loss_type)
     task = VideoMAEReconstruction(config, attn_implementation)
     state = {
-        name: torch.from_numpy(_initial(name, tuple(tensor.shape))).to(tensor.dtype)
+        name: torch.from_numpy(initial_values(name, tuple(tensor.shape))).to(tensor.dtype)
         for name, tensor in task.state_dict().items()
     }
     load_strict(task, state, "the seeded state")
     return task.eval()
 
 
-def _initial(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def initial_values(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Initial values as for any vision transformer; each tensor has a random stream of its own."""
     leaf = name.rpartition(".")[2]
     if leaf in ("position_embeddings", "decoder_pos_embed"):
         return _sin_cos_table(round((shape[1] - 1) ** 0.5), shape[2])[None]
-    if leaf == "bias":
+    if leaf == "bias" or leaf.endswith("_bias"):
         return np.zeros(shape, np.float32)
     if leaf == "lambda1" or (leaf == "weight" and len(shape) == 1):
         return np.ones(shape, np.float32)

@@ -15,12 +15,13 @@ def interval_attention(
 ) -> Tensor:
     """Return softmax attention over packed tokens, each query seeing the keys ``first`` to ``end``.
 
-    ``query``, ``key`` and ``value`` are (tokens, heads, head_dim), the tokens of all videos in a row; ``first`` and
-    ``end`` (tokens,) int32 are the half-open interval of keys that each query sees. ``class_key`` (tokens,) int32 is one
-    key more that it sees if that lies before its interval, -1 for none. A query that sees nothing yields zeros.
+    ``query``, ``key`` and ``value`` are (tokens, heads, head_dim), the tokens of all videos in a row;
+    ``first`` and ``end`` (tokens,) int32 are the half-open interval of keys that each query sees.
+    ``class_key`` (tokens,) int32 is one key more that it sees if that lies before its interval, -1 for none.
+    A query that sees nothing yields zeros.
 
-    Every mask over frames is such a choice of intervals: causal ends at the query, block-causal at the end of its
-    frame, bidirectional at the end of its video, and frame-independent masks begin with the frame.
+    Every mask over frames is such a choice of intervals: causal ends at the query, block-causal at the end of
+    its frame, bidirectional at the end of its video, and frame-independent masks begin with the frame.
     """
     place = torch.arange(key.shape[0], device=key.device)
     visible = (place >= first[:, None]) & (place < end[:, None])  # (queries, keys)

@@ -1,9 +1,10 @@
 """Attention in which every query sees one interval of keys: the fast form.
 
-Flash attention (Dao, 2023) over packed tokens. A program takes a block of consecutive queries of one head and walks from
-the first key any of them sees to the last; only blocks of keys that some query does not see are masked. Blocks may lie
-across frames and videos, so there are no tables, no padding and no sorting. Least work: 4 D FLOPs a visible pair and
-head; least traffic: queries and outputs once, keys and values once for each block of queries.
+Flash attention (Dao, 2023) over packed tokens. A program takes a block of consecutive queries of one head and
+walks from the first key any of them sees to the last; only blocks of keys that some query does not see are
+masked. Blocks may lie across frames and videos, so there are no tables, no padding and no sorting. Least
+work: 4 D FLOPs a visible pair and head; least traffic: queries and outputs once, keys and values once for
+each block of queries.
 """
 
 import triton
@@ -17,14 +18,17 @@ _LOG2_E = 1.4426950408889634
 
 @triton.jit
 def _accumulate(
-    b_acc, b_max, b_sum, b_q, p_k, p_v, i_first, o_d, m_d, stride_token, b_lo, b_hi, b_class, keys, scale_log2,
+    b_acc, b_max, b_sum, b_q, p_k, p_v, i_first, o_d, m_d, stride_token, b_lo, b_hi, b_class, keys,
+    scale_log2,
     BLOCK_KEYS: tl.constexpr, MASKED: tl.constexpr, HAS_CLASS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Take one block of keys, from ``i_first`` on, into the running softmax."""
     o_k = i_first + tl.arange(0, BLOCK_KEYS)
     m_k = o_k < keys
     # (head_dim, keys)
-    b_k = tl.load(p_k + o_k[None, :] * stride_token + o_d[:, None], mask=m_k[None, :] & m_d[:, None], other=0.0)
+    b_k = tl.load(
+        p_k + o_k[None, :] * stride_token + o_d[:, None], mask=m_k[None, :] & m_d[:, None], other=0.0
+    )
     b_scores = product(b_q, b_k, tl.zeros([b_q.shape[0], BLOCK_KEYS], tl.float32), PRECISION) * scale_log2
     if MASKED:
         m_see = (o_k[None, :] >= b_lo[:, None]) & (o_k[None, :] < b_hi[:, None])
@@ -37,7 +41,9 @@ def _accumulate(
     b_weights = tl.exp2(b_scores - b_safe[:, None])
     b_shrink = tl.exp2(b_max - b_safe)
     # (keys, head_dim)
-    b_v = tl.load(p_v + o_k[:, None] * stride_token + o_d[None, :], mask=m_k[:, None] & m_d[None, :], other=0.0)
+    b_v = tl.load(
+        p_v + o_k[:, None] * stride_token + o_d[None, :], mask=m_k[:, None] & m_d[None, :], other=0.0
+    )
     b_acc = b_acc * b_shrink[:, None]
     b_acc = product(b_weights.to(b_v.dtype), b_v, b_acc, PRECISION)
     return b_acc, b_new_max, b_sum * b_shrink + tl.sum(b_weights, 1)
@@ -85,17 +91,20 @@ def interval_attention_kernel(
     b_sum = tl.zeros([BLOCK_QUERIES], tl.float32)
     for i_first in range(i_start, i_full, BLOCK_KEYS):
         b_acc, b_max, b_sum = _accumulate(
-            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, b_class, keys,
+            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, b_class,
+            keys,
             scale_log2, BLOCK_KEYS, True, HAS_CLASS, PRECISION,
         )  # fmt: skip
     for i_first in range(i_full, i_full_end, BLOCK_KEYS):
         b_acc, b_max, b_sum = _accumulate(
-            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, b_class, keys,
+            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, b_class,
+            keys,
             scale_log2, BLOCK_KEYS, False, HAS_CLASS, PRECISION,
         )  # fmt: skip
     for i_first in range(i_full_end, i_end, BLOCK_KEYS):
         b_acc, b_max, b_sum = _accumulate(
-            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, b_class, keys,
+            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, b_class,
+            keys,
             scale_log2, BLOCK_KEYS, True, HAS_CLASS, PRECISION,
         )  # fmt: skip
     b_out = b_acc / tl.where(b_sum == 0.0, 1.0, b_sum)[:, None]
@@ -107,7 +116,8 @@ def interval_attention_kernel(
 
 
 def blocks(head_dim: int, element_size: int, capability: int) -> dict[str, int | str]:
-    """Return block sizes and launch parameters for a GPU of compute ``capability`` (80, 90, 100); none spills registers."""
+    """Return block sizes and launch parameters for a GPU of compute ``capability`` (80, 90, 100); none spills
+    registers."""
     block_dim = max(16, triton.next_power_of_2(head_dim))
     if element_size == 4 and block_dim >= 128:
         # Three products to a factor overflow the registers at this width; plain multiplication does not.
@@ -142,7 +152,8 @@ def interval_attention(
     class_key: Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """See :func:`kernels.block_causal_attention.reference.interval_attention`; float32 keeps its precision."""
+    """See :func:`kernels.block_causal_attention.reference.interval_attention`; float32 keeps its
+    precision."""
     tokens, heads, head_dim = query.shape
     query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
     output = empty_like(query)

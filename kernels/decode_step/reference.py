@@ -1,41 +1,26 @@
 """One step of the gaze decoder, entirely on the device: the definition.
 
 A step feeds the group of positions chosen before, and chooses the next. Everything that changes lives in
-:class:`DecoderState`, in tensors of fixed shape that are updated in place, and nothing is ever read back: so a step can be
-captured in a CUDA graph, and launched again without waiting for the one before.
+:class:`DecoderState`, in tensors of fixed shape that are updated in place, and nothing is ever read back: so
+a step can be captured in a CUDA graph, and launched again without waiting for the one before.
 
-The rules are those of ``autogaze.models.autogaze.generation``, which is the algorithm; this is its form for machines.
+The rules are those of ``autogaze.models.autogaze.generation``, which is the algorithm; this is its form for
+machines.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-class Layer(Protocol):
-    """Weights of a layer of C channels, F in the MLP, with the gains of its norms folded in."""
-
-    query_key_value: Tensor  # (3C, C), query and key rows with rotary pairs side by side
-    output: Tensor  # (C, C)
-    gate_up: Tensor  # (2F, C)
-    down: Tensor  # (C, F)
-
-
-class Weights(Protocol):
-    """Weights of the decoder."""
-
-    embedding: Tensor  # (vocabulary, C); the last row is EOS
-    layers: tuple[Layer, ...]
-    norm_floor: Tensor  # (), sqrt(C * eps) of the norms
-    heads: Tensor  # (group * vocabulary + group, C): patch logits, then loss predictions
+from kernels.decode_step.layers import Weights, choose_distinct, decode, predict
 
 
 @dataclass
 class DecoderState:
-    """A batch of videos on their way through their frames. B videos, G positions a group, S slots of cache."""
+    """A batch of videos on their way through their frames. B videos, G positions a group, S slots of
+    cache."""
 
     keys: Tensor
     """(layers, B, heads, S + 1, head_dim); the last slot takes what is not kept."""
@@ -57,11 +42,11 @@ class DecoderState:
     budget: Tensor
     """() int32: most gazes in this frame."""
     taken: Tensor
-    """() int32: slots of this frame used so far."""
+    """(B,) int32: slots of this frame that each video has used; the same for all that have not finished."""
     finished: Tensor
     """(B,) bool: videos that have finished this frame."""
     chosen: Tensor
-    """(B, most slots of a frame, rounded up to G) int64: this frame's slots, EOS where padded."""
+    """(B, most slots of a frame, rounded up to G, and G more) int64: this frame's slots, EOS where padded."""
 
     @property
     def eos(self) -> int:
@@ -78,7 +63,8 @@ def begin_frame(state: DecoderState) -> None:
 
 
 def prefill(state: DecoderState, weights: Weights, vision: Tensor) -> None:
-    """Feed the pending groups and a frame's ``vision`` tokens (B, tokens, C), and choose the frame's first group."""
+    """Feed the pending groups and a frame's ``vision`` tokens (B, tokens, C), and choose the frame's first
+    group."""
     group = state.pending.shape[1]
     real = state.pending != state.eos
     pending = state.pending.gather(1, real.long().argsort(dim=1, stable=True))  # real gazes to the right
@@ -96,7 +82,8 @@ def prefill(state: DecoderState, weights: Weights, vision: Tensor) -> None:
 def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Tensor:
     """Feed the group chosen before and choose the next. A video that has finished the frame stays as it is.
 
-    Returns what the choice was made from: (B, group * vocabulary + group) float32 logits and loss predictions.
+    Returns what the choice was made from: (B, group * vocabulary + group) float32 logits and loss
+    predictions.
     """
     group = state.group.shape[1]
     index = torch.arange(group, device=state.group.device)
@@ -113,18 +100,11 @@ def choose(state: DecoderState, weights: Weights, hidden: Tensor, first: bool) -
 
     Returns the predictions it was chosen from.
     """
-    batch, vocabulary = state.blocked.shape
     group = state.group.shape[1]
-    predictions = F.linear(_to_unit_length(hidden, weights.norm_floor), weights.heads).float()
-    logits, losses = predictions.split([group * vocabulary, group], dim=1)
-    scores = logits.view(batch, group, vocabulary) + state.blocked[:, None]
-    within = state.taken + torch.arange(group, device=hidden.device) < state.budget  # (G,)
-    chosen = []
-    for head in range(group):
-        index = scores[:, head].argmax(dim=1, keepdim=True)
-        scores.scatter_(2, index[:, None].expand(-1, group, 1), float("-inf"))
-        chosen.append(index)
-    positions = torch.cat(chosen, dim=1)
+    logits, losses = predict(hidden, weights, group)
+    slots = state.taken[:, None] + torch.arange(group, device=hidden.device)  # (B, G)
+    within = slots < state.budget
+    positions = choose_distinct(logits + state.blocked[:, None])
     # Heads beyond the budget choose nothing: what they would have chosen stays open.
     state.blocked.scatter_(1, positions.masked_fill(~within, state.eos), float("-inf"))
     enough = (losses <= state.requirement[:, None]) & within
@@ -132,12 +112,13 @@ def choose(state: DecoderState, weights: Weights, hidden: Tensor, first: bool) -
         enough[:, 0] = False
     given_up = enough | ~within | state.finished[:, None]
     state.group.copy_(positions.masked_fill(given_up, state.eos))
-    slots = (state.taken + torch.arange(group, device=hidden.device)).clamp(max=state.chosen.shape[1] - 1)
-    state.chosen.index_copy_(1, slots, torch.where(within, state.group, state.chosen[:, slots]))
-    state.pending.copy_(torch.where(state.finished[:, None], state.pending, state.group))
-    state.taken += group
+    # A finished video, and heads beyond the budget, write EOS over EOS: there always is room for a group.
+    state.chosen.scatter_(1, slots.clamp(max=state.chosen.shape[1] - 1), state.group)
+    going_on = ~state.finished
+    state.pending.copy_(torch.where(going_on[:, None], state.group, state.pending))
+    state.taken += group * going_on
     state.finished |= enough.any(dim=1) | (state.taken >= state.budget)
-    return predictions
+    return torch.cat([logits.flatten(1), losses], dim=1)
 
 
 def _decode(
@@ -145,32 +126,19 @@ def _decode(
 ) -> Tensor:
     """Run the layers on (B, tokens, C) embeddings at (B, tokens) slots; return the last hidden states (B, C).
 
-    ``rotation`` (B, tokens, head_dim / 2, 2). Every slot of the cache is read and most are masked out, since how many
-    are filled is known on the device only.
+    ``rotation`` (B, tokens, head_dim / 2, 2). Every slot of the cache is read and most are masked out, since
+    how many are filled is known on the device only.
     """
-    layers, batch, heads, capacity, head_dim = state.keys.shape
+    heads, capacity, head_dim = state.keys.shape[2:]
     visible = torch.arange(capacity, device=x.device) <= slots[..., None]
     bias = x.new_zeros(visible.shape).masked_fill(~visible, float("-inf"))[:, None]
-    turn = torch.view_as_complex(rotation)[:, :, None, None]
     where = kept.long()[:, None, :, None].expand(-1, heads, -1, head_dim)
-    for i, layer in enumerate(weights.layers):
-        qkv = F.linear(_to_unit_length(x, weights.norm_floor), layer.query_key_value)
-        qkv = qkv.view(batch, -1, 3, heads, head_dim)
-        pairs = torch.view_as_complex(qkv[:, :, :2].float().unflatten(-1, (-1, 2)))
-        query, key = torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype).transpose(1, 3).unbind(2)
-        state.keys[i].scatter_(2, where, key)
-        state.values[i].scatter_(2, where, qkv[:, :, 2].transpose(1, 2))
-        if i == layers - 1:  # Nobody reads the other tokens any more.
-            query, x, bias = query[:, :, -1:], x[:, -1:], bias[:, :, -1:]
-        y = F.scaled_dot_product_attention(query, state.keys[i], state.values[i], attn_mask=bias)
-        x = x + F.linear(y.transpose(1, 2).flatten(2), layer.output)
-        gate, up = F.linear(_to_unit_length(x, weights.norm_floor), layer.gate_up).chunk(2, dim=-1)
-        x = x + F.linear(F.silu(gate) * up, layer.down)
-    return x[:, -1]
 
+    def attention(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        keys, values = (
+            state.keys[layer].scatter_(2, where, key),
+            state.values[layer].scatter_(2, where, value),
+        )
+        return F.scaled_dot_product_attention(query, keys, values, attn_mask=bias[:, :, -query.shape[2] :])
 
-def _to_unit_length(x: Tensor, floor: Tensor) -> Tensor:
-    """RMSNorm without gains and up to a constant: x / sqrt(|x|² + floor²), computed in float32."""
-    wide = x.float()
-    length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-    return (wide / torch.hypot(length, floor)).to(x.dtype)
+    return decode(x, weights, heads, torch.view_as_complex(rotation), attention, last=1)[:, -1]

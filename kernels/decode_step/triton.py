@@ -2,15 +2,14 @@
 
 Three launches a layer and two for the choice, each reading weights and cache once:
 
-* ``project``: embedding or residual stream, norm, query, key and value, rotation, append to the cache;
-* ``attend``: the group's queries against the cache, split along its length over the chip, so that a single video
-  keeps many multiprocessors busy;
-* ``finish_layer``: partial softmaxes put together, output projection, norm, SwiGLU, both residuals;
-* ``predict``: last norm and both heads, split over the vocabulary;
-* ``choose``: ten arg-maxes, each forbidding its choice to the next, requirement, budget and bookkeeping.
+* ``project``: embedding or residual stream, norm, query, key and value, rotation, append to the cache; *
+``attend``: the group's queries against the cache, split along its length over the chip, so that a single
+video keeps many multiprocessors busy; * ``finish_layer``: partial softmaxes put together, output projection,
+norm, SwiGLU, both residuals; * ``predict``: last norm and both heads, split over the vocabulary; *
+``choose``: ten arg-maxes, each forbidding its choice to the next, requirement, budget and bookkeeping.
 
-How far a video has come is read from device memory by every launch, so the same launches serve every step and can be
-captured once. Tokens are computed sixteen at a time, the least a matrix unit takes; a group has ten.
+How far a video has come is read from device memory by every launch, so the same launches serve every step and
+can be captured once. Tokens are computed sixteen at a time, the least a matrix unit takes; a group has ten.
 """
 
 import torch
@@ -18,7 +17,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.decode_step.reference import DecoderState, Weights
+from kernels.decode_step.layers import Weights
+from kernels.decode_step.reference import DecoderState
 from kernels.numerics import product
 
 _LOG2_E = 1.4426950408889634
@@ -28,8 +28,10 @@ _TOKENS = 16
 
 @triton.jit
 def project_kernel(
-    p_stream, p_embedding, p_group, p_weight, p_floor, p_rotation, p_length, p_position, p_query, p_keys, p_values,
-    GROUP: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr, SLOTS: tl.constexpr, EMBED: tl.constexpr,
+    p_stream, p_embedding, p_group, p_weight, p_floor, p_rotation, p_length, p_position, p_query, p_keys,
+    p_values,
+    GROUP: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr, SLOTS: tl.constexpr,
+    EMBED: tl.constexpr,
     SEQUENTIAL: tl.constexpr, TOKENS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -96,7 +98,8 @@ def project_kernel(
 @triton.jit
 def attend_kernel(
     p_query, p_keys, p_values, p_length, p_partial, p_max, p_sum, scale_log2,
-    GROUP: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr, SLOTS: tl.constexpr, SPLITS: tl.constexpr,
+    GROUP: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr, SLOTS: tl.constexpr,
+    SPLITS: tl.constexpr,
     TOKENS: tl.constexpr, BLOCK_KEYS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Attend over one stretch of the cache for one head of one video; leave an unfinished softmax."""
@@ -216,7 +219,8 @@ def finish_layer_kernel(
 @triton.jit
 def predict_kernel(
     p_stream, p_heads, p_floor, p_predictions,
-    GROUP: tl.constexpr, WIDTH: tl.constexpr, OUT: tl.constexpr, BLOCK_WIDTH: tl.constexpr, BLOCK_OUT: tl.constexpr,
+    GROUP: tl.constexpr, WIDTH: tl.constexpr, OUT: tl.constexpr, BLOCK_WIDTH: tl.constexpr,
+    BLOCK_OUT: tl.constexpr,
 ):  # fmt: skip
     """Make a block of logits and loss predictions from the last token of one video."""
     i_video = tl.program_id(0)
@@ -239,11 +243,13 @@ def predict_kernel(
 
 @triton.jit
 def choose_kernel(
-    p_predictions, p_blocked, p_requirement, p_budget, p_taken, p_finished, p_length, p_group, p_pending, p_chosen,
-    GROUP: tl.constexpr, VOCABULARY: tl.constexpr, OUT: tl.constexpr, MOST: tl.constexpr, TOKENS: tl.constexpr,
+    p_predictions, p_blocked, p_requirement, p_budget, p_taken, p_finished, p_length, p_group, p_pending,
+    p_chosen,
+    GROUP: tl.constexpr, VOCABULARY: tl.constexpr, OUT: tl.constexpr, MOST: tl.constexpr,
+    TOKENS: tl.constexpr,
     BLOCK_VOCABULARY: tl.constexpr,
 ):  # fmt: skip
-    """Choose the group of one video, and keep its books. ``taken`` is advanced afterwards, by the host's launch."""
+    """Choose the group of one video, and keep its books."""
     i_video = tl.program_id(0)
     eos = VOCABULARY - 1
     o_v = tl.arange(0, BLOCK_VOCABULARY)
@@ -252,7 +258,7 @@ def choose_kernel(
     m_head = o_head < GROUP
     p_video = p_predictions + i_video * OUT
     budget = tl.load(p_budget)
-    taken = tl.load(p_taken)
+    taken = tl.load(p_taken + i_video)
     finished = tl.load(p_finished + i_video)
     # (vocabulary,)
     b_blocked = tl.load(p_blocked + i_video * VOCABULARY + o_v, mask=m_v, other=float("-inf"))
@@ -271,8 +277,9 @@ def choose_kernel(
     m_gone = m_enough | (finished != 0)
     b_new = tl.where(m_within & (m_gone == 0), b_positions, eos).to(tl.int64)
     tl.store(p_group + i_video * GROUP + o_head, b_new, mask=m_head)
-    tl.store(p_chosen + i_video * MOST + taken + o_head, b_new, mask=m_within)
     if finished == 0:
+        tl.store(p_chosen + i_video * MOST + taken + o_head, b_new, mask=m_within)
+        tl.store(p_taken + i_video, taken + GROUP)
         tl.store(p_pending + i_video * GROUP + o_head, b_new, mask=m_head)
         tl.store(p_length + i_video, tl.load(p_length + i_video) + GROUP)
         done = (tl.max(m_enough.to(tl.int32), 0) > 0) | (taken + GROUP >= budget)
@@ -281,7 +288,7 @@ def choose_kernel(
 
 def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Tensor:
     """See :func:`kernels.decode_step.reference.step`."""
-    layers, batch, heads, slots, head_dim = state.keys.shape
+    batch, heads, slots, head_dim = state.keys.shape[1:]
     group, width = state.group.shape[1], heads * head_dim
     mlp = weights.layers[0].down.shape[1]
     out = weights.heads.shape[0]
@@ -303,7 +310,8 @@ def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Ten
             BLOCK_OUT=tile, BLOCK_IN=tile, PRECISION=precision, num_warps=4,
         )  # fmt: skip
         attend_kernel[(splits, heads, batch)](
-            query, state.keys[i], state.values[i], state.length, partial, top, total, head_dim**-0.5 * _LOG2_E,
+            query, state.keys[i], state.values[i], state.length, partial, top, total,
+            head_dim**-0.5 * _LOG2_E,
             **shape, HEAD_DIM=head_dim, SLOTS=slots, SPLITS=splits, TOKENS=_TOKENS, BLOCK_KEYS=64,
             PRECISION=precision, num_warps=4,
         )  # fmt: skip
@@ -319,21 +327,22 @@ def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Ten
         **shape, OUT=out, BLOCK_WIDTH=triton.next_power_of_2(width), BLOCK_OUT=32, num_warps=4,
     )  # fmt: skip
     choose_kernel[(batch,)](
-        predictions, state.blocked, state.requirement, state.budget, state.taken, state.finished, state.length,
+        predictions, state.blocked, state.requirement, state.budget, state.taken, state.finished,
+        state.length,
         state.group, state.pending, state.chosen,
         GROUP=group, VOCABULARY=vocabulary, OUT=out, MOST=state.chosen.shape[1], TOKENS=_TOKENS,
         BLOCK_VOCABULARY=triton.next_power_of_2(vocabulary), num_warps=4,
     )  # fmt: skip
-    state.taken += group
     return predictions
 
 
 def _splits(programs: int, device: torch.device) -> int:
-    """Return into how many stretches to split the cache: enough to fill the chip, a power of two, at most 32."""
+    """Return into how many stretches to split the cache: enough to fill the chip, a power of two, at most
+    32."""
     processors = 8
     if device.type == "cuda":
         processors = torch.cuda.get_device_properties(device).multi_processor_count
-    return min(32, triton.next_power_of_2(max(1, processors // programs)))
+    return int(min(32, triton.next_power_of_2(max(1, processors // programs))))
 
 
 def _largest_divisor(length: int, most: int) -> int:

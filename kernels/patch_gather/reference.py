@@ -12,9 +12,10 @@ def patch_gather(
 ) -> Tensor:
     """Return (patches, channels * patch_size²): each patch cut from its frame resized to its scale.
 
-    ``frames`` (frames, channels, height, width) float; ``frame`` and ``patch`` (patches,) integers: which frame, and
-    which patch of it (scales in ascending order, row-major inside each). A scale is ``scales[i]`` pixels a side; frames are
-    resized bicubically without antialiasing (``align_corners=False``), as every encoder of this project does.
+    ``frames`` (frames, channels, height, width) float; ``frame`` and ``patch`` (patches,) integers: which
+    frame, and which patch of it (scales in ascending order, row-major inside each). A scale is ``scales[i]``
+    pixels a side; frames are resized bicubically without antialiasing (``align_corners=False``), as every
+    encoder of this project does.
     """
     rows = []
     for scale in scales:

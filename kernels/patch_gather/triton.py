@@ -1,8 +1,9 @@
 """From frames and chosen patches to the pixels of those patches: the fast form.
 
-A program makes one channel of one patch: sixteen taps of a bicubic filter a pixel, read from the frame itself, so no resized
-picture ever exists and what is not chosen costs nothing. Where a scale is the frame's own size the filter has one tap, and the
-program is a copy. Least traffic: the pixels under the chosen patches in, the patches out.
+A program makes one channel of one patch: sixteen taps of a bicubic filter a pixel, read from the frame
+itself, so no resized picture ever exists and what is not chosen costs nothing. Where a scale is the frame's
+own size the filter has one tap, and the program is a copy. Least traffic: the pixels under the chosen patches
+in, the patches out.
 """
 
 import functools
@@ -78,8 +79,11 @@ def patch_gather_kernel(
 
 
 @functools.lru_cache(maxsize=16)
-def patch_tables(scales: tuple[int, ...], patch_size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return for every patch index its scale and its top and left edge there, (patches of a frame,) int32 each."""
+def patch_tables(
+    scales: tuple[int, ...], patch_size: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return for every patch index its scale and its top and left edge there, (patches of a frame,) int32
+    each."""
     tables: list[list[int]] = [[], [], []]
     for scale in scales:
         side = scale // patch_size
@@ -100,7 +104,8 @@ def patch_gather(
     rows = frames.new_empty(len(patch), channels * patch_size**2)
     if len(patch):
         patch_gather_kernel[(len(patch), channels)](
-            frames, frame, patch, *patch_tables(tuple(scales), patch_size, frames.device), rows, channels, height, width,
+            frames, frame, patch, *patch_tables(tuple(scales), patch_size, frames.device), rows, channels,
+            height, width,
             PATCH=patch_size, PIXELS=triton.next_power_of_2(patch_size**2), num_warps=4,
         )  # fmt: skip
     return rows

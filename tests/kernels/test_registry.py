@@ -18,7 +18,9 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 def test_the_fast_form_agrees_with_the_reference(operation, shape, dtype):
     inputs = operation.inputs(shape, dtype, DEVICE)
     error = operation.disagreement(inputs, operation.fast(**inputs))
-    assert error <= operation.tolerance[dtype], f"{operation.name} {dict(shape)} {dtype}: relative error {error:.1e}"
+    assert error <= operation.tolerance[dtype], (
+        f"{operation.name} {dict(shape)} {dtype}: relative error {error:.1e}"
+    )
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -31,7 +31,7 @@ def end_to_end(short_clip):
 
 
 def test_every_registered_workload_exists():
-    assert {workload_class(name).__name__ for name in WORKLOADS} == {"Gaze", "Reconstruct", "EndToEnd"}
+    assert all(workload_class(name).axes for name in WORKLOADS)
 
 
 def test_the_attention_axis_offers_every_backend():

@@ -27,7 +27,8 @@ def as_ratios(ratio: Ratio, frames: int) -> Tensor:
     values = torch.as_tensor(ratio, dtype=torch.float32).cpu()
     if values.dim() > 1 or (values.dim() == 1 and len(values) != frames):
         raise InputError(
-            f"gazing_ratio has shape {list(values.shape)}: give one number, or one for each of {frames} frames"
+            f"gazing_ratio has shape {list(values.shape)}: give one number, or one for each of {frames} "
+            "frames"
         )
     outside = values[~((values >= 0) & (values <= 1))]
     if outside.numel():
@@ -40,8 +41,8 @@ def as_requirement(requirement: Requirement, batch: int, frames: int, device: to
     values = torch.as_tensor(requirement, dtype=torch.float32, device=device)
     if tuple(values.shape) not in ((), (frames,), (batch, frames), (batch, 1), (1, frames)):
         raise InputError(
-            f"task_loss_requirement has shape {list(values.shape)}: give one number, one for each of {frames} frames, "
-            f"or a ({batch}, {frames}) tensor"
+            f"task_loss_requirement has shape {list(values.shape)}: give one number, one for each of "
+            f"{frames} frames, or a ({batch}, {frames}) tensor"
         )
     if values.isnan().any():
         raise InputError("task_loss_requirement is not a number (nan)")

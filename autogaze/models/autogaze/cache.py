@@ -1,4 +1,4 @@
-"""The key-value cache of the gaze decoder: preallocated once a call, written in place, never copied.
+"""The key-value cache of the gaze decoder: preallocated once a video, written in place.
 
 Each video's keys lie without gaps from slot 0, because padded gazes are left out rather than masked. So a
 token's slot is also its position id, and videos of a batch that stopped at different gazes simply have
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from autogaze.attention.cached import cached_attention
 from autogaze.models.autogaze.configuration_autogaze import Architecture
-from autogaze.models.autogaze.decoder import Attention
+from kernels.decode_step.layers import Attention, rotate
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,16 @@ class KeyValueCache:
         visible = torch.arange(extent, device=device) <= slots[..., None]
         bias = self.keys.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))
         return Placement(slots, kept, extent, bias[:, None])
+
+    def drop(self, video: int, count: int, length: int, back: Tensor) -> None:
+        """Forget the first ``count`` of the ``length`` tokens of a video; the others move down to slot 0.
+
+        Keys hold their position as a rotation, so they are turned ``back`` (head_dim / 2) by ``count``
+        positions. Layer by layer, because source and target overlap and a copy stands between them.
+        """
+        for keys, values in zip(self.keys[:, video], self.values[:, video]):
+            keys[:, : length - count] = rotate(keys[:, count:length], back)
+            values[:, : length - count] = values[:, count:length].clone()
 
     def attention(self, placement: Placement) -> Attention:
         """Return a function that writes a block's keys and values, then attends over the cache up to the

@@ -186,8 +186,8 @@ class AutoGazeConfig(PretrainedConfig):  # type: ignore[misc]
         grid = PatchGrid.parse(self.scales, vision.kernel_size)
         if grid.patches_per_frame != self.num_vision_tokens_each_frame:
             raise InputError(
-                f"num_vision_tokens_each_frame is {self.num_vision_tokens_each_frame}, but scales {self.scales} cut "
-                f"into {vision.kernel_size}-pixel patches make {grid.patches_per_frame}"
+                f"num_vision_tokens_each_frame is {self.num_vision_tokens_each_frame}, but scales "
+                f"{self.scales} cut into {vision.kernel_size}-pixel patches make {grid.patches_per_frame}"
             )
         if decoder.hidden_size % decoder.num_attention_heads:
             raise InputError(

@@ -8,18 +8,12 @@ into the matrix that follows it; the two channels of a rotary pair lie side by s
 
 import functools
 import math
-from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autogaze.models.autogaze.configuration_autogaze import Architecture, RotaryScaling
-
-Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""Attention of one layer: (layer, query, key, value), each (batch, heads, tokens, head dim), to the same
-shape."""
 
 
 class _Attention(nn.Module):
@@ -152,48 +146,3 @@ def rotations(
         frequency = blend * frequency + (1 - blend) * frequency / scaling.factor
     angle = torch.arange(positions).float()[:, None] * frequency
     return torch.polar(torch.ones_like(angle), angle).to(device)
-
-
-def to_unit_length(x: Tensor, floor: Tensor) -> Tensor:
-    """RMSNorm without gains and up to a constant, x / sqrt(|x|² + floor²): three operations instead of
-    six."""
-    wide = x.float()
-    length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-    return (wide / torch.hypot(length, floor)).to(x.dtype)
-
-
-def decode(
-    x: Tensor, weights: DecoderWeights, rotation: Tensor, attention: Attention, *, last: int | None = None
-) -> Tensor:
-    """Run the layers on embeddings ``x`` (batch, tokens, C); return hidden states before the final norm.
-
-    ``rotation`` is (1 or batch, tokens, head dim / 2), one row for each token's position. With ``last`` the
-    final layer computes only the last so many tokens after attention, since nobody reads the others.
-    """
-    heads, head_dim = weights.arch.heads, weights.arch.head_dim
-    rotation = rotation[:, :, None, None]  # (1 or batch, tokens, query or key, head, pair)
-    for i, layer in enumerate(weights.layers):
-        batch, tokens = x.shape[:2]
-        qkv = F.linear(to_unit_length(x, weights.norm_floor), layer.query_key_value)
-        qkv = qkv.view(batch, tokens, 3, heads, head_dim)
-        pairs = torch.view_as_complex(qkv[:, :, :2].float().unflatten(-1, (-1, 2)))
-        query, key = torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype).unbind(2)
-        query, key, value = query.transpose(1, 2), key.transpose(1, 2), qkv[:, :, 2].transpose(1, 2)
-        if last is not None and i == len(weights.layers) - 1:
-            query, x = query[:, :, -last:], x[:, -last:]
-        attended = attention(i, query, key, value).transpose(1, 2).flatten(2)
-        x = x + F.linear(attended, layer.output)
-        gate, up = F.linear(to_unit_length(x, weights.norm_floor), layer.gate_up).chunk(2, dim=-1)
-        x = x + F.linear(F.silu(gate) * up, layer.down)
-    return x
-
-
-def predict(hidden: Tensor, weights: DecoderWeights) -> tuple[Tensor, Tensor]:
-    """Return float32 patch logits (..., group, vocabulary) and loss predictions (..., group) of hidden states
-    (..., C)."""
-    arch = weights.arch
-    hidden = to_unit_length(hidden, weights.norm_floor)
-    logits, losses = (
-        F.linear(hidden, weights.heads).float().split([arch.group * arch.vocabulary, arch.group], dim=-1)
-    )
-    return logits.unflatten(-1, (arch.group, arch.vocabulary)), losses

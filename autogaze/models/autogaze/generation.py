@@ -6,21 +6,29 @@ predicts a group of positions; each further group takes one *step* that feeds th
 are the released model's (its generation loop with transformers 4.51.3), except that a video in a batch is
 given exactly what it would be given alone.
 
+What is remembered from frame to frame is a :class:`GenerationState`. An offline call takes a fresh one
+through its frames (:func:`generate_frame`); a stream does the same without an end.
+
 Fastest possible form: a step at batch 1 must read the weights (13 MB in fp32) and the cache (up to 44 MB for
 16 frames at full budget) once. So nothing is copied, masks are windows of one table, and the last layer
 computes its last token only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autogaze.models.autogaze.cache import KeyValueCache, Placement
-from autogaze.models.autogaze.decoder import DecoderWeights, decode, predict, rotations
+from autogaze.models.autogaze.cache import Placement
+from autogaze.models.autogaze.configuration_autogaze import Architecture
+from autogaze.models.autogaze.decoder import DecoderWeights
+from autogaze.models.autogaze.output import GazeOutput, gazing_masks
+from autogaze.models.autogaze.state import GenerationState
+from autogaze.patches import PatchGrid
 from autogaze.stages import count, stage
+from kernels.decode_step.layers import choose_distinct, decode, predict
 
 StepPositions = Literal["released", "sequential"]
 
@@ -41,6 +49,10 @@ class GazeRequest:
     is what the released loop does and its weights were trained with; ``sequential``: at its true positions.
     """
 
+    def of(self, videos: slice) -> "GazeRequest":
+        """Return the request of some videos of the batch."""
+        return self if self.requirement is None else replace(self, requirement=self.requirement[videos])
+
 
 def generate(
     weights: DecoderWeights, vision: Tensor, request: GazeRequest, attention: str = "sdpa"
@@ -50,8 +62,47 @@ def generate(
 
     Returns for each frame (batch, slots) patch indices, EOS where a slot is padded.
     """
-    generation = _Generation(weights, vision, request, attention)
-    return [generation.frame(t) for t in range(vision.shape[1])]
+    state = GenerationState.allocate(weights.arch, len(vision), request.budgets, vision, attention)
+    return [generate_frame(weights, state, frame, request, t) for t, frame in enumerate(vision.unbind(1))]
+
+
+def generate_frame(
+    weights: DecoderWeights, state: GenerationState, vision: Tensor, request: GazeRequest, t: int
+) -> Tensor:
+    """Choose patches for the next frame, with ``vision`` tokens (batch, tokens, C), and remember it in
+    ``state``.
+
+    ``t`` says which of the request's budgets and requirements are the frame's. Returns (batch, slots) patch
+    indices, EOS where a slot is padded.
+    """
+    budget, requirement = request.budgets[t], None
+    if request.requirement is not None:
+        requirement = request.requirement[:, t]
+    with stage("gaze.prefill"):
+        hidden, rotation = _prefill(weights, state, vision)
+    blocked = hidden.new_zeros(state.batch, weights.arch.vocabulary, dtype=torch.float32)
+    blocked[:, weights.arch.eos] = float("-inf")
+    finished = [False] * state.batch
+    groups: list[Tensor] = []
+    slots = 0
+    with stage("gaze.steps"):
+        while True:
+            logits, losses = predict(hidden, weights, weights.arch.group)
+            group = choose_group(
+                logits, blocked, min(weights.arch.group, budget - slots), request.temperature
+            )
+            slots += group.shape[1]
+            if requirement is None:
+                state.pending, state.pending_gazes = group, [group.shape[1]] * state.batch
+            else:
+                enough = losses[:, : group.shape[1]] <= requirement[:, None]
+                group, finished = _leave_out(state, group, enough, finished, weights.arch, first=not groups)
+            groups.append(group)
+            if slots == budget or all(finished):
+                state.end_frame()
+                return torch.cat(groups, dim=1)
+            sequential = request.step_positions == "sequential"
+            hidden = _step(weights, state, group, None if sequential else rotation, finished)
 
 
 def choose_group(logits: Tensor, blocked: Tensor, positions: int, temperature: float | None = None) -> Tensor:
@@ -60,121 +111,102 @@ def choose_group(logits: Tensor, blocked: Tensor, positions: int, temperature: f
     ``logits`` (batch, heads, vocabulary) float32; ``blocked`` (batch, vocabulary) is -inf for an index that
     may not be chosen and 0 for others, and is updated in place. Returns (batch, positions) int64.
     """
+
     scores = logits[:, :positions] + blocked[:, None]
-    chosen = []
-    for head in range(positions):
-        if temperature is None:
-            index = scores[:, head].argmax(dim=-1, keepdim=True)
-        else:
-            index = torch.multinomial((scores[:, head] / temperature).softmax(dim=-1), 1)
-        scores.scatter_(2, index[:, None].expand(-1, positions, 1), float("-inf"))
-        chosen.append(index)
-    group = torch.cat(chosen, dim=1)
+    if temperature is None:
+        group = choose_distinct(scores)
+    else:
+        group = choose_distinct(scores / temperature, lambda row: torch.multinomial(row.softmax(dim=-1), 1))
     blocked.scatter_(1, group, float("-inf"))
     return group
 
 
-class _Generation:
-    """The state of one call: the cache, how far each video has come, and the groups that are not in the cache
-    yet."""
+def gaze_output(frames: list[Tensor], grid: PatchGrid, requirement: Tensor | None) -> GazeOutput:
+    """Return the patch indices of each frame, as :func:`generate` gives them, as gaze positions."""
+    eos = grid.patches_per_frame
+    positions = torch.cat([frame + eos * t for t, frame in enumerate(frames)], dim=1)
+    padded = torch.cat(frames, dim=1) == eos
+    return GazeOutput(
+        gazing_pos=positions,
+        if_padded_gazing=padded,
+        num_gazing_each_frame=torch.tensor([frame.shape[1] for frame in frames], device=positions.device),
+        gazing_mask=gazing_masks(positions, padded, len(frames), grid),
+        scales=list(grid.scales),
+        num_vision_tokens_each_frame=eos,
+        has_task_loss_requirement=requirement is not None,
+        task_loss_requirement=requirement,
+    )
 
-    def __init__(self, weights: DecoderWeights, vision: Tensor, request: GazeRequest, attention: str) -> None:
-        arch = weights.arch
-        batch, frames, tokens, _ = vision.shape
-        capacity = sum(request.budgets) + frames * tokens + arch.group
-        self.arch, self.weights, self.vision, self.request = arch, weights, vision, request
-        self.cache = KeyValueCache(arch, batch, capacity, tokens + arch.group, vision, attention)
-        self.rotations = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, capacity, vision.device)
-        self.lengths = [0] * batch
-        """Slots of the cache that each video has filled."""
-        self.pending = torch.empty(batch, 0, dtype=torch.int64, device=vision.device)
-        """(batch, tokens) last group of the frame before, real gazes to the right."""
-        self.pending_gazes = [0] * batch
-        """Real gazes in each row of ``pending``."""
 
-    def frame(self, t: int) -> Tensor:
-        """Choose the patches of frame ``t``: (batch, slots) indices, EOS where padded."""
-        eos, budget = self.arch.eos, self.request.budgets[t]
-        with stage("gaze.prefill"):
-            hidden, step_rotation = self._prefill(self.vision[:, t])
-        blocked = hidden.new_zeros(len(self.lengths), self.arch.vocabulary, dtype=torch.float32)
-        blocked[:, eos] = float("-inf")
-        finished = [False] * len(self.lengths)
-        groups: list[Tensor] = []
-        slots = 0
-        with stage("gaze.steps"):
-            while True:
-                logits, losses = predict(hidden, self.weights)
-                group = choose_group(
-                    logits, blocked, min(self.arch.group, budget - slots), self.request.temperature
-                )
-                slots += group.shape[1]
-                group, finished = self._apply_requirement(t, group, losses, finished, first=not groups)
-                groups.append(group)
-                if slots == budget or all(finished):
-                    return torch.cat(groups, dim=1)
-                hidden = self._step(group, step_rotation, finished)
+def _leave_out(
+    state: GenerationState,
+    group: Tensor,
+    enough: Tensor,
+    finished: list[bool],
+    arch: Architecture,
+    *,
+    first: bool,
+) -> tuple[Tensor, list[bool]]:
+    """Replace by EOS what is not needed, and tell which videos have finished the frame.
 
-    def _apply_requirement(
-        self, t: int, group: Tensor, losses: Tensor, finished: list[bool], *, first: bool
-    ) -> tuple[Tensor, list[bool]]:
-        """Replace by EOS what is not needed, and tell which videos have finished the frame.
+    A head that predicts a loss at or below the requirement (``enough``) gives its position up, save the
+    frame's very first head; heads after it keep theirs. A video of which any head did so has finished.
+    """
+    already = torch.tensor(finished, device=group.device)[:, None]
+    if first:
+        enough[:, 0] = False
+    group = group.masked_fill(enough | already, arch.eos)
+    real = group != arch.eos
+    to_the_right = group.gather(1, real.long().argsort(dim=1, stable=True))
+    to_the_right = F.pad(to_the_right, (arch.group - group.shape[1], 0), value=arch.eos)
+    state.pending = to_the_right if first else torch.where(already, state.pending, to_the_right)
+    gazes = real.sum(dim=1).tolist()
+    state.pending_gazes = [
+        old if done else new for done, old, new in zip(finished, state.pending_gazes, gazes)
+    ]
+    return group, (already[:, 0] | enough.any(dim=1)).tolist()
 
-        A head that predicts a loss at or below the requirement gives its position up, save the frame's very
-        first head; heads after it keep theirs. A video of which any head did so has finished.
-        """
-        if self.request.requirement is None:
-            self.pending, self.pending_gazes = group, [group.shape[1]] * len(finished)
-            return group, finished
-        already = torch.tensor(finished, device=group.device)[:, None]
-        enough = losses[:, : group.shape[1]] <= self.request.requirement[:, t, None]
-        if first:
-            enough[:, 0] = False
-        group = group.masked_fill(enough | already, self.arch.eos)
-        real = group != self.arch.eos
-        to_the_right = group.gather(1, real.long().argsort(dim=1, stable=True))
-        to_the_right = F.pad(to_the_right, (self.arch.group - group.shape[1], 0), value=self.arch.eos)
-        if first:
-            self.pending = to_the_right
-        self.pending = torch.where(already, self.pending, to_the_right)
-        gazes = real.sum(dim=1).tolist()
-        self.pending_gazes = [
-            old if done else new for done, old, new in zip(finished, self.pending_gazes, gazes)
-        ]
-        return group, (already[:, 0] | enough.any(dim=1)).tolist()
 
-    def _prefill(self, vision: Tensor) -> tuple[Tensor, Tensor]:
-        """Feed the pending gazes and a frame's vision tokens (batch, tokens, C).
+def _prefill(weights: DecoderWeights, state: GenerationState, vision: Tensor) -> tuple[Tensor, Tensor]:
+    """Feed the pending gazes and a frame's vision tokens (batch, tokens, C).
 
-        Returns the last hidden state (batch, C) and the rotation for the frame's steps.
-        """
-        widest = max(self.pending_gazes)
-        pending = self.pending[:, self.pending.shape[1] - widest :]
-        tokens = widest + vision.shape[1]
-        placement = self.cache.place(self.lengths, tokens, [widest - gazes for gazes in self.pending_gazes])
-        rotation = self._rotation(placement)
-        x = torch.cat([F.embedding(pending, self.weights.embedding), vision], dim=1)
-        x = decode(x, self.weights, rotation, self.cache.attention(placement), last=1)
-        self.lengths = [n + gazes + vision.shape[1] for n, gazes in zip(self.lengths, self.pending_gazes)]
-        count("prefill_tokens", tokens)
-        return x[:, -1], rotation[:, -self.arch.group :]
+    Returns the last hidden state (batch, C) and the rotation for the frame's steps.
+    """
+    widest = max(state.pending_gazes)
+    pending = state.pending[:, state.pending.shape[1] - widest :]
+    tokens = widest + vision.shape[1]
+    placement = state.cache.place(state.lengths, tokens, [widest - gazes for gazes in state.pending_gazes])
+    rotation = _rotation(state, placement)
+    x = torch.cat([F.embedding(pending, weights.embedding), vision], dim=1)
+    x = decode(x, weights, weights.arch.heads, rotation, state.cache.attention(placement), last=1)
+    state.lengths = [n + gazes + vision.shape[1] for n, gazes in zip(state.lengths, state.pending_gazes)]
+    count("prefill_tokens", tokens)
+    return x[:, -1], rotation[:, -weights.arch.group :]
 
-    def _step(self, group: Tensor, rotation: Tensor, finished: list[bool]) -> Tensor:
-        """Feed a group (batch, tokens); return the last hidden state (batch, C).
 
-        A finished video goes along, since the batch is computed as one, but what it writes lies past its
-        length.
-        """
-        placement = self.cache.place(self.lengths, group.shape[1], [0] * len(finished))
-        if self.request.step_positions == "sequential":
-            rotation = self._rotation(placement)
-        x = F.embedding(group, self.weights.embedding)
-        x = decode(x, self.weights, rotation, self.cache.attention(placement), last=1)
-        self.lengths = [n if done else n + group.shape[1] for n, done in zip(self.lengths, finished)]
-        count("decode_steps")
-        return x[:, -1]
+def _step(
+    weights: DecoderWeights,
+    state: GenerationState,
+    group: Tensor,
+    rotation: Tensor | None,
+    finished: list[bool],
+) -> Tensor:
+    """Feed a group (batch, tokens), at its true positions unless a ``rotation`` is given; return the last
+    hidden state (batch, C).
 
-    def _rotation(self, placement: Placement) -> Tensor:
-        """Return (1 or batch, tokens, head dim / 2) rotations at the slots themselves."""
-        rows = self.rotations[placement.slots]
-        return rows[None] if isinstance(placement.slots, slice) else rows
+    A finished video goes along, since the batch is computed as one, but what it writes lies past its length.
+    """
+    placement = state.cache.place(state.lengths, group.shape[1], [0] * state.batch)
+    if rotation is None:
+        rotation = _rotation(state, placement)
+    x = F.embedding(group, weights.embedding)
+    x = decode(x, weights, weights.arch.heads, rotation, state.cache.attention(placement), last=1)
+    state.lengths = [n if done else n + group.shape[1] for n, done in zip(state.lengths, finished)]
+    count("decode_steps")
+    return x[:, -1]
+
+
+def _rotation(state: GenerationState, placement: Placement) -> Tensor:
+    """Return (1 or batch, tokens, head dim / 2) rotations at the slots themselves."""
+    rows = state.rotations[placement.slots]
+    return rows[None] if isinstance(placement.slots, slice) else rows

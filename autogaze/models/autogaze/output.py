@@ -1,18 +1,18 @@
 """What the gaze model, and every other patch selector, returns."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from autogaze.outputs import KeyedOutput
+from autogaze.packed import PackedGaze, count_gazes
 from autogaze.patches import PatchGrid
 
 
 @dataclass(eq=False)
-class GazeOutput(Mapping[str, Any]):
+class GazeOutput(KeyedOutput):
     """The patches chosen in a batch of videos, readable by key and by attribute.
 
     With B videos, T frames and N slots: a *slot* is a place in the output for one gaze. Frame ``t`` has
@@ -33,7 +33,7 @@ class GazeOutput(Mapping[str, Any]):
     gazing_mask: list[Tensor]
     """One (B, T, patches of the scale) float tensor of zeros and ones for each scale."""
     scales: list[int]
-    """Side lengths of the scales in pixels, ascending."""
+    """Side lengths of the scales in pixels, ascending; heights where the picture is not square."""
     num_vision_tokens_each_frame: int
     """Candidate patches in each frame, over all scales."""
     frame_sampling_rate: int = 1
@@ -45,26 +45,18 @@ class GazeOutput(Mapping[str, Any]):
     task_loss_requirement: Tensor | None = None
     """(B, T) requested reconstruction loss."""
 
-    def __getitem__(self, key: str) -> Any:
-        if key not in self._names():
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names())
-
-    def __len__(self) -> int:
-        return len(self._names())
-
-    @classmethod
-    def _names(cls) -> list[str]:
-        return [field.name for field in fields(cls)]
-
     def gazes_each_frame(self) -> Tensor:
         """Return (B, T) int64: gazes that are not padding, on the host."""
-        slots = self.num_gazing_each_frame.tolist()
-        real = (~self.if_padded_gazing).long().cpu().split(slots, dim=1)
-        return torch.stack([frame.sum(dim=1) for frame in real], dim=1)
+        return count_gazes(self.if_padded_gazing, self.num_gazing_each_frame.tolist())
+
+    def packed(self) -> PackedGaze:
+        """Return the gazes without padding: all videos in one row, which encoders take as they take this."""
+        return PackedGaze.from_padded(
+            self.gazing_pos,
+            self.if_padded_gazing,
+            self.num_gazing_each_frame.tolist(),
+            self.num_vision_tokens_each_frame,
+        )
 
     def patch_hash(self, video: int = 0) -> str:
         """Return 16 hexadecimal digits that name the chosen patches of one video, order included, padding

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autogaze.attention import FrameLayout, attend
-from autogaze.models.autogaze.decoder import DecoderWeights, decode, predict, rotations
+from autogaze.models.autogaze.decoder import DecoderWeights, rotations
+from kernels.decode_step.layers import decode, predict
 
 
 class Scores(NamedTuple):
@@ -43,14 +44,15 @@ def score(
     positions = ((~padding).cumsum(dim=1) - 1).clamp(min=0)
     table = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, x.shape[1], x.device)
     layout = FrameLayout(tuple(vision_tokens + n for n in slots), padding=padding, kind="causal")
-    hidden = decode(x, weights, table[positions], lambda _, q, k, v: attend(q, k, v, layout, backend))
+    hidden = decode(
+        x, weights, arch.heads, table[positions], lambda _, q, k, v: attend(q, k, v, layout, backend)
+    )
 
     # Groups are predicted at the token before them: slot s of a frame by head s mod 10 of source s // 10. The
     # loss after slot s is told where slot s + 1 would be predicted.
     sources, first_source, number = _sources(slots, vision_tokens, arch.group, x.device)
-    logits, losses = predict(
-        hidden[:, sources], weights
-    )  # (batch, sources, group, vocabulary), (batch, sources, group)
+    # (batch, sources, group, vocabulary), (batch, sources, group)
+    logits, losses = predict(hidden[:, sources], weights, arch.group)
     own = first_source + number // arch.group
     log_probability = logits.log_softmax(dim=-1)[:, own, number % arch.group]
     following = number + 1

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from autogaze.configuration import CheckpointConfig
 from autogaze.errors import InputError, unknown_name
 from autogaze.patches import PatchGrid
 
@@ -35,11 +36,8 @@ def architecture(name: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoMAEConfig:
-    """Sizes, scales and losses of a reconstructor; the defaults are the released checkpoint's.
-
-    Keys this version does not know are kept in ``extra`` and written back by :meth:`to_dict`.
-    """
+class VideoMAEConfig(CheckpointConfig):
+    """Sizes, scales and losses of a reconstructor; the defaults are the released checkpoint's."""
 
     hidden_size: int = 1024
     num_hidden_layers: int = 24
@@ -76,7 +74,6 @@ class VideoMAEConfig:
     """A pixel of 0 to 255 becomes ``(pixel * rescale_factor - 1 - image_mean) / image_std``."""
     trained: bool = True
     """False for seeded weights, whose quality figures mean nothing."""
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._check_width("hidden_size", self.hidden_size, "num_attention_heads", self.num_attention_heads)
@@ -146,26 +143,3 @@ class VideoMAEConfig:
             "loss_weights": "+".join(f"{weight:g}" for weight in weights),
         }
         return self.from_dict(values)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "VideoMAEConfig":
-        """Read a mapping in the checkpoints' keys; it is neither changed nor kept."""
-        names = {item.name for item in fields(cls)} - {"extra"}
-        known = {name: value for name, value in values.items() if name in names and value is not None}
-        for name in ("scales", "loss_type", "loss_weights"):
-            if name in known:
-                known[name] = str(known[name])
-        for name in ("image_mean", "image_std"):
-            if name in known:
-                known[name] = tuple(known[name])
-        return cls(**known, extra={name: value for name, value in values.items() if name not in names})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return every key as plain values, unknown ones included."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "extra"}
-        for name, value in values.items():
-            if isinstance(value, tuple):
-                values[name] = list(value)
-            elif isinstance(value, Mapping):
-                values[name] = dict(value)
-        return {**self.extra, **values}

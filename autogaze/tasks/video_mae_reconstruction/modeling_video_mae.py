@@ -4,48 +4,34 @@ A masked autoencoder (He et al., 2022) made causal over frames and multi-scale, 
 parameter names are the released checkpoint's.
 """
 
-from dataclasses import dataclass
+import math
+from itertools import accumulate, chain
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autogaze.attention import FrameLayout
+from autogaze.attention import Kind
+from autogaze.gazed_patches import embed_patches, position_tables
+from autogaze.packed import PackedGaze, PackedLayout
 from autogaze.patches import PatchGrid
 from autogaze.stages import stage
 from autogaze.tasks.video_mae_reconstruction.backbones import build_backbone
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, VideoMAEConfig
-from autogaze.tasks.video_mae_reconstruction.vit import Block, multi_scale_patches, take_rows
-
-
-@dataclass(frozen=True, eq=False)
-class Gazes:
-    """The gazed patches of a batch of videos, frame by frame."""
-
-    positions: Tensor
-    """(B, N) int64: ``frame * patches_per_frame + patch index``; at padded slots any index of the clip."""
-    layout: FrameLayout
-    """Slots of each frame and which are padded; with a class token."""
-
-    def packed(self) -> "Gazes":
-        """Return the same gazes in as few slots as the batch allows: padding costs as much as a gaze."""
-        layout, slots = self.layout.packed()
-        return Gazes(self.positions if slots is None else self.positions.gather(1, slots), layout)
+from autogaze.tasks.video_mae_reconstruction.vit import Block
 
 
 class PatchEmbeddings(nn.Module):
-    """The patch convolution, applied as a linear map to patches already cut out."""
+    """The patch convolution, applied to the gazed patches only."""
 
     def __init__(self, config: VideoMAEConfig) -> None:
         super().__init__()
         size = config.patch_size
         self.projection = nn.Conv2d(config.num_channels, config.hidden_size, kernel_size=size, stride=size)
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Map (B, N, channels * patch_size ** 2) to (B, N, hidden_size)."""
-        return F.linear(
-            patches.to(self.projection.weight.dtype), self.projection.weight.flatten(1), self.projection.bias
-        )
+    def forward(self, video: Tensor, gaze: PackedGaze, grid: PatchGrid) -> Tensor:
+        """Map the gazed patches of a (B, T, C, H, W) video to (total, hidden_size)."""
+        return embed_patches(video, gaze, grid, self.projection.weight, self.projection.bias)
 
 
 class Embeddings(nn.Module):
@@ -64,24 +50,17 @@ class Embeddings(nn.Module):
         )
         self.patch_embeddings = PatchEmbeddings(config)
 
-    def forward(self, video: Tensor, positions: Tensor) -> Tensor:
-        """Return (B, 1 + N, width): the class token, then the patches of ``video`` at ``positions``."""
-        pixels = multi_scale_patches(video.float(), self.grid.scales, self.grid.patch_size)
-        tokens: Tensor = self.patch_embeddings(take_rows(pixels, positions))
-        tokens = tokens + self._places()[positions % self.grid.patches_per_frame]
+    def forward(self, video: Tensor, gaze: PackedGaze, layout: PackedLayout) -> Tensor:
+        """Return (B + total, width): for each video the class token, then its gazed patches."""
+        tokens: Tensor = self.patch_embeddings(video, gaze, self.grid)
+        tokens = tokens + self._places()[gaze.positions % self.grid.patches_per_frame]
         if self.time_embed is not None:
-            tokens = tokens + self.time_embed[positions // self.grid.patches_per_frame]
-        class_token = self.cls_token + self.position_embeddings[:, :1]
-        return torch.cat([class_token.expand(len(tokens), -1, -1), tokens], dim=1)
+            tokens = tokens + self.time_embed[gaze.positions // self.grid.patches_per_frame]
+        return layout.with_class_token(self.cls_token[0] + self.position_embeddings[0, :1], tokens)
 
     def _places(self) -> Tensor:
         """(patches_per_frame, width): the position table resized to each scale's grid, plus the scale."""
-        side = self.grid.sides[-1]
-        table = self.position_embeddings[0, 1:].T.reshape(1, -1, side, side).float()
-        resized = [
-            F.interpolate(table, size=(s, s), mode="bicubic", align_corners=False).flatten(2)[0].T
-            for s in self.grid.sides
-        ]
+        resized = position_tables(self.position_embeddings[0, 1:], self.grid.sides)
         return _with_scales(resized, self.scale_embed, self.position_embeddings.dtype)
 
 
@@ -95,8 +74,8 @@ class Encoder(nn.Module):
             Block(width, heads, hidden, config.layer_norm_eps) for _ in range(config.num_hidden_layers)
         )
 
-    def forward(self, x: Tensor, layout: FrameLayout, backend: str) -> Tensor:
-        """Return (batch, length, width), as ``x`` is."""
+    def forward(self, x: Tensor, layout: PackedLayout, backend: str) -> Tensor:
+        """Return (total, width), as ``x`` is."""
         for block in self.layer:
             x = block(x, layout, backend)
         return x
@@ -111,10 +90,10 @@ class VideoMAEEncoder(nn.Module):
         self.encoder = Encoder(config)
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
-    def forward(self, video: Tensor, gazes: Gazes, backend: str) -> Tensor:
-        """Return (B, 1 + N, hidden_size) for a (B, T, C, H, W) video, the class token first."""
-        tokens = self.embeddings(video, gazes.positions)
-        encoded: Tensor = self.layernorm(self.encoder(tokens, gazes.layout, backend))
+    def forward(self, video: Tensor, gaze: PackedGaze, layout: PackedLayout, backend: str) -> Tensor:
+        """Return (B + total, hidden_size) for a (B, T, C, H, W) video, each video's class token first."""
+        tokens = self.embeddings(video, gaze, layout)
+        encoded: Tensor = self.layernorm(self.encoder(tokens, layout, backend))
         return encoded
 
 
@@ -141,36 +120,34 @@ class VideoMAEDecoder(nn.Module):
         self.decoder_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.decoder_pred = nn.Linear(width, config.num_channels * config.patch_size**2)
 
-    def forward(self, encoded: Tensor, gazes: Gazes, frames: list[int], backend: str) -> Tensor:
-        """Return (B, len(frames), finest patches, values of a patch) from (B, 1 + N, hidden_size)."""
-        embedded = self.decoder_embed(encoded)
-        places = self._fill_places(embedded[:, 1:], gazes)
-        index, layout = _decoded_slots(gazes, frames, self.grid)
-        class_token = embedded[:, :1] + self.decoder_pos_embed[:, :1]
-        x = torch.cat([class_token, places if index is None else take_rows(places, index)], dim=1)
+    def forward(
+        self, encoded: Tensor, gaze: PackedGaze, layout: PackedLayout, frames: list[int], backend: str
+    ) -> Tensor:
+        """Return (B, len(frames), finest patches, values of a patch) from (B + total, hidden_size).
+
+        ``layout`` is that of ``encoded``.
+        """
+        class_tokens, tokens = layout.without_class_token(self.decoder_embed(encoded))
+        places = self._fill_places(tokens, gaze)
+        index, layout = _decoded_places(gaze, frames, self.grid, layout.kind)
+        x = layout.with_class_token(
+            class_tokens + self.decoder_pos_embed[0, :1], places if index is None else places[index]
+        )
         for block in self.decoder_layers:
             x = block(x, layout, backend)
         # Norm and prediction work row by row, so only the rows that become pixels go through them.
-        finest = [
-            x[:, end - self.grid.counts[-1] : end] for end in (layout.spans[frame][1] for frame in frames)
-        ]
-        pixels: Tensor = self.decoder_pred(self.decoder_norm(torch.stack(finest, dim=1)))
+        finest = x[_finest_rows(layout, frames, self.grid).to(x.device)]
+        pixels: Tensor = self.decoder_pred(self.decoder_norm(finest))
         return pixels
 
-    def _fill_places(self, tokens: Tensor, gazes: Gazes) -> Tensor:
-        """Return (B, T * patches_per_frame, width): tokens at their places, mask tokens elsewhere."""
-        frames = len(gazes.layout.tokens_per_frame)
-        count = frames * self.grid.patches_per_frame
-        # Padded tokens go to one place too many, which is cut off again.
-        target = gazes.positions
-        if gazes.layout.padding is not None:
-            target = target.masked_fill(gazes.layout.padding, count)
-        blank = self.mask_token.to(tokens.dtype).expand(len(tokens), count + 1, -1)
-        places = blank.scatter(1, target[..., None].expand_as(tokens), tokens)[:, :count]
-        places = places.reshape(len(tokens), frames, self.grid.patches_per_frame, -1) + self._places()
+    def _fill_places(self, tokens: Tensor, gaze: PackedGaze) -> Tensor:
+        """Return (B * T * patches_per_frame, width): tokens at their places, mask tokens elsewhere."""
+        shape = (gaze.batch, gaze.frames, self.grid.patches_per_frame)
+        blank = self.mask_token[0].to(tokens.dtype).expand(math.prod(shape), -1)
+        places = blank.index_copy(0, gaze.places(), tokens).view(*shape, -1) + self._places()
         if self.time_embed is not None:
-            places = places + self.time_embed[:frames, None]
-        return places.flatten(1, 2)
+            places = places + self.time_embed[: gaze.frames, None]
+        return places.flatten(0, 2)
 
     def _places(self) -> Tensor:
         """(patches_per_frame, width): the position table resized to each scale, plus the scale.
@@ -204,13 +181,14 @@ class VideoMAE(nn.Module):
             if loss in FEATURE_BACKBONES:
                 self.add_module(loss, build_backbone(loss, config.backbone_architecture(loss)))
 
-    def forward(self, video: Tensor, gazes: Gazes, frames: list[int]) -> Tensor:
+    def forward(self, video: Tensor, gaze: PackedGaze, frames: list[int]) -> Tensor:
         """Return (B, len(frames), C, H, W): frames of a normalised (B, T, C, H, W) video, reconstructed."""
-        gazes = gazes.packed()
+        kind: Kind = "block_causal" if self.config.causal else "bidirectional"
+        layout = gaze.layout(kind, class_token=True)
         with stage("reconstruct.encode"):
-            encoded = self.vit(video, gazes, self.attn_implementation)
+            encoded = self.vit(video, gaze, layout, self.attn_implementation)
         with stage("reconstruct.decode"):
-            patches = self.decoder(encoded, gazes, frames, self.attn_implementation)
+            patches = self.decoder(encoded, gaze, layout, frames, self.attn_implementation)
             return self._unpatchify(patches)
 
     def _unpatchify(self, patches: Tensor) -> Tensor:
@@ -226,28 +204,41 @@ def _with_scales(by_scale: list[Tensor], scale_embed: Tensor | None, dtype: torc
     return torch.cat(by_scale).to(dtype)
 
 
-def _decoded_slots(gazes: Gazes, frames: list[int], grid: PatchGrid) -> tuple[Tensor | None, FrameLayout]:
-    """Return which places are decoded, (B, M) int64 or None for all in order, and their layout.
+def _decoded_places(
+    gaze: PackedGaze, frames: list[int], grid: PatchGrid, kind: Kind
+) -> tuple[Tensor | None, PackedLayout]:
+    """Return which places are decoded, (total,) int64 or None for all of all videos, and their layout.
 
     A frame to be reconstructed has all its places decoded, any other only its gazed ones.
     """
-    slots, padding = gazes.layout.tokens_per_frame, gazes.layout.padding
     per_frame, chosen = grid.patches_per_frame, set(frames)
-    tokens = tuple(per_frame if frame in chosen else count for frame, count in enumerate(slots))
-    kind = gazes.layout.kind
-    if len(chosen) == len(slots):
-        return None, FrameLayout(tokens, kind=kind, class_token=True)
-    positions = gazes.positions if padding is None else gazes.positions.masked_fill(padding, 0)
-    whole = torch.arange(per_frame, device=positions.device).expand(len(positions), -1)
-    seen = torch.zeros_like(whole, dtype=torch.bool)
+    layout = PackedLayout(
+        tuple(
+            tuple(per_frame if frame in chosen else gazes for frame, gazes in enumerate(video))
+            for video in gaze.gazes_each_frame
+        ),
+        kind,
+        class_token=True,
+    )
+    if len(chosen) == gaze.frames:
+        return None, layout
+    places = gaze.places()
+    whole = torch.arange(per_frame, device=places.device)
+    gazed = places.split(list(chain.from_iterable(gaze.gazes_each_frame)))
     index = [
-        whole + frame * per_frame if frame in chosen else gazed
-        for frame, gazed in enumerate(torch.split(positions, list(slots), dim=1))
+        whole + number * per_frame if number % gaze.frames in chosen else of_frame
+        for number, of_frame in enumerate(gazed)
     ]
-    if padding is None:
-        return torch.cat(index, dim=1), FrameLayout(tokens, kind=kind, class_token=True)
-    hidden = [
-        seen if frame in chosen else padded
-        for frame, padded in enumerate(torch.split(padding, list(slots), dim=1))
-    ]
-    return torch.cat(index, dim=1), FrameLayout(tokens, torch.cat(hidden, dim=1), kind=kind, class_token=True)
+    return torch.cat(index), layout
+
+
+def _finest_rows(layout: PackedLayout, frames: list[int], grid: PatchGrid) -> Tensor:
+    """Return (B, len(frames), finest patches) int64, on the host: the rows that become pixels."""
+    ends = []
+    first = 0
+    for tokens, length in zip(layout.tokens_each_frame, layout.lengths, strict=True):
+        end_of_frame = list(accumulate(tokens, initial=first + int(layout.class_token)))[1:]
+        ends.append([end_of_frame[frame] for frame in frames])
+        first += length
+    finest = grid.counts[-1]
+    return torch.tensor(ends)[..., None] + torch.arange(-finest, 0)

@@ -1,6 +1,5 @@
 """The reconstruction task: how well can a video be painted from its gazed patches?"""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -10,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autogaze.attention import FrameLayout, Kind
 from autogaze.checkpoints import load_strict, read_state, resolve, write_checkpoint
+from autogaze.configuration import read_json
 from autogaze.errors import InputError
+from autogaze.gazed_patches import read_gaze
+from autogaze.packed import PackedGaze
 from autogaze.stages import stage
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, VideoMAEConfig
 from autogaze.tasks.video_mae_reconstruction.losses import reconstruction_loss, target_features
-from autogaze.tasks.video_mae_reconstruction.modeling_video_mae import Gazes, VideoMAE
+from autogaze.tasks.video_mae_reconstruction.modeling_video_mae import VideoMAE
 from autogaze.tasks.video_mae_reconstruction.released import read_released_config
 
 RELEASED_FILES = ("config.yaml", "videomae.pt")
@@ -57,7 +58,7 @@ class VideoMAEReconstruction(nn.Module):
     def forward_output(
         self,
         inputs: Mapping[str, Any],
-        gaze_outputs: Mapping[str, Any],
+        gaze_outputs: Mapping[str, Any] | PackedGaze,
         frame_idx_to_reconstruct: Tensor | Sequence[int] | None = None,
         targets: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Any]:
@@ -65,9 +66,9 @@ class VideoMAEReconstruction(nn.Module):
         patches.
 
         ``gaze_outputs`` holds ``gazing_pos`` (B, N), ``if_padded_gazing`` (B, N) and
-        ``num_gazing_each_frame`` (T,). ``frame_idx_to_reconstruct`` names frames, in the order wanted; all of
-        them by default. ``targets`` is what :meth:`target_features` gave for the same frames, so that several
-        gazes of a clip share it.
+        ``num_gazing_each_frame`` (T,), or is packed (:meth:`GazeOutput.packed`). ``frame_idx_to_reconstruct``
+        names frames, in the order wanted; all of them by default. ``targets`` is what :meth:`target_features`
+        gave for the same frames, so that several gazes of a clip share it.
 
         Returns ``reconstruction`` (B, F, 3, H, W), ``reconstruction_loss`` (B,) the mean over frames,
         ``reconstruction_loss_each_reconstruction_frame`` (B, F), ``frame_idx_to_reconstruct`` (F,),
@@ -76,9 +77,9 @@ class VideoMAEReconstruction(nn.Module):
         Raises ``InputError`` for shapes, frames or positions that do not fit the model or each other.
         """
         video = self._video(inputs)
-        gazes = _read_gazes(gaze_outputs, video, self.config)
+        gaze = read_gaze(gaze_outputs, video, self.config.grid, "reconstructor")
         frames = _frame_indices(frame_idx_to_reconstruct, video.shape[1])
-        reconstruction = self.mae(video, gazes, frames)
+        reconstruction = self.mae(video, gaze, frames)
         with stage("reconstruct.loss"):
             original = _frames_of(video, frames)
             if targets is None:
@@ -108,10 +109,15 @@ class VideoMAEReconstruction(nn.Module):
         video: Tensor = inputs["video_for_task"]
         config = self.config
         needed = (config.num_channels, config.image_size, config.image_size)
-        if video.dim() != 5 or tuple(video.shape[2:]) != needed or not video.is_floating_point():
+        if (
+            video.dim() != 5
+            or tuple(video.shape[2:]) != needed
+            or 0 in video.shape
+            or not video.is_floating_point()
+        ):
             raise InputError(
-                f"video_for_task of shape {tuple(video.shape)} and type {video.dtype} must be a normalised "
-                f"float video of shape (batch, frames, {', '.join(map(str, needed))})"
+                f"video_for_task of shape {tuple(video.shape)} and type {video.dtype} must be a non-empty, "
+                f"normalised float video of shape (batch, frames, {', '.join(map(str, needed))})"
             )
         if config.time_embed and video.shape[1] > config.max_num_frames:
             raise InputError(
@@ -158,7 +164,7 @@ def _read_folder(folder: Path, loss_type: str | None) -> tuple[VideoMAEConfig, P
     if all((folder / name).is_file() for name in RELEASED_FILES):
         config, weights = read_released_config(folder / RELEASED_FILES[0]), folder / RELEASED_FILES[1]
     elif all((folder / name).is_file() for name in OWN_FILES):
-        config, weights = _read_own_config(folder / OWN_FILES[0]), folder / OWN_FILES[1]
+        config, weights = VideoMAEConfig.from_dict(read_json(folder / OWN_FILES[0])), folder / OWN_FILES[1]
     else:
         found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
         raise InputError(
@@ -166,45 +172,6 @@ def _read_folder(folder: Path, loss_type: str | None) -> tuple[VideoMAEConfig, P
             f"or {' and '.join(OWN_FILES)}"
         )
     return (config if loss_type is None else config.with_losses(loss_type)), weights
-
-
-def _read_own_config(path: Path) -> VideoMAEConfig:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not a JSON file: {error}") from None
-    return VideoMAEConfig.from_dict(values)
-
-
-def _read_gazes(gaze_outputs: Mapping[str, Any], video: Tensor, config: VideoMAEConfig) -> Gazes:
-    """Return the gazes on the video's device, checked against video and configuration."""
-    per_frame = config.grid.patches_per_frame
-    claimed = gaze_outputs.get("num_vision_tokens_each_frame", per_frame)
-    if claimed != per_frame:
-        raise InputError(
-            f"the gaze has {claimed} patches a frame, the reconstructor {per_frame} (scales {config.scales}, "
-            f"patch size {config.patch_size}); choose patches with target_scales={list(config.grid.scales)} "
-            f"and target_patch_size={config.patch_size}"
-        )
-    slots = tuple(int(count) for count in torch.as_tensor(gaze_outputs["num_gazing_each_frame"]).tolist())
-    positions = torch.as_tensor(gaze_outputs["gazing_pos"]).to(video.device, torch.int64)
-    padding = torch.as_tensor(gaze_outputs["if_padded_gazing"]).to(video.device, torch.bool)
-    if len(slots) != video.shape[1]:
-        raise InputError(f"the gaze covers {len(slots)} frames, the video has {video.shape[1]}")
-    if tuple(positions.shape) != (video.shape[0], sum(slots)) or padding.shape != positions.shape:
-        raise InputError(
-            f"gazing_pos {tuple(positions.shape)} and if_padded_gazing {tuple(padding.shape)} must have "
-            f"shape {(video.shape[0], sum(slots))}: the video's batch, and the sum of num_gazing_each_frame"
-        )
-    kind: Kind = "block_causal" if config.causal else "bidirectional"
-    layout = FrameLayout(slots, padding, kind, class_token=True)
-    frame = layout.frame_of_token(video.device)[1:]
-    if not bool(((positions.div(per_frame, rounding_mode="floor") == frame) | padding).all()):
-        raise InputError(
-            f"gazing_pos holds positions outside the frame their slot belongs to; frame t has positions "
-            f"{per_frame} * t to {per_frame} * t + {per_frame - 1}"
-        )
-    return Gazes(positions.masked_fill(padding, 0), layout)
 
 
 def _frame_indices(frames: Tensor | Sequence[int] | None, count: int) -> list[int]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from autogaze.tasks.video_mae_reconstruction.configuration import VideoMAEConfig
-from autogaze.work import Work
+from autogaze.work import Work, transformer_work
 
 
 def reconstruction_work(config: VideoMAEConfig, gazes: Sequence[int], element_size: int) -> Work:
@@ -33,12 +33,6 @@ def reconstruction_work(config: VideoMAEConfig, gazes: Sequence[int], element_si
 def _blocks(layers: int, width: int, mlp_width: int, tokens: Sequence[int], element_size: int) -> Work:
     """Transformer layers over a class token and frames of ``tokens`` tokens that see all frames up to their
     own."""
-    weights = 4 * width**2 + 2 * width * mlp_width
     pairs = sum(n * end for n, end in zip(tokens, accumulate(tokens, initial=1)))
     pairs += sum(n * n for n in tokens)
-    length = sum(tokens) + 1
-    # Activations pass through memory a few times a layer at least: in, queries, keys, values, out.
-    return Work(
-        layers * (2 * length * weights + 4 * width * pairs),
-        element_size * layers * (weights + 5 * length * width),
-    )
+    return transformer_work(layers, width, mlp_width, sum(tokens) + 1, pairs, element_size)

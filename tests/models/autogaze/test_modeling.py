@@ -46,12 +46,12 @@ def test_the_full_size_model_has_the_released_number_of_parameters():
     [
         (
             lambda s: s.pop("gazing_model.connector.pos_embed"),
-            "missing keys gazing_model.connector.pos_embed",
+            "1 missing: gazing_model.connector.pos_embed",
         ),
-        (lambda s: s.update(extra=torch.zeros(1)), "unexpected keys extra"),
+        (lambda s: s.update(extra=torch.zeros(1)), "1 unexpected: extra"),
         (
             lambda s: s.update({"gazing_model.connector.pos_embed": torch.zeros(7, 48)}),
-            "gazing_model.connector.pos_embed",
+            "1 of another shape: gazing_model.connector.pos_embed",
         ),
     ],
 )
@@ -138,6 +138,7 @@ INF[1, 0, 0, 0, 0] = float("inf")
         (VIDEO, {"target_scales": [56, 112, 196, 392]}, "go together"),
         (VIDEO, {"target_scales": [56, 112, 196, 392], "target_patch_size": 14}, "224x224"),
         (VIDEO, {"target_scales": [112, 224], "target_patch_size": 16}, "2 scales"),
+        (VIDEO, {"max_batch_size": 0}, "max_batch_size 0"),
     ],
 )
 def test_input_that_cannot_be_used_is_refused_in_a_sentence(video, kwargs, words):

@@ -9,6 +9,7 @@ import torch
 
 from autogaze.errors import InputError
 from autogaze.models.autogaze.output import GazeOutput, gazing_masks
+from autogaze.packed import PackedGaze
 from autogaze.stages import observed_by
 from autogaze.tasks.video_mae_reconstruction import VideoMAEConfig, VideoMAEReconstruction
 from tests.reference.fill import clip, fill
@@ -109,6 +110,20 @@ def test_padded_slots_change_nothing(video: torch.Tensor) -> None:
         "num_gazing_each_frame": torch.tensor([4, 2, 2]),
     }
     found, expected = run(task, video[:1], padded, [1]), run(task, video[:1], gazes, [1])
+    torch.testing.assert_close(found["reconstruction"], expected["reconstruction"], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("frames", [None, [0, 2]])
+def test_a_packed_gaze_is_reconstructed_like_the_padded_one(
+    video: torch.Tensor, frames: list[int] | None, causal: bool
+) -> None:
+    task, gazes = reconstructor(causal=causal), gaze([4, 3, 3], batch=2)
+    gazes["if_padded_gazing"][0, [1, 5, 6]] = True
+    gazes["if_padded_gazing"][1, [0, 2, 3, 4, 5, 6, 8, 9]] = True  # far fewer gazes, a frame without any
+    positions, padded, slots = gazes.values()
+    packed = PackedGaze.from_padded(positions, padded, slots.tolist(), 265)
+    found, expected = run(task, video, packed, frames), run(task, video, gazes, frames)
     torch.testing.assert_close(found["reconstruction"], expected["reconstruction"], atol=1e-5, rtol=1e-5)
 
 
@@ -214,6 +229,11 @@ def test_a_video_of_another_size_is_refused() -> None:
         InputError, match=r"shape \(1, 2, 3, 112, 112\).*must be.*\(batch, frames, 3, 224, 224\)"
     ):
         run(reconstructor(), torch.zeros(1, 2, 3, 112, 112), gaze([1, 1]))
+
+
+def test_an_empty_batch_is_refused() -> None:
+    with pytest.raises(InputError, match="must be a non-empty"):
+        run(reconstructor(), torch.zeros(0, 2, 3, 224, 224), gaze([1, 1]))
 
 
 def test_a_video_of_whole_numbers_is_refused() -> None:

@@ -1,0 +1,307 @@
+"""Attention by FlashAttention-2's variable-length kernels: padding left out, no mask ever built.
+
+The kernels see sequences of queries, each over a range of consecutive keys, causal or not. Every mask is such
+sequences: a whole video for ``causal`` and ``bidirectional``, a frame where frames are independent (the class
+token's key is repeated for each, which is all that is copied).
+
+``block_causal``: each frame is a sequence of queries whose keys are a prefix of its video. Prefixes overlap,
+which lengths accumulated from sequence to sequence cannot say. Where the kernel takes the number of keys
+apart from where they start (``seqused_k`` of ``torch.nn.attention.varlen``), all frames of all videos are one
+call and share the keys in place. Block tables would say it too, but need pages of 256 keys, so a copy, and a
+kernel that gives wrong results when it splits keys (pytorch issue 194167). ``seqused_k`` has no gradients,
+and neither flash-attn's public function nor torch before 2.12 takes it: then there is one call for each
+frame, over all videos, in which sequences without queries skip the keys that the frame must not see.
+
+No keys are split among blocks in this form of the kernels: a video gets in a batch, bit for bit, what it gets
+alone.
+"""
+
+import functools
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from autogaze.attention.layout import FrameLayout
+from autogaze.attention.rows import Row, Segment, row_of
+from autogaze.errors import BackendUnavailable
+
+_DTYPES = (torch.float16, torch.bfloat16)
+_CAPABILITY = (8, 0)
+_LARGEST_HEAD = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """What one call of a kernel computes: S sequences of queries, each over consecutive keys of a row."""
+
+    cu_query: Tensor
+    """(S + 1,) int32: where each sequence's queries start, and where the last one's end."""
+    cu_key: Tensor
+    """(S + 1,) int32: the same for keys."""
+    longest_query: int
+    longest_key: int
+    causal: bool = False
+    """Whether the last query sees all keys, the one before all but the last, and so on."""
+    used: Tensor | None = None
+    """(S,) int32: keys of each sequence, where ``cu_key`` says only where they start."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A variable-length FlashAttention-2 kernel."""
+
+    name: str
+    run: Callable[[Tensor, Tensor, Tensor, Sequences, float], Tensor]
+    """(query, key, value, sequences, scale) to like query; tensors are (total, heads, head_dim)."""
+    takes_used: bool
+    """Whether :attr:`Sequences.used` may be given; without gradients."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """A mask as calls of a kernel."""
+
+    calls: tuple[tuple[slice, Sequences], ...]
+    """Which queries, and the sequences they form."""
+    query_order: Tensor | None = None
+    """(total,) int64: the queries in the order of the calls; None where that is the row's."""
+    keys: Tensor | None = None
+    """int64: the keys that the sequences refer to; None where they are the row."""
+
+
+def obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Say why the kernels cannot run for a device and a data type, and the cure; None where they can."""
+    if device.type != "cuda":
+        return f"runs on CUDA devices, not on {device.type}; use 'sdpa'"
+    if dtype not in _DTYPES:
+        return f"computes in float16 or bfloat16, not in {str(dtype).removeprefix('torch.')}; use 'sdpa'"
+    if not torch.cuda.is_available():
+        return "needs a CUDA device that torch can use; use device 'cpu' and 'sdpa'"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < _CAPABILITY:
+        needed, found = (".".join(map(str, version)) for version in (_CAPABILITY, capability))
+        return f"needs a GPU of compute capability {needed} or newer, and this one has {found}; use 'sdpa'"
+    return None
+
+
+@functools.cache
+def find_kernel() -> Kernel:
+    """Return the kernel of the flash-attn package where that is installed, else torch's own."""
+    if importlib.util.find_spec("flash_attn") is not None:
+        return _flash_attn_kernel()
+    return _torch_kernel()
+
+
+def _flash_attn_kernel() -> Kernel:
+    try:
+        flash_attn_varlen_func = importlib.import_module("flash_attn").flash_attn_varlen_func
+    except ImportError as error:
+        raise BackendUnavailable(
+            "attention backend 'flash_attention_2' finds a flash-attn package that cannot be imported "
+            f"({error}); install it anew for this torch, or uninstall it to use torch's own kernels"
+        ) from error
+
+    def run(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, scale: float) -> Tensor:
+        output: Tensor = flash_attn_varlen_func(
+            query,
+            key,
+            value,
+            sequences.cu_query,
+            sequences.cu_key,
+            sequences.longest_query,
+            sequences.longest_key,
+            softmax_scale=scale,
+            causal=sequences.causal,
+        )
+        return output
+
+    return Kernel("flash_attn.flash_attn_varlen_func", run, takes_used=False)
+
+
+def _torch_kernel() -> Kernel:
+    from torch.nn.attention.varlen import varlen_attn
+
+    varlen: Callable[..., Tensor] = varlen_attn  # type: ignore[assignment]  # its other result is not asked for
+    takes_used = "seqused_k" in inspect.signature(varlen_attn).parameters
+
+    def run(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, scale: float) -> Tensor:
+        return varlen(
+            query,
+            key,
+            value,
+            sequences.cu_query,
+            sequences.cu_key,
+            sequences.longest_query,
+            sequences.longest_key,
+            scale=scale,
+            window_size=(-1, 0) if sequences.causal else (-1, -1),
+            **({} if sequences.used is None else {"seqused_k": sequences.used}),
+        )
+
+    return Kernel("torch.nn.attention.varlen.varlen_attn", run, takes_used)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
+    """Masked softmax attention; every tensor is (batch, heads, length, head_dim)."""
+    return attend_with(find_kernel(), query, key, value, layout, scale)
+
+
+def attend_with(
+    kernel: Kernel, query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float
+) -> Tensor:
+    """Masked softmax attention by a given kernel."""
+    _check_head(query)
+    device = query.device
+    row = row_of(layout, query.shape[0], device)
+    if row.length == 0:
+        return row.unpack(row.pack(value), query.shape)
+    learns = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
+    at_once = kernel.takes_used and not learns
+    plan = layout.once(
+        ("flash", query.shape[0], device, at_once), lambda: _plan(row, layout, device, at_once)
+    )
+    q, k, v = (row.pack(tensor) for tensor in (query, key, value))
+    if plan.keys is not None:
+        k, v = k[plan.keys], v[plan.keys]
+    if plan.query_order is not None:
+        q = q[plan.query_order]
+    outputs = [kernel.run(q[queries], k, v, sequences, scale) for queries, sequences in plan.calls]
+    output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+    if plan.query_order is not None:
+        output = torch.empty_like(output).index_copy(0, plan.query_order, output)
+    return row.unpack(output, query.shape)
+
+
+def attend_cached(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """Attention over a cache, as :data:`autogaze.attention.cached.CachedAttend`."""
+    return attend_cached_with(find_kernel(), query, keys, values, bias, scale)
+
+
+def attend_cached_with(
+    kernel: Kernel, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float
+) -> Tensor:
+    """Attention over a cache by a given kernel: one sequence a video.
+
+    The kernel takes no bias, but each video's last token tells which keys there are. For a batch, the cache
+    of the layer is copied into a row, since its heads lie apart.
+    """
+    _check_head(query)
+    batch, heads, tokens, head_dim = query.shape
+    cached = keys.shape[2]
+    seen = (bias[..., -1, :] == 0).expand(batch, *bias.shape[1:-2], cached).view(batch, cached)
+    begin = torch.arange(batch, device=query.device)
+    first = begin * cached + seen.to(torch.uint8).argmax(dim=1)
+    sequences = Sequences(
+        cu_query=_with_gaps(begin * tokens, begin * tokens + tokens),
+        cu_key=_with_gaps(first, first + seen.sum(dim=1)),
+        longest_query=tokens,
+        longest_key=cached,
+        causal=True,
+    )
+    q, k, v = (tensor.transpose(1, 2).flatten(0, 1) for tensor in (query, keys, values))
+    return kernel.run(q, k, v, sequences, scale).view(batch, tokens, heads, head_dim).transpose(1, 2)
+
+
+def _check_head(query: Tensor) -> None:
+    head_dim = query.shape[-1]
+    if head_dim % 8 or head_dim > _LARGEST_HEAD:
+        raise BackendUnavailable(
+            f"attention backend 'flash_attention_2' needs heads of a multiple of 8 channels, at most "
+            f"{_LARGEST_HEAD}, and these have {head_dim}; use 'sdpa'"
+        )
+
+
+def _plan(row: Row, layout: FrameLayout, device: torch.device, at_once: bool) -> _Plan:
+    everything = slice(None)
+    if layout.frame_independent:
+        sequences, keys = _frames_apart(row, layout, device)
+        return _Plan(((everything, sequences),), keys=keys)
+    if layout.kind == "block_causal":
+        if at_once:
+            return _Plan(((everything, _prefixes(row.segments, device)),))
+        return _frame_after_frame(row, device)
+    lengths = [segments[-1].end - segments[0].start for segments in _by_video(row.segments)]
+    whole = _cumulative(lengths, device)
+    return _Plan(
+        ((everything, Sequences(whole, whole, max(lengths), max(lengths), layout.kind == "causal")),)
+    )
+
+
+def _by_video(segments: Iterable[Segment]) -> list[list[Segment]]:
+    return [list(video) for _, video in groupby(segments, key=lambda segment: segment.video_start)]
+
+
+def _frames_apart(row: Row, layout: FrameLayout, device: torch.device) -> tuple[Sequences, Tensor | None]:
+    """Every segment a sequence, over itself and the class token."""
+    queries = [segment.length for segment in row.segments]
+    extra = [int(layout.class_token and segment.frame >= 0) for segment in row.segments]
+    lengths = [length + more for length, more in zip(queries, extra, strict=True)]
+    keys = None
+    if layout.class_token:
+        spans = [
+            span
+            for segment, more in zip(row.segments, extra, strict=True)
+            for span in ((segment.video_start, segment.video_start + more), (segment.start, segment.end))
+        ]
+        keys = torch.cat([torch.arange(*span) for span in spans]).to(device)
+    cu_query, cu_key = _cumulative(queries, device), _cumulative(lengths, device)
+    return Sequences(cu_query, cu_key, max(queries), max(lengths), layout.kind == "causal"), keys
+
+
+def _prefixes(segments: Sequence[Segment], device: torch.device) -> Sequences:
+    """Every segment a sequence over its video up to its own end, the keys shared."""
+    used = [segment.end - segment.video_start for segment in segments]
+    starts = [segment.video_start for segment in segments]
+    lengths = [segment.length for segment in segments]
+    return Sequences(
+        cu_query=_cumulative(lengths, device),
+        cu_key=torch.tensor([*starts, segments[-1].end], dtype=torch.int32, device=device),
+        longest_query=max(lengths),
+        longest_key=max(used),
+        used=torch.tensor(used, dtype=torch.int32, device=device),
+    )
+
+
+def _frame_after_frame(row: Row, device: torch.device) -> _Plan:
+    """One call for each frame, in which every video that has tokens there is a sequence over its prefix."""
+    ordered = sorted(row.segments, key=lambda segment: (segment.frame, segment.start))
+    calls, place = [], 0
+    for _, frame in groupby(ordered, key=lambda segment: segment.frame):
+        segments = list(frame)
+        ends = list(accumulate(segment.length for segment in segments))
+        bounds = [
+            (end - segment.length, end, segment.video_start, segment.end)
+            for segment, end in zip(segments, ends, strict=True)
+        ]
+        q_start, q_end, k_start, k_end = torch.tensor(bounds, device=device).unbind(1)
+        sequences = Sequences(
+            cu_query=_with_gaps(q_start, q_end),
+            cu_key=_with_gaps(k_start, k_end),
+            longest_query=max(segment.length for segment in segments),
+            longest_key=max(segment.end - segment.video_start for segment in segments),
+        )
+        calls.append((slice(place, place + ends[-1]), sequences))
+        place += ends[-1]
+    if len(_by_video(row.segments)) == 1:
+        return _Plan(tuple(calls))
+    order = torch.cat([torch.arange(segment.start, segment.end) for segment in ordered])
+    return _Plan(tuple(calls), query_order=order.to(device))
+
+
+def _cumulative(lengths: Iterable[int], device: torch.device) -> Tensor:
+    return torch.tensor(list(accumulate(lengths, initial=0)), dtype=torch.int32, device=device)
+
+
+def _with_gaps(starts: Tensor, ends: Tensor) -> Tensor:
+    """Return (2 S + 1,) int32 cumulative lengths of S ranges and what lies before each, itself a sequence.
+
+    Queries follow each other, so what lies before theirs is empty: keys that nobody asks for cost nothing.
+    """
+    return pad(torch.stack([starts, ends], dim=1).flatten(), (1, 0)).to(torch.int32)

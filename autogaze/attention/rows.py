@@ -1,0 +1,86 @@
+"""A batch as one row of real tokens: the form in which fused kernels spend nothing on padding.
+
+A row holds video after video, each in its own order, and needs no batch dimension: who sees whom is a matter
+of places in the row. A *segment* is what a row is made of, the tokens of one frame, or a class token.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from autogaze.attention.layout import FrameLayout
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The real tokens of a frame, or a class token, and where they are in the row."""
+
+    frame: int
+    """-1 for the class token."""
+    start: int
+    end: int
+    video_start: int
+    video_end: int
+    """Where the row begins and stops to be of the same video."""
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """The real tokens of a batch of videos in a row."""
+
+    segments: tuple[Segment, ...]
+    """In the order of the row; empty ones are left out."""
+    slots: Tensor | None
+    """(total,) int64: where each token lies among the batch × length tokens; None where none is left out."""
+
+    @cached_property
+    def length(self) -> int:
+        """Tokens in the row."""
+        return self.segments[-1].end if self.segments else 0
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        """Bring (batch, heads, length, head_dim) into the row, (total, heads, head_dim); a view where it
+        can be."""
+        tokens = tensor.transpose(1, 2).flatten(0, 1)
+        return tokens if self.slots is None else tokens[self.slots]
+
+    def unpack(self, row: Tensor, shape: torch.Size) -> Tensor:
+        """Bring (total, heads, head_dim) back to (batch, heads, length, head_dim), zero at padded tokens."""
+        batch, heads, length, head_dim = shape
+        if self.slots is not None:
+            row = row.new_zeros(batch * length, heads, head_dim).index_copy(0, self.slots, row)
+        return row.view(batch, length, heads, head_dim).transpose(1, 2)
+
+
+def row_of(layout: FrameLayout, batch: int, device: torch.device) -> Row:
+    """Return the row of a batch, worked out once a layout; where there is padding, this reads the device."""
+    return layout.once(("row", batch, device), lambda: _row(layout, batch, device))
+
+
+def _row(layout: FrameLayout, batch: int, device: torch.device) -> Row:
+    first = -int(layout.class_token)
+    sizes = [[1] * -first + list(layout.tokens_per_frame)] * batch
+    slots = None
+    padded = layout.padded_tokens
+    if padded is not None:
+        frame = (layout.frame_of_token(device) - first).expand_as(padded)
+        real = torch.zeros(batch, len(sizes[0]), dtype=torch.int64, device=device)
+        sizes = real.scatter_add(1, frame, (~padded).long()).tolist()
+        slots = (~padded).flatten().nonzero().squeeze(1)
+    segments, video_start = [], 0
+    for tokens in sizes:
+        ends = list(accumulate(tokens, initial=video_start))
+        segments += [
+            Segment(frame, start, end, video_start, ends[-1])
+            for frame, start, end in zip(range(first, len(tokens) + first), ends, ends[1:])
+            if start < end
+        ]
+        video_start = ends[-1]
+    return Row(tuple(segments), slots)

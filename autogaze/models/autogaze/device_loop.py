@@ -1,0 +1,233 @@
+"""Generation without the host in the loop: the state lives on the device, and prefill and step are each one
+launch.
+
+The algorithm is that of :mod:`autogaze.models.autogaze.generation`, in the form of
+:mod:`kernels.decode_step.reference`: fixed shapes, everything updated in place, nothing read back. So prefill
+and step can be captured in CUDA graphs once and replayed for every frame and group. With budgets alone the
+host knows how many steps there are and never waits; with a requirement it looks at a flag that is a few steps
+old, and the steps it launches in vain change nothing.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from autogaze.models.autogaze.configuration_autogaze import Architecture
+from autogaze.models.autogaze.decoder import DecoderWeights, rotations
+from autogaze.models.autogaze.generation import GazeRequest
+from autogaze.stages import count, stage
+from kernels.decode_step import reference
+from kernels.decode_step.reference import DecoderState
+
+LAG = 3
+"""Steps that the host may be ahead of what it knows."""
+
+Step = Callable[[DecoderState, DecoderWeights, bool], Tensor]
+Capture = Callable[[Callable[[], object]], Callable[[], object]]
+"""Turns a function into one that does the same with a single launch."""
+
+
+def directly(function: Callable[[], object]) -> Callable[[], object]:
+    """Capture nothing: call the function each time. For devices without graphs, and for tests."""
+    return function
+
+
+def in_cuda_graph(function: Callable[[], object]) -> Callable[[], object]:
+    """Capture a function that works on fixed tensors of a CUDA device; calling the result replays it."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):  # Libraries choose algorithms, and kernels are compiled, in the first calls.
+            function()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
+
+
+class Watch(Protocol):
+    """The host's knowledge of whether every video has finished its frame."""
+
+    def look(self, finished: Tensor) -> None:
+        """Ask, without waiting, for what (batch,) ``finished`` says once all that was launched is done."""
+
+    def known(self) -> bool:
+        """Whether all had finished, at least :data:`LAG` looks ago."""
+
+    def reset(self) -> None:
+        """Forget what was known: a new frame begins."""
+
+
+class HostWatch:
+    """For devices that do a thing before they return."""
+
+    def __init__(self) -> None:
+        self._finished = False
+
+    def look(self, finished: Tensor) -> None:
+        self._finished = bool(finished.all())
+
+    def known(self) -> bool:
+        return self._finished
+
+    def reset(self) -> None:
+        self._finished = False
+
+
+class CudaWatch:
+    """Copies the flag to pinned memory behind each step, and waits only for a copy that is :data:`LAG` steps
+    old."""
+
+    def __init__(self) -> None:
+        self._flags = torch.zeros(LAG + 1, dtype=torch.bool, pin_memory=True)
+        self._events = [torch.cuda.Event() for _ in range(LAG + 1)]
+        self._looks = 0
+
+    def look(self, finished: Tensor) -> None:
+        place = self._looks % (LAG + 1)
+        self._flags[place].copy_(finished.all(), non_blocking=True)
+        self._events[place].record()
+        self._looks += 1
+
+    def known(self) -> bool:
+        if self._looks <= LAG:
+            return False
+        place = (self._looks - 1 - LAG) % (LAG + 1)
+        self._events[place].synchronize()
+        count("host_synchronisations")
+        return bool(self._flags[place])
+
+    def reset(self) -> None:
+        self._looks = 0
+
+
+class DeviceLoop:
+    """State and launches for a batch size and a length; can be used for any number of calls that fit."""
+
+    def __init__(
+        self,
+        weights: DecoderWeights,
+        batch: int,
+        slots: int,
+        most: int,
+        like: Tensor,
+        step: Step,
+        capture: Capture,
+    ) -> None:
+        """Make room for ``slots`` tokens of each video and ``most`` gazes of a frame.
+
+        ``like`` gives device and precision of the cache; ``step`` is the step's form, ``capture`` how it
+        becomes a launch.
+        """
+        arch = weights.arch
+        self.weights = _copied(weights)
+        self.state = _empty_state(arch, batch, slots, most, like)
+        self.vision = like.new_zeros(batch, arch.vision_tokens, arch.width)
+        self.slots, self.most = slots, most
+        self.watch: Watch = CudaWatch() if like.is_cuda else HostWatch()
+        self._prefill = capture(self._begin_frame)
+        self._steps = {
+            "released": capture(lambda: step(self.state, self.weights, False)),
+        }
+        self._step, self._capture = step, capture
+
+    def _begin_frame(self) -> None:
+        reference.begin_frame(self.state)
+        reference.prefill(self.state, self.weights, self.vision)
+
+    def run(self, weights: DecoderWeights, vision: Tensor, request: GazeRequest) -> list[Tensor]:
+        """Choose patches for ``vision`` tokens (batch, frames, tokens, C); returns what ``generate`` does."""
+        for own, given in zip(_tensors(self.weights), _tensors(weights), strict=True):
+            own.copy_(given)
+        state, batch, frames = self.state, vision.shape[0], vision.shape[1]
+        state.length.zero_()
+        state.pending.fill_(state.eos)
+        chosen = state.chosen.new_empty(frames, *state.chosen.shape)
+        used = state.taken.new_empty(frames, batch)
+        for t, budget in enumerate(request.budgets):
+            self._frame(
+                vision[:, t],
+                budget,
+                None if request.requirement is None else request.requirement[:, t],
+                request,
+            )
+            chosen[t], used[t] = state.chosen, state.taken
+        slots = list(request.budgets)
+        if request.requirement is not None:
+            slots = [min(budget, n) for budget, n in zip(slots, used.amax(dim=1).tolist(), strict=True)]
+        return [frame[:, :n] for frame, n in zip(chosen, slots, strict=True)]
+
+    def _frame(self, vision: Tensor, budget: int, requirement: Tensor | None, request: GazeRequest) -> None:
+        state, group = self.state, self.weights.arch.group
+        with stage("gaze.prefill"):
+            self.vision.copy_(vision)
+            state.budget.fill_(budget)
+            if requirement is None:
+                state.requirement.fill_(float("-inf"))
+            else:
+                state.requirement.copy_(requirement)
+            self._prefill()
+            count("launches")
+        step = self._step_launch(request.step_positions)
+        with stage("gaze.steps"):
+            self.watch.reset()
+            for _ in range(-(-budget // group) - 1):
+                if requirement is not None:
+                    self.watch.look(state.finished)
+                    if self.watch.known():
+                        break
+                step()
+                count("decode_steps")
+                count("launches")
+
+    def _step_launch(self, positions: str) -> Callable[[], object]:
+        if positions not in self._steps:
+            self._steps[positions] = self._capture(lambda: self._step(self.state, self.weights, True))
+        return self._steps[positions]
+
+
+def _copied(weights: DecoderWeights) -> DecoderWeights:
+    """Return weights in memory of their own, where a captured graph finds them in every call."""
+    layers = tuple(type(layer)(*(tensor.detach().clone() for tensor in layer)) for layer in weights.layers)
+    return weights._replace(
+        embedding=weights.embedding.detach().clone(),
+        layers=layers,
+        norm_floor=weights.norm_floor.clone(),
+        heads=weights.heads.detach().clone(),
+    )
+
+
+def _tensors(weights: DecoderWeights) -> list[Tensor]:
+    return [weights.embedding, *(tensor for layer in weights.layers for tensor in layer), weights.heads]
+
+
+def _empty_state(arch: Architecture, batch: int, slots: int, most: int, like: Tensor) -> DecoderState:
+    device = like.device
+    cache = (arch.layers, batch, arch.heads, slots + 1, arch.head_dim)
+    width = (-(-most // arch.group) + 1) * arch.group
+
+    def whole(*shape: int) -> Tensor:
+        return torch.zeros(*shape, dtype=torch.int32, device=device)
+
+    def positions(*shape: int) -> Tensor:
+        return torch.full(shape, arch.eos, device=device)
+
+    table = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, slots + 1, device)
+    return DecoderState(
+        keys=like.new_zeros(cache),
+        values=like.new_zeros(cache),
+        rotation=torch.view_as_real(table).contiguous(),
+        length=whole(batch),
+        step_position=whole(batch),
+        group=positions(batch, arch.group),
+        pending=positions(batch, arch.group),
+        blocked=torch.zeros(batch, arch.vocabulary, device=device),
+        requirement=torch.zeros(batch, device=device),
+        budget=torch.zeros((), dtype=torch.int32, device=device),
+        taken=whole(batch),
+        finished=torch.zeros(batch, dtype=torch.bool, device=device),
+        chosen=positions(batch, width),
+    )

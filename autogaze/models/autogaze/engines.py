@@ -1,0 +1,159 @@
+"""Engines: interchangeable ways to carry out generation, all of which choose the same patches in float32.
+
+``eager``: plain operations, one by one; runs everywhere and is the definition (:mod:`.generation`).
+``graph``: the same operations on the device alone, captured in CUDA graphs; needs no Triton.
+``triton``: fused kernels for the step, captured likewise.
+``auto``: the best that can run.
+
+To add one, give it a line in :data:`ENGINES`.
+"""
+
+import importlib.util
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autogaze.errors import BackendUnavailable, unknown_name
+from autogaze.models.autogaze.decoder import DecoderWeights
+from autogaze.models.autogaze.device_loop import DeviceLoop, Step, in_cuda_graph
+from autogaze.models.autogaze.generation import GazeRequest, generate
+from autogaze.stages import stage
+from kernels.decode_step import reference
+
+ROUND_SLOTS = 1024
+"""Caches are made in steps of so many slots, so that clips of similar length share a captured loop."""
+MOST_LOOPS = 4
+"""Captured loops kept; each holds a cache of its own."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One way to carry out generation."""
+
+    obstacle: Callable[[torch.device], str | None]
+    """Says why the engine cannot run on a device, and the cure; None where it can."""
+    step: Callable[[], Step] | None
+    """Returns the step that is captured; None for the engine that captures nothing."""
+
+
+def _no_obstacle(device: torch.device) -> None:
+    return None
+
+
+def _needs_cuda(device: torch.device) -> str | None:
+    if device.type != "cuda":
+        return (
+            f"captures CUDA graphs and the model is on {device.type}; "
+            "move it to a CUDA device, or use 'eager'"
+        )
+    return None
+
+
+def _needs_triton(device: torch.device) -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "needs the package triton, which is not installed; install it, or use 'graph'"
+    return _needs_cuda(device)
+
+
+def _triton_step() -> Step:
+    from kernels.decode_step import triton
+
+    return triton.step
+
+
+ENGINES = {
+    "eager": Engine(_no_obstacle, None),
+    "graph": Engine(_needs_cuda, lambda: reference.step),
+    "triton": Engine(_needs_triton, _triton_step),
+}
+"""Engine name to engine, from the slowest to the fastest."""
+
+
+def available_engines(device: torch.device | str) -> dict[str, str | None]:
+    """Return every engine with None where it can run on ``device``, else the reason and the cure."""
+    return {name: engine.obstacle(torch.device(device)) for name, engine in ENGINES.items()}
+
+
+def choose_engine(name: str, device: torch.device, *, samples: bool = False) -> str:
+    """Return the engine that ``name`` means on ``device``; ``samples`` says that positions are drawn at
+    random.
+
+    Raises ``InputError`` for an unknown name and ``BackendUnavailable`` for one that cannot run.
+    """
+    if name == "auto":
+        runs = [each for each, engine in ENGINES.items() if engine.obstacle(device) is None]
+        return "eager" if samples else runs[-1]
+    if name not in ENGINES:
+        raise unknown_name("engine", name, [*ENGINES, "auto"])
+    obstacle = ENGINES[name].obstacle(device)
+    if obstacle is None and samples and ENGINES[name].step is not None:
+        obstacle = "takes the best position and cannot sample; use 'eager' in training"
+    if obstacle is not None:
+        raise BackendUnavailable(f"engine '{name}' {obstacle}")
+    return name
+
+
+@dataclass
+class Loops:
+    """The captured loops of a model, the least recently used dropped first."""
+
+    kept: OrderedDict[tuple[object, ...], DeviceLoop] = field(default_factory=OrderedDict)
+
+    def generate(
+        self,
+        engine: str,
+        weights: DecoderWeights,
+        vision: Tensor,
+        request: GazeRequest,
+        attention: str = "sdpa",
+        at_once: int | None = None,
+    ) -> list[Tensor]:
+        """Choose patches for ``vision`` tokens (batch, frames, tokens, C).
+
+        ``engine`` is a name as :func:`choose_engine` returns it, ``attention`` the backend of the eager one.
+        ``at_once`` videos have a cache at the same time; None is all of them. Returns for each frame (batch,
+        slots) patch indices, EOS where a slot is padded.
+        """
+        at_once = at_once or len(vision)
+        parts = []
+        for start in range(0, len(vision), at_once):
+            videos = slice(start, start + at_once)
+            parts.append(self._together(engine, weights, vision[videos], request.of(videos), attention))
+        if len(parts) == 1:
+            return parts[0]
+        return [_padded_together(frame, weights.arch.eos) for frame in zip(*parts, strict=True)]
+
+    def _together(
+        self, engine: str, weights: DecoderWeights, vision: Tensor, request: GazeRequest, attention: str
+    ) -> list[Tensor]:
+        make_step = ENGINES[engine].step
+        if make_step is None:
+            return generate(weights, vision, request, attention)
+        arch, (batch, frames, tokens, _) = weights.arch, vision.shape
+        needed = sum(request.budgets) + frames * tokens + 2 * arch.group
+        slots = -(-needed // ROUND_SLOTS) * ROUND_SLOTS
+        key = (engine, batch, slots, vision.device, vision.dtype)
+        loop = self.kept.pop(key, None)
+        if loop is None:
+            with stage("compile"):
+                loop = DeviceLoop(weights, batch, slots, arch.eos, vision, make_step(), in_cuda_graph)
+        self.kept[key] = loop
+        while len(self.kept) > MOST_LOOPS:
+            self.kept.popitem(last=False)
+        return loop.run(weights, vision, request)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Loops":
+        return Loops()  # A copy of the model has weights of its own, and captures anew.
+
+    def __reduce__(self) -> tuple[type["Loops"], tuple[()]]:
+        return Loops, ()
+
+
+def _padded_together(parts: Sequence[Tensor], eos: int) -> Tensor:
+    """Put (videos, slots) indices of one frame under each other, padded to the longest."""
+    slots = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, slots - part.shape[1]), value=eos) for part in parts])

@@ -1,0 +1,193 @@
+"""Choosing patches of videos that have no end, a frame at a time and in bounded memory."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from autogaze.checkpoints import state_hash
+from autogaze.errors import InputError, unknown_name
+from autogaze.models.autogaze.budgets import Ratio, Requirement, as_ratios, as_requirement, budgets_of
+from autogaze.models.autogaze.generation import GazeRequest, StepPositions, gaze_output, generate_frame
+from autogaze.models.autogaze.modeling_autogaze import AutoGaze, check_video
+from autogaze.models.autogaze.output import GazeOutput
+from autogaze.models.autogaze.state import GenerationState
+from autogaze.stages import stage
+
+StreamPolicy = Literal["reset", "slide"]
+"""What is forgotten when a stream remembers ``window`` frames and another one comes.
+
+``reset``: everything. Each run of ``window`` frames gets exactly the patches that an offline call on it would
+choose.
+
+``slide``: the oldest frame. Keys and values of the others are kept as they were computed, in the light of
+frames since forgotten, so beyond the first ``window`` frames there is no offline call with the same result.
+"""
+
+
+class GazeStream:
+    """Chooses patches of frames as they come, for one or several videos in step.
+
+    The first ``window`` frames get the patches that the offline call, ``model({"video": frames}, ...)``,
+    chooses for them in evaluation mode; from then on memory is constant. The decoder's weights are those at
+    the time the stream began.
+
+    Args:
+        model: the gaze model.
+        batch: number of videos, each of which may be a camera of its own.
+        gazing_ratio: share of the candidate patches that may be chosen of a frame, in [0, 1]; with ``reset``
+            also one for each frame between two resets. None is no limit but the requirement.
+        task_loss_requirement: stop a frame once its predicted reconstruction loss is at or below this: a
+            number or a (batch, 1) tensor; with ``reset`` also one for each frame between two resets, or
+            (batch, window). None is no requirement.
+        policy: what is forgotten in streams longer than ``window``.
+        window: most frames remembered; None for as many as the model was trained with.
+        step_positions: see :class:`~autogaze.models.autogaze.generation.GazeRequest`.
+
+    Raises:
+        InputError: for settings that cannot be used, such as neither ratio nor requirement.
+    """
+
+    def __init__(
+        self,
+        model: AutoGaze,
+        *,
+        batch: int = 1,
+        gazing_ratio: Ratio | None = None,
+        task_loss_requirement: Requirement | None = None,
+        policy: StreamPolicy = "reset",
+        window: int | None = None,
+        step_positions: StepPositions = "released",
+    ) -> None:
+        window = model.config.max_num_frames if window is None else window
+        _check_settings(batch, policy, window)
+        if gazing_ratio is None and task_loss_requirement is None:
+            raise InputError("a stream needs gazing_ratio, task_loss_requirement or both, and got neither")
+        self.model, self.batch, self.policy, self.window = model, batch, policy, window
+        self.frames_seen = 0
+        """Frames pushed since the start; the next frame has this number."""
+        self._frame_size: tuple[int, int] | None = None
+        self._past: list[Tensor] | None = None
+        like = model.gazing_model.connector.pos_embed
+        # A frame's limits depend on its place between two resets, or are the same for all.
+        period = window if policy == "reset" else 1
+        # The state is written in place later; tensors made in inference mode would not allow that outside.
+        with torch.inference_mode(False), torch.no_grad():
+            self._ratios = as_ratios(1.0 if gazing_ratio is None else gazing_ratio, period)
+            requirement = None
+            if task_loss_requirement is not None:
+                requirement = as_requirement(task_loss_requirement, batch, period, like.device)
+            budgets = budgets_of(self._ratios, model.arch.grid.patches_per_frame)
+            self._request = GazeRequest(budgets, requirement, step_positions=step_positions)
+            self._weights = model.gazing_model.gaze_decoder.weights()
+            self._state = GenerationState.allocate(
+                model.arch, batch, budgets * (window // period), like, model.attn_implementation
+            )
+
+    @torch.no_grad()
+    def push(self, frames: Tensor) -> GazeOutput:
+        """Choose patches of the next frame, or of the next n.
+
+        ``frames`` are (batch, 3, height, width) or (batch, n, 3, height, width), normalised.
+        Returns the gazes as an encoder of these frames wants them: positions count from the first
+        of them, which is number ``frames_seen - n`` of the stream.
+
+        Raises:
+            InputError: for frames of another size or number of videos, or that are no normalised pictures.
+                The stream is then as it was before.
+        """
+        video = self._checked(frames)
+        self._frame_size = (video.shape[-2], video.shape[-1])
+        chosen, requirements = [], []
+        for frame in video.split(1, dim=1):
+            t = self.frames_seen % len(self._request.budgets)
+            self._make_room()
+            with stage("gaze.vision"):
+                vision, self._past = self.model.gazing_model.see_next(frame, self._past)
+            chosen.append(generate_frame(self._weights, self._state, vision[:, 0], self._request, t))
+            if self._request.requirement is not None:
+                requirements.append(self._request.requirement[:, t])
+            self.frames_seen += 1
+        requirement = torch.stack(requirements, dim=1) if requirements else None
+        return gaze_output(chosen, self.model.arch.grid, requirement)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that :meth:`load` needs to go on, in tensors and plain values that ``torch.save`` can
+        write; the tensors are copies of what is remembered."""
+        return {
+            "weights": state_hash(self.model),
+            "settings": {
+                "batch": self.batch,
+                "gazing_ratio": self._ratios.clone(),
+                "task_loss_requirement": self._request.requirement,
+                "policy": self.policy,
+                "window": self.window,
+                "step_positions": self._request.step_positions,
+            },
+            "frames_seen": self.frames_seen,
+            "frame_size": self._frame_size,
+            "past": self._past,
+            "decoder": self._state.state_dict(),
+        }
+
+    @classmethod
+    def load(cls, model: AutoGaze, state: Mapping[str, Any]) -> "GazeStream":
+        """Return a stream that goes on where the one that gave ``state`` was.
+
+        Raises:
+            InputError: if ``state`` is incomplete, or comes from a model with other weights.
+        """
+        if missing := {"weights", "settings", "frames_seen", "frame_size", "past", "decoder"} - set(state):
+            raise InputError(
+                f"the state of a stream lacks {', '.join(sorted(missing))}: give what "
+                "GazeStream.state_dict() returned"
+            )
+        if (found := state_hash(model)) != state["weights"]:
+            raise InputError(
+                f"the stream was saved with weights {state['weights']} and the model has {found}: load the "
+                "checkpoint, in the data type, that the stream was begun with"
+            )
+        stream = cls(model, **state["settings"])
+        stream.frames_seen, stream._frame_size = state["frames_seen"], state["frame_size"]
+        if state["past"] is not None:
+            device = model.gazing_model.connector.pos_embed.device
+            stream._past = [past.to(device) for past in state["past"]]
+        stream._state.load_state_dict(state["decoder"])
+        return stream
+
+    def _make_room(self) -> None:
+        if self._state.frames < self.window:
+            return
+        if self.policy == "slide":
+            self._state.forget_oldest_frame()
+        else:
+            self._state.forget_all()
+            self._past = None
+
+    def _checked(self, frames: Tensor) -> Tensor:
+        if isinstance(frames, Tensor) and frames.dim() == 4:
+            frames = frames[:, None]
+        video = check_video(frames)
+        if len(video) != self.batch:
+            raise InputError(
+                f"frames of {len(video)} videos came to a stream of {self.batch}: push as many as the stream "
+                "was begun with"
+            )
+        size = (video.shape[-2], video.shape[-1])
+        if self._frame_size is not None and self._frame_size != size:
+            height, width = self._frame_size
+            raise InputError(
+                f"a frame of {size[0]}x{size[1]} pixels came after frames of {height}x{width}: resize it, or "
+                "begin another stream"
+            )
+        return video
+
+
+def _check_settings(batch: int, policy: str, window: int) -> None:
+    if batch < 1:
+        raise InputError(f"batch {batch} of a stream must be at least 1 video")
+    if policy not in get_args(StreamPolicy):
+        raise unknown_name("stream policy", policy, get_args(StreamPolicy))
+    if window < 1:
+        raise InputError(f"window {window} of a stream must be at least 1 frame")

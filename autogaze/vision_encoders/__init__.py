@@ -1,0 +1,1 @@
+"""Vision encoders that see gazed patches only."""

@@ -1,0 +1,131 @@
+"""On a GPU: every backend that can run agrees with the definition and runs its own kernel."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from autogaze.attention import FrameLayout, attend, available_backends, kernels_that_ran
+from autogaze.attention.cached import cached_attention
+from autogaze.attention.flash import find_kernel
+from tests.attention.layouts import assert_real_tokens_agree
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+DTYPES = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}
+BACKENDS = ["sdpa", "flex", "flash_attention_2"]
+KINDS = ["block_causal", "causal", "bidirectional"]
+
+
+def tensors(layout: FrameLayout, batch: int, dtype: torch.dtype, head_dim: int = 64) -> tuple[Tensor, ...]:
+    stream = torch.Generator().manual_seed(0)
+    shape = (3, batch, layout.length, 4, head_dim)
+    return torch.randn(shape, generator=stream).to("cuda", dtype).transpose(2, 3).unbind()
+
+
+def layout_of(kind: str, independent: bool, padded: bool) -> FrameLayout:
+    tokens = (70, 0, 200, 33)
+    padding = torch.rand(3, sum(tokens), generator=torch.Generator().manual_seed(1)) < 0.4
+    return FrameLayout(tokens, padding.cuda() if padded else None, kind, independent, class_token=True)  # type: ignore[arg-type]
+
+
+def skip_unless_runnable(backend: str, dtype: torch.dtype) -> None:
+    reason = available_backends("cuda", dtype)[backend]
+    if reason is not None:
+        pytest.skip(f"{backend} {reason}")
+
+
+@pytest.mark.parametrize("padded", [False, True], ids=["unpadded", "padded"])
+@pytest.mark.parametrize("independent", [False, True], ids=["", "frame_independent"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_agrees_with_the_definition(
+    backend: str, dtype: torch.dtype, kind: str, independent: bool, padded: bool
+) -> None:
+    skip_unless_runnable(backend, dtype)
+    layout = layout_of(kind, independent, padded)
+    q, k, v = tensors(layout, 3, dtype)
+    with torch.inference_mode():
+        found, expected = attend(q, k, v, layout, backend), attend(q, k, v, layout, "eager")
+    assert found.isfinite().all()
+    assert_real_tokens_agree(found, expected, layout, DTYPES[dtype])
+
+
+@pytest.mark.parametrize("independent", [False, True], ids=["", "frame_independent"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("backend", ["flex", "flash_attention_2"])
+def test_gradients_agree_with_the_definition(backend: str, kind: str, independent: bool) -> None:
+    skip_unless_runnable(backend, torch.bfloat16)
+    layout = layout_of(kind, independent, padded=True)
+    assert layout.padded_tokens is not None
+    keep = ~layout.padded_tokens[:, None, :, None]
+    gradients = []
+    for name in (backend, "eager"):
+        inputs = [x.clone().requires_grad_() for x in tensors(layout, 3, torch.bfloat16)]
+        torch.autograd.backward((attend(*inputs, layout, name) * keep).float().square().sum())
+        gradients.append([x.grad for x in inputs])
+    for found, expected in zip(*gradients, strict=True):
+        assert found is not None
+        assert expected is not None
+        torch.testing.assert_close(found * keep, expected * keep, atol=6e-2, rtol=6e-2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_flash_gives_a_video_in_a_batch_bit_for_bit_what_it_gets_alone(kind: str) -> None:
+    skip_unless_runnable("flash_attention_2", torch.bfloat16)
+    layout = layout_of(kind, independent=False, padded=True)
+    assert layout.padding is not None
+    q, k, v = tensors(layout, 3, torch.bfloat16)
+    together = attend(q, k, v, layout, "flash_attention_2")
+    for video in range(3):
+        part = slice(video, video + 1)
+        one = FrameLayout(layout.tokens_per_frame, layout.padding[part], layout.kind, class_token=True)
+        assert torch.equal(together[part], attend(q[part], k[part], v[part], one, "flash_attention_2"))
+
+
+@pytest.mark.parametrize("lengths", [(230,), (230, 190, 206)], ids=["one video", "a batch"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_attention_over_a_cache_agrees(backend: str, lengths: tuple[int, ...]) -> None:
+    skip_unless_runnable(backend, torch.bfloat16)
+    batch, tokens = len(lengths), 10
+    q = torch.randn(batch, tokens, 4, 32, device="cuda").bfloat16().transpose(1, 2)
+    k, v = torch.randn(2, batch, 4, 300, 32, device="cuda").bfloat16()[:, :, :, : max(lengths)]
+    last = torch.tensor(lengths)[:, None, None] - tokens + torch.arange(tokens)[:, None]
+    seen = (torch.arange(max(lengths)) <= last)[:, None].cuda()
+    bias = torch.zeros(seen.shape, device="cuda", dtype=q.dtype).masked_fill(~seen, float("-inf"))
+    with torch.inference_mode():
+        found, expected = cached_attention(backend)(q, k, v, bias), cached_attention("eager")(q, k, v, bias)
+    torch.testing.assert_close(found, expected, atol=3e-2, rtol=3e-2)
+
+
+@pytest.mark.parametrize(("backend", "kernel"), [("flash_attention_2", "flash_fwd"), ("flex", "triton")])
+def test_each_backend_runs_its_own_kernel(backend: str, kernel: str) -> None:
+    skip_unless_runnable(backend, torch.bfloat16)
+    layout = layout_of("block_causal", independent=False, padded=False)
+    q, k, v = tensors(layout, 3, torch.bfloat16)
+    with torch.inference_mode():
+        ran = kernels_that_ran(lambda: attend(q, k, v, layout, backend))
+    assert any(kernel in name for name in ran), ran
+
+
+def test_peak_memory_is_a_tenth_of_a_dense_mask_at_most() -> None:
+    layout = FrameLayout((265,) * 16)
+    dense_mask = 16 * layout.length**2 * 4
+    for backend in BACKENDS:
+        if available_backends("cuda", torch.bfloat16)[backend] is not None:
+            continue
+        shape = (3, 1, layout.length, 16, 64)
+        q, k, v = torch.randn(shape, device="cuda", dtype=torch.bfloat16).transpose(2, 3).unbind()
+        with torch.inference_mode():
+            attend(q, k, v, layout, backend)
+            before = torch.cuda.memory_allocated()
+            torch.cuda.reset_peak_memory_stats()
+            attend(q, k, v, layout, backend)
+        assert torch.cuda.max_memory_allocated() - before <= dense_mask / 10, backend
+
+
+def test_the_kernel_found_is_named() -> None:
+    assert find_kernel().name.split(".")[0] in ("flash_attn", "torch")

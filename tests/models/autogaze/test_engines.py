@@ -1,0 +1,131 @@
+"""Engines choose the same patches; those that cannot run say why."""
+
+import pytest
+import torch
+
+from autogaze.errors import BackendUnavailable, InputError
+from autogaze.models.autogaze.budgets import as_ratios, as_requirement, budgets_of
+from autogaze.models.autogaze.device_loop import DeviceLoop, directly
+from autogaze.models.autogaze.engines import ENGINES, available_engines, choose_engine
+from autogaze.models.autogaze.generation import GazeRequest, generate
+from tests.reference.cases import gaze_case, gaze_model, gaze_video, load
+from tests.reference.fill import clip
+
+CUDA = torch.device("cuda")
+CPU = torch.device("cpu")
+WHOLE_PICTURES = [case["name"] for case in load("gaze")["cases"] if case["height"] == 224]
+
+
+def request_for(model, vision, gazing_ratio=1.0, task_loss_requirement=None, **kwargs):
+    batch, frames = vision.shape[:2]
+    requirement = task_loss_requirement
+    if requirement is not None:
+        requirement = as_requirement(requirement, batch, frames, vision.device)
+    return GazeRequest(budgets_of(as_ratios(gazing_ratio, frames), model.arch.eos), requirement, **kwargs)
+
+
+def loop_for(model, vision, request, engine):
+    """Return a device loop whose launches are plain calls."""
+    weights = model.gazing_model.gaze_decoder.weights()
+    slots = sum(request.budgets) + vision.shape[1] * vision.shape[2] + 20
+    return DeviceLoop(
+        weights, len(vision), slots, max(request.budgets), vision, ENGINES[engine].step(), directly
+    )
+
+
+def chosen_by(model, video, engine, **kwargs):
+    with torch.inference_mode():
+        vision = model.gazing_model.see(video)
+        weights = model.gazing_model.gaze_decoder.weights()
+        request = request_for(model, vision, **kwargs)
+        if engine == "eager":
+            return generate(weights, vision, request)
+        return loop_for(model, vision, request, engine).run(weights, vision, request)
+
+
+@pytest.mark.parametrize("name", WHOLE_PICTURES)
+def test_the_graph_engine_chooses_the_released_patches(name):
+    case = gaze_case(name)
+    model = gaze_model(case["config"], case["weight_seed"])
+    for video, expected in zip(gaze_video(case), case["per_sample"], strict=True):
+        frames = chosen_by(model, video[None], "graph", **case["kwargs"])
+        assert [frame.shape[1] for frame in frames] == expected["num_gazing_each_frame"]
+        positions = torch.cat([frame + model.arch.eos * t for t, frame in enumerate(frames)], dim=1)
+        assert positions.tolist() == expected["gazing_pos"]
+
+
+@pytest.mark.parametrize("name", ["ratio_fixed", "batch_of_three"])
+def test_the_triton_engine_chooses_the_released_patches(name):
+    case = gaze_case(name)
+    model = gaze_model(case["config"], case["weight_seed"])
+    video, expected = gaze_video(case)[:1, :2], case["per_sample"][0]
+    frames = chosen_by(model, video, "triton", **case["kwargs"])
+    slots = expected["num_gazing_each_frame"][:2]
+    positions = torch.cat([frame + model.arch.eos * t for t, frame in enumerate(frames)], dim=1)
+    assert [frame.shape[1] for frame in frames] == slots
+    assert positions.tolist() == [expected["gazing_pos"][0][: sum(slots)]]
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"gazing_ratio": [0.1, 0.02, 0.2]},
+        {"gazing_ratio": 0.3, "task_loss_requirement": -0.6},
+        {"task_loss_requirement": -0.5, "step_positions": "sequential"},
+    ],
+)
+def test_a_batch_gives_what_the_eager_engine_gives(kwargs):
+    model, videos = gaze_model("tiny", 12), clip(60, 3, 3)
+    eager, graph = (chosen_by(model, videos, engine, **kwargs) for engine in ("eager", "graph"))
+    assert all(torch.equal(a, b) for a, b in zip(eager, graph, strict=True))
+
+
+def test_a_loop_serves_call_after_call_with_other_weights_and_budgets():
+    first, second = gaze_model("tiny", 12), gaze_model("tiny", 11)
+    with torch.inference_mode():
+        video = clip(61, 1, 2)
+        loop = loop_for(first, first.gazing_model.see(video), GazeRequest((265, 265)), "graph")
+        for model, ratio in ((first, 0.3), (second, 0.1), (first, 0.05)):
+            vision = model.gazing_model.see(video)
+            weights = model.gazing_model.gaze_decoder.weights()
+            request = request_for(model, vision, ratio)
+            frames = loop.run(weights, vision, request)
+            expected = generate(weights, vision, request)
+            assert all(torch.equal(a, b) for a, b in zip(frames, expected, strict=True))
+
+
+def test_without_cuda_the_captured_engines_say_what_would_do():
+    reasons = available_engines("cpu")
+    assert reasons["eager"] is None
+    assert "move it to a CUDA device" in reasons["graph"]
+    assert choose_engine("auto", CPU) == "eager"
+    with pytest.raises(BackendUnavailable, match=r"engine 'graph'.*CUDA"):
+        choose_engine("graph", CPU)
+
+
+def test_auto_is_the_fastest_that_runs_and_eager_where_it_samples():
+    assert choose_engine("auto", CUDA) == "triton"
+    assert choose_engine("auto", CUDA, samples=True) == "eager"
+    with pytest.raises(BackendUnavailable, match="sample"):
+        choose_engine("graph", CUDA, samples=True)
+
+
+def test_an_unknown_engine_is_refused_with_the_nearest_name():
+    with pytest.raises(InputError, match="did you mean 'triton'"):
+        choose_engine("tritn", CPU)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("engine", ["graph", "triton"])
+@pytest.mark.parametrize("name", WHOLE_PICTURES)
+def test_captured_engines_choose_the_released_patches_on_a_gpu(name, engine):
+    case = gaze_case(name)
+    model = gaze_model(case["config"], case["weight_seed"])
+    model.to("cuda")
+    try:
+        for video, expected in zip(gaze_video(case), case["per_sample"], strict=True):
+            with torch.inference_mode():
+                output = model({"video": video[None].cuda()}, engine=engine, **case["kwargs"])
+            assert output.gazing_pos.tolist() == expected["gazing_pos"]
+    finally:
+        model.to("cpu")
