@@ -28,7 +28,7 @@ from bench.load import OTHERS, LoadMeter, others_share
 from bench.memory import MemoryMeter
 from bench.power import PowerMeter, open_meter
 from bench.records import FrameQuality, Memory, Record, Sample, Status
-from suites.workload import Inputs, Quality, Workload
+from suites.workload import Doubting, Inputs, Quality, Workload
 
 _WARMUPS_HOST = 1
 _WARMUPS_CUDA = 3
@@ -63,7 +63,8 @@ def measure(job: Job, send: Send) -> Record:
     measurement = Measurement()
     try:
         _measure(job, send, measurement)
-        return _record(job, measurement, Status.OK)
+        doubt = _doubt(measurement)
+        return _record(job, measurement, Status.INVALID if doubt else Status.OK, doubt)
     except Exception as error:
         status, reason = _classified(error)
         details = (
@@ -141,6 +142,16 @@ def _repeat(
         for name, taken in stages.times().items()
     ]
     return output, samples, stages.counters
+
+
+def _doubt(measurement: Measurement) -> str | None:
+    """Return why the times cannot be true, where the workload knows its device's limits."""
+    workload: object = measurement.workload
+    if not isinstance(workload, Doubting):
+        return None
+    return workload.impossible(
+        [sample.seconds for sample in measurement.samples if sample.stage == WHOLE and not sample.warmup]
+    )
 
 
 class _Judge:

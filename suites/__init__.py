@@ -29,6 +29,7 @@ WORKLOADS = {
     "end_to_end": "suites.pipeline:EndToEnd",
     "attention": "suites.attention:Attention",
     "encode": "suites.encode:Encode",
+    "kernel": "suites.kernels:Kernel",
 }
 """Workload name to ``module:class``. The planning process imports the module too, to check axis values: it
 must not import torch at its top."""

@@ -121,6 +121,8 @@ class Attention:
         flops = 4 * visible_pairs(self.layout, self.batch) * self.query.shape[1] * self.query.shape[3]
         traffic = 4 * (slots - padded) * self.query.shape[1] * self.query.shape[3] * self.query.element_size()
         counters: dict[str, float] = {
+            "clips": self.batch,
+            "frames": self.batch * FRAMES,
             "tokens": slots - padded,
             "padded_tokens": padded,
             "flops": flops,

@@ -27,6 +27,7 @@ CLIP_FRAMES = 16
 
 ATTENTION_BACKENDS = ("eager", "sdpa", "flash_attention_2", "flex", "triton")
 DTYPES = ("float32", "bfloat16", "float16")
+ENGINES = ("auto", "eager", "graph", "triton")
 
 UNTRAINED = "untrained weights: quality figures are meaningless"
 
@@ -44,6 +45,7 @@ AXES: Mapping[str, Axis] = {
     "dtype": Axis("float32", known=DTYPES),
     "attention": Axis("sdpa", known=ATTENTION_BACKENDS),
     "batch": Axis(1, check=partial(at_least_one, "batch")),
+    "engine": Axis("auto", known=ENGINES),
 }
 
 
@@ -60,16 +62,19 @@ class Result:
 class Pipeline:
     """The models on a device, and the steps from frames to reconstruction.
 
-    ``dtype`` names a torch data type, ``attention`` a backend; ``reconstructs`` says whether a reconstructor
-    is loaded too.
+    ``engine`` names how patches are generated, ``dtype`` a torch data type, ``attention`` a backend;
+    ``reconstructs`` says whether a reconstructor is loaded too.
     """
 
-    def __init__(self, inputs: Inputs, dtype: str, attention: str, *, reconstructs: bool) -> None:
+    def __init__(
+        self, inputs: Inputs, dtype: str, attention: str, engine: str = "auto", *, reconstructs: bool
+    ) -> None:
         import torch
 
         from autogaze.attention import require_backend
         from autogaze.checkpoints import state_hash
         from autogaze.embedded import load_gaze_model, load_reconstructor
+        from autogaze.models.autogaze.engines import choose_engine
 
         self.geometry = inputs.geometry
         self.device, self.dtype = torch.device(inputs.device), getattr(torch, dtype)
@@ -77,9 +82,10 @@ class Pipeline:
         torch.manual_seed(inputs.seed)
         self.gaze_model, trained = load_gaze_model(inputs.checkpoint, inputs.revision, attention)
         self.gaze_model.to(self.device, self.dtype)
+        self.gaze_model.engine = choose_engine(engine, self.device)
         self.details: dict[str, Any] = {
             "gaze.weights": state_hash(self.gaze_model),
-            "gaze.engine": "eager",
+            "gaze.engine": self.gaze_model.engine,
             "attention": attention,
         }
         self.task = None
@@ -178,7 +184,11 @@ class ClipWorkload:
         self.chunk, self.batch = int(axes["chunk"] or 1), int(axes["batch"] or 1)
         self.source = open_source(inputs.video or clip_path())
         self.pipeline = Pipeline(
-            inputs, str(axes["dtype"]), str(axes["attention"]), reconstructs=self.reconstructs
+            inputs,
+            str(axes["dtype"]),
+            str(axes["attention"]),
+            str(axes["engine"]),
+            reconstructs=self.reconstructs,
         )
         self.details, self.notes = self.pipeline.details, list(self.pipeline.notes)
         calls = max(1, CLIP_FRAMES // (self.chunk * self.batch))

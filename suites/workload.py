@@ -1,8 +1,8 @@
 """What a suite hands to the measuring process."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 AxisValue = str | int | float | bool | None
 
@@ -75,3 +75,12 @@ class Workload(Protocol):
 
     def quality(self, output: Any) -> Quality:
         """Judge the outputs of a repetition; called after its time was taken."""
+
+
+@runtime_checkable
+class Doubting(Protocol):
+    """A workload that knows what its device cannot do."""
+
+    def impossible(self, seconds: Sequence[float]) -> str | None:
+        """Say why these times of repetitions cannot be true, and make the cell ``invalid``; None where they
+        can."""

@@ -1,0 +1,122 @@
+"""The workload ``kernel``: one operation of :mod:`kernels.registry`, held against the device's own ceilings.
+
+Nothing is timed before its result has been checked against the reference, and a figure above what the device
+can do is not believed. A repetition is many calls, over as many copies of the inputs as it takes to fall out
+of the caches.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from autogaze.errors import BackendUnavailable, InputError
+from autogaze.stages import stage
+from suites.ceilings import Ceilings, measure_ceilings
+from suites.pipeline import DTYPES
+from suites.workload import Axis, AxisValue, Inputs, Quality
+
+if TYPE_CHECKING:
+    from kernels.registry import Operation, Shape
+
+OPERATIONS = ("patch_gather", "block_causal_attention", "decode_step")
+FORMS = ("reference", "triton")
+
+REPETITION_BYTES = 2**28
+"""A repetition touches at least so many bytes of different memory: several times the largest cache there
+is."""
+MOST_COPIES = 64
+BELIEVED = 1.05
+"""A figure up to 5 % above a ceiling is the ceiling's own noise."""
+
+
+def shape_name(shape: "Shape") -> str:
+    """Return a shape in the words of the command line: ``batch=1 cached=400``."""
+    return " ".join(f"{name}={size}" for name, size in shape.items())
+
+
+class Kernel:
+    """One operation in one form, at the ``size``-th of its timed shapes."""
+
+    axes: ClassVar[Mapping[str, Axis]] = {
+        "operation": Axis("patch_gather", known=OPERATIONS),
+        "form": Axis("triton", known=FORMS),
+        "size": Axis(0),
+        "dtype": Axis("float32", known=DTYPES),
+    }
+    stage_name = "kernel"
+
+    def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
+        import torch
+
+        from kernels.registry import OPERATIONS as REGISTRY
+
+        device, dtype = torch.device(inputs.device), getattr(torch, str(axes["dtype"]))
+        self.operation: Operation = REGISTRY[str(axes["operation"])]
+        self.shape = self._shape(int(axes["size"] or 0))
+        if axes["form"] == "triton" and device.type != "cuda":
+            raise BackendUnavailable(
+                f"the triton form of {self.operation.name} needs a CUDA device and this is {device.type}: "
+                "the interpreter is for checking, and its times would mean nothing"
+            )
+        self.call: Callable[..., Any] = getattr(
+            self.operation, "fast" if axes["form"] == "triton" else "reference"
+        )
+        self.flops, self.bytes = self.operation.work(self.shape, dtype.itemsize)
+        error = self._check(dtype, device)
+        self.ceilings: Ceilings = measure_ceilings(device, dtype)
+        self.notes: list[str] = []
+        copies = min(MOST_COPIES, max(1, REPETITION_BYTES // self.bytes))
+        self.inputs = [self.operation.inputs(self.shape, dtype, device) for _ in range(copies)]
+        self.details: dict[str, Any] = {
+            "shape": shape_name(self.shape),
+            "calls": copies,
+            "relative_error": error,
+            "ceiling.bytes_per_second": self.ceilings.bytes_per_second,
+            "ceiling.flops_per_second": self.ceilings.flops_per_second,
+        }
+
+    def _shape(self, size: int) -> "Shape":
+        shapes = self.operation.timed_shapes
+        if not 0 <= size < len(shapes):
+            known = ", ".join(f"{i} ({shape_name(shape)})" for i, shape in enumerate(shapes))
+            raise InputError(f"size {size} of {self.operation.name} is unknown: known are {known}")
+        return shapes[size]
+
+    def _check(self, dtype: Any, device: Any) -> float:
+        """Return the form's relative error; raise where it is more than rounding explains."""
+        inputs = self.operation.inputs(self.shape, dtype, device)
+        error = self.operation.disagreement(inputs, self.call(**inputs))
+        if error > self.operation.tolerance[dtype]:
+            raise ArithmeticError(
+                f"{self.operation.name} differs from its reference by {error:.1e} of its deviation; "
+                f"{self.operation.tolerance[dtype]:.0e} is tolerated, and nothing wrong is timed"
+            )
+        return error
+
+    def run(self) -> list[Any]:
+        import torch
+
+        with torch.inference_mode(), stage(self.stage_name):
+            return [self.call(**inputs) for inputs in self.inputs]
+
+    def quality(self, output: list[Any]) -> Quality:
+        calls = len(output)
+        counters = {
+            "calls": float(calls),
+            "flops": float(self.flops * calls),
+            "bytes": float(self.bytes * calls),
+        }
+        return Quality(patch_hash="", counters=counters)
+
+    def impossible(self, seconds: Sequence[float]) -> str | None:
+        """Say which ceiling the fastest repetition breaks; None where it breaks none."""
+        calls, fastest = len(self.inputs), min(seconds)
+        for name, work, ceiling in (
+            ("moves", self.bytes, self.ceilings.bytes_per_second),
+            ("computes", self.flops, self.ceilings.flops_per_second),
+        ):
+            if work * calls / fastest > BELIEVED * ceiling:
+                return (
+                    f"{name} {work * calls / fastest:.2e} a second, and the device was measured to do "
+                    f"{ceiling:.2e}: the time or the work counted is wrong"
+                )
+        return None
