@@ -4,6 +4,7 @@ To add one, make a folder with ``reference.py`` and ``triton.py`` and give it an
 the tests, the compile check and the ``kernels`` suite go through the registry and need no change.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -123,7 +124,7 @@ def _step_inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inpu
     slots = shape["cached"] + 2 * group
 
     def matrix(rows: int, columns: int) -> Tensor:
-        values = torch.randn(rows, columns, generator=generator) / columns**0.5
+        values = torch.randn(rows, columns, generator=generator) / math.sqrt(columns)
         return values.to(device, dtype)
 
     def layer() -> SimpleNamespace:

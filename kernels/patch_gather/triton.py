@@ -84,15 +84,14 @@ def patch_tables(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return for every patch index its scale and its top and left edge there, (patches of a frame,) int32
     each."""
-    tables: list[list[int]] = [[], [], []]
-    for scale in scales:
-        side = scale // patch_size
-        for row in range(side):
-            for column in range(side):
-                for table, value in zip(tables, (scale, row * patch_size, column * patch_size), strict=True):
-                    table.append(value)
-    scale, top, left = (torch.tensor(table, dtype=torch.int32, device=device) for table in tables)
-    return scale, top, left
+    places = [
+        (scale, row * patch_size, column * patch_size)
+        for scale in scales
+        for row in range(scale // patch_size)
+        for column in range(scale // patch_size)
+    ]
+    sizes, tops, lefts = torch.tensor(places, dtype=torch.int32, device=device).T.contiguous()
+    return sizes, tops, lefts
 
 
 def patch_gather(
