@@ -105,9 +105,8 @@ def run(query: Tensor, key: Tensor, value: Tensor, scale: float, **form: Any) ->
     with torch.set_grad_enabled(learns), _compilation_as_stage():
         try:
             return _compiled()(query, key, value, scale=scale, **form)
-        except (
-            FailOnRecompileLimitHit
-        ):  # another variant, and torch keeps to 8 of a function unless told otherwise
+        except FailOnRecompileLimitHit:
+            # One more variant, and torch keeps to 8 of a function unless told otherwise.
             with torch._dynamo.config.patch(recompile_limit=_MOST_VARIANTS):
                 return _compiled()(query, key, value, scale=scale, **form)
 

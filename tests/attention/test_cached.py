@@ -18,7 +18,7 @@ RUNNABLE = [name for name, reason in available_backends("cpu", torch.float32).it
 
 @st.composite
 def blocks(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A block of at least two tokens, somewhere in the caches of a batch, of which the first keys may be hidden."""
+    """A block of at least two tokens, anywhere in the caches of a batch; their first keys may be hidden."""
     batch, tokens = draw(st.integers(1, 3)), draw(st.integers(2, 6))
     begin, capacity = draw(st.integers(0, 2)), 20
     lengths = [begin + draw(st.integers(tokens, 12)) for _ in range(batch)]

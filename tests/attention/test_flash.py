@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from functools import partial
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -35,9 +36,9 @@ def test_every_layout_agrees_with_the_definition(kernel: Kernel, layout: FrameLa
 @settings(max_examples=50, deadline=None)
 def test_gradients_agree_with_the_definition(kernel: Kernel, layout: FrameLayout) -> None:
     gradients = []
-    for attend in (lambda *a: attend_with(kernel, *a), eager):
-        inputs = [x.clone().requires_grad_() for x in tensors(layout)]
-        output = attend(*inputs, layout, 0.5)
+    for attend in (partial(attend_with, kernel), eager):
+        q, k, v = inputs = [x.clone().requires_grad_() for x in tensors(layout)]
+        output = attend(q, k, v, layout, 0.5)
         keep = torch.ones_like(output)
         if layout.padded_tokens is not None:
             keep = keep.masked_fill(layout.padded_tokens[:, None, :, None], 0.0)
@@ -191,7 +192,7 @@ def test_torch_is_asked_for_what_its_version_takes(monkeypatch: pytest.MonkeyPat
     kernel = flash._torch_kernel()
     assert kernel.takes_used is not old
     for kind in ("block_causal", "causal", "bidirectional"):
-        layout = FrameLayout((2, 3), kind=kind)  # type: ignore[arg-type]
+        layout = FrameLayout((2, 3), kind=kind)
         q, k, v = tensors(layout)
         expected = eager(q, k, v, layout, 0.25)
         assert_real_tokens_agree(attend_with(kernel, q, k, v, layout, 0.25), expected, layout)

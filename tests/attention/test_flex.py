@@ -5,13 +5,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autogaze.attention import FrameLayout, attend, flex, kernels_that_ran
+from autogaze.attention import FrameLayout, Kind, attend, flex, kernels_that_ran
 from autogaze.attention.eager import visibility
 from autogaze.attention.rows import row_of
 from autogaze.errors import BackendUnavailable
@@ -23,11 +24,7 @@ pytestmark = pytest.mark.skipif(
     flex.obstacle(CPU, torch.float32) is not None, reason="no FlexAttention on this CPU"
 )
 
-MASKS = [
-    (kind, independent)
-    for kind in ("block_causal", "causal", "bidirectional")
-    for independent in (False, True)
-]
+MASKS = [(kind, independent) for kind in get_args(Kind) for independent in (False, True)]
 
 
 @st.composite
@@ -69,9 +66,9 @@ def listed(count: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("mask", MASKS, ids=str)
-def test_sequences_of_many_blocks_agree_with_the_definition(mask: tuple[str, bool]) -> None:
+def test_sequences_of_many_blocks_agree_with_the_definition(mask: tuple[Kind, bool]) -> None:
     padding = torch.rand(2, 800, generator=torch.Generator().manual_seed(0)) < 0.3
-    layout = FrameLayout((200, 0, 350, 250), padding, mask[0], mask[1], class_token=True)  # type: ignore[arg-type]
+    layout = FrameLayout((200, 0, 350, 250), padding, mask[0], mask[1], class_token=True)
     q, k, v = tensors(layout)
     assert_real_tokens_agree(attend(q, k, v, layout, "flex"), attend(q, k, v, layout, "eager"), layout)
 

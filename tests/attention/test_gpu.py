@@ -64,9 +64,9 @@ def test_gradients_agree_with_the_definition(backend: str, kind: str, independen
     keep = ~layout.padded_tokens[:, None, :, None]
     gradients = []
     for name in (backend, "eager"):
-        inputs = [x.clone().requires_grad_() for x in tensors(layout, 3, torch.bfloat16)]
-        torch.autograd.backward((attend(*inputs, layout, name) * keep).float().square().sum())
-        gradients.append([x.grad for x in inputs])
+        q, k, v = (x.clone().requires_grad_() for x in tensors(layout, 3, torch.bfloat16))
+        torch.autograd.backward((attend(q, k, v, layout, name) * keep).float().square().sum())
+        gradients.append([q.grad, k.grad, v.grad])
     for found, expected in zip(*gradients, strict=True):
         assert found is not None
         assert expected is not None
