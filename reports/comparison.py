@@ -8,7 +8,8 @@ from rich.text import Text
 
 from bench.compare import CellComparison, Change, Comparison, StageComparison
 from reports.document import Column, Table, tabulate
-from reports.results import CellResult, cell_label
+from reports.naming import cell_label
+from reports.results import CellResult
 from reports.terminal import print_fitting
 from reports.units import DASH, fixed, mebibytes, milliseconds, text
 

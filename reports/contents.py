@@ -1,13 +1,14 @@
 """What a report says: its sections, in order, over one run or several."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from bench.clocks import WHOLE
 from bench.environment import COMPARABILITY
 from bench.records import AxisValue, Run
-from reports.document import Block, Bullets, Column, Document, Paragraph, Section, Table, tabulate
+from reports.document import Block, Bullets, Column, Document, Heading, Paragraph, Section, Table, tabulate
+from reports.naming import axes_text, constant_axes, merged, which
 from reports.published import H100, RTX_3090, RTX_3090_CAVEAT
-from reports.results import CellResult, cell_label, constant_axes, device_name
+from reports.results import CellResult, device_name
 from reports.tables import (
     outside_table,
     published_table,
@@ -17,46 +18,88 @@ from reports.tables import (
     work_table,
 )
 from reports.units import text
+from reports.views import VIDEO_WORKLOADS, Group, groups, remarks
 
 Fact = tuple[str, AxisValue]
 
-READING = (
-    "Every cell ran in a process of its own. Set-up and warm-up are outside the timed repetitions; they "
-    "have a table of their own.",
-    "Times are medians of the timed repetitions; p5 and p95 are the 5th and 95th percentile. Top-level "
-    "stages are wall-clock time, synchronised with the device; nested stages (gaze.vision, gaze.prefill, "
-    "gaze.steps) are device events where the device has them, and lie inside their parent.",
-    "A clip is one chunk of frames that the model sees at once. A time per clip or per frame is the time "
-    "of a repetition divided by the clips or frames it processed. End to end is the whole repetition and "
-    "holds all other stages.",
-    "Kept is the share of candidate patches that were chosen; gazes are the chosen patches of a clip, "
-    "padding not counted.",
-    "Peak memory is what the allocator of the device held at most; on a CPU, the resident set.",
-    "PSNR, SSIM, loss, MAE and MSE come from the outputs of the timed repetitions: means over frames of the "
-    "un-normalised pictures in [0, 1].",
-    "A cell whose status is not ok stays a row. Invalid means measured, but not to be trusted.",
+READING: tuple[tuple[frozenset[str], str], ...] = (
+    (
+        frozenset(),
+        "Every cell ran in a process of its own. Set-up and warm-up are outside the timed repetitions; they "
+        "have a table of their own.",
+    ),
+    (
+        frozenset(),
+        "Times are medians of the timed repetitions; p5 and p95 are the 5th and 95th percentile. Top-level "
+        "stages are wall-clock time, synchronised with the device; nested stages, with a dot in their name, "
+        "are device events where the device has them, and lie inside their parent.",
+    ),
+    (
+        frozenset({"kept"}),
+        "A clip is one chunk of frames that the model sees at once. A time per clip or per frame is the time "
+        "of a repetition divided by the clips or frames it processed.",
+    ),
+    (frozenset(), "End to end is the whole repetition and holds all other stages."),
+    (frozenset({"kept"}), "Kept is the share of candidate patches that were chosen."),
+    (frozenset({"gazes"}), "Gazes are the chosen patches of a clip, padding not counted."),
+    (
+        frozenset({"speed_up"}),
+        "Speed-up is the ratio of the medians of two cells of one run that differ in that axis alone; it is "
+        "empty where the other cell is not ok, or not planned.",
+    ),
+    (
+        frozenset({"bandwidth", "arithmetic"}),
+        "Traffic is the least number of bytes that must be read and written, arithmetic the floating-point "
+        "operations of the result itself: both are counted from shapes, so a form that does more than it "
+        "must is slower by these figures, not faster.",
+    ),
+    (
+        frozenset({"launches"}),
+        "A launch is one thing that the host hands to the device: a captured graph counts once. A "
+        "synchronisation is one wait of the host for the device; those of the eager engine are not counted.",
+    ),
+    (
+        frozenset({"memory"}),
+        "Peak memory is what the allocator of the device held at most; on a CPU, the resident set, which "
+        "holds the libraries too.",
+    ),
+    (
+        frozenset({"psnr"}),
+        "PSNR, SSIM, loss, MAE and MSE come from the outputs of the timed repetitions: means over frames of "
+        "the un-normalised pictures in [0, 1].",
+    ),
+    (
+        frozenset(),
+        "A cell whose status is not ok stays a row. Invalid means measured, but not to be trusted.",
+    ),
 )
+"""How to read a report: each sentence with the columns that it is about, none where it always holds."""
 
 
 def document(results: Sequence[CellResult], pictures: Sequence[Block] = ()) -> Document:
     """Return the report over one run or several; ``pictures`` are the plots or what stands for them."""
     runs = runs_of(results)
     labels = {result.run.id: result.label for result in results}
+    parts = groups(results)
     sections = [
         Section("What was measured", (facts_table(header_facts(results)),))
         if len(runs) == 1
         else Section("What was measured", (runs_table(results), *_differences(runs, labels))),
         Section("Caveats", (Bullets(tuple(caveats(results))),)),
-        Section("Summary", (summary_table(results), *_unsuccessful(results))),
+        Section("Summary", (*_by_group(parts, _summary), *_unsuccessful(results))),
         Section("Plots", tuple(pictures)),
         Section(
             "Stages",
-            (stage_table(results), Paragraph("Outside the timed repetitions:"), outside_table(results)),
+            (
+                *_by_group(parts, lambda group: [stage_table(group)]),
+                Paragraph("Outside the timed repetitions:"),
+                outside_table(results),
+            ),
         ),
-        Section("Work", (work_table(results),)),
-        Section("Quality", (quality_table(results),)),
+        Section("Work", _by_group(parts, lambda group: [work_table(group)])),
+        Section("Quality", _by_group([part for part in parts if _has_pictures(part)], _quality)),
         Section("Published elsewhere", _published(results)),
-        Section("How to read this", (Bullets(READING),)),
+        Section("How to read this", (Bullets(tuple(reading(parts))),)),
         Section("Environment", (environment_table(runs, labels),)),
     ]
     what = (
@@ -73,6 +116,35 @@ def _says_something(section: Section) -> bool:
     return any(not isinstance(block, Bullets) or block.items for block in section.blocks)
 
 
+def _by_group(parts: Sequence[Group], blocks: Callable[[Group], list[Block]]) -> tuple[Block, ...]:
+    """Return what there is to say of each group, under its title where there are several."""
+    return tuple(
+        block
+        for part in parts
+        for block in ([Heading(part.title)] if len(parts) > 1 else []) + blocks(part)
+    )
+
+
+def _summary(group: Group) -> list[Block]:
+    table = summary_table(group)
+    said = [remark for remark in (table.notes(), *remarks(group)) if remark]
+    return [table, Bullets(tuple(said))] if said else [table]
+
+
+def _has_pictures(group: Group) -> bool:
+    return any(result.quality("psnr") is not None for result in group.results)
+
+
+def _quality(group: Group) -> list[Block]:
+    return [quality_table(group.results)]
+
+
+def reading(parts: Iterable[Group]) -> list[str]:
+    """Return how to read the summaries of these groups: nothing about columns that they do not show."""
+    shown = {column.key for part in parts for column in summary_table(part).columns}
+    return [sentence for keys, sentence in READING if not keys or keys & shown]
+
+
 def runs_of(results: Iterable[CellResult]) -> list[Run]:
     """Return the runs that the results are of."""
     return list({result.run.id: result.run for result in results}.values())
@@ -82,6 +154,7 @@ def header_facts(results: Sequence[CellResult]) -> list[Fact]:
     """Return what is the same for every cell of one run: device, versions, input, axes that do not vary."""
     run = results[0].run
     fields = run.environment.fields
+    of_clips = any(group.view.unit == "clip" for group in groups(results))
     facts: list[Fact] = [
         ("run", run.id),
         ("created", run.created),
@@ -89,9 +162,9 @@ def header_facts(results: Sequence[CellResult]) -> list[Fact]:
         ("device", device_name(run)),
         ("threads", fields.get("cpu.threads")),
         ("torch", fields.get("torch.version")),
-        ("video", run.settings.get("video") or "embedded clip"),
-        ("checkpoint", run.settings.get("checkpoint") or "embedded weights"),
-        ("every cell", ", ".join(f"{name} {text(value)}" for name, value in constant_axes(results).items())),
+        ("video", (run.settings.get("video") or "embedded clip") if of_clips else None),
+        ("checkpoint", (run.settings.get("checkpoint") or "embedded weights") if of_clips else None),
+        ("every cell", axes_text(constant_axes(results))),
     ]
     return [fact for fact in facts if fact[1] not in (None, "")]
 
@@ -173,31 +246,28 @@ def environment_table(runs: Sequence[Run], labels: dict[str, str]) -> Table:
 
 
 def caveats(results: Sequence[CellResult]) -> list[str]:
-    """Return the notes of all cells and the warnings about their samples: each once, with its cells."""
-    found: dict[str, list[CellResult]] = {}
+    """Return the notes of all cells and the warnings about their samples: like ones once, with their cells."""
+    said = []
     for result in results:
         whole = result.stages.get(WHOLE)
-        for note in (*result.notes, *(whole.warnings if whole else ())):
-            found.setdefault(note, []).append(result)
-    return [f"{note} ({_which(cells, results)})" for note, cells in found.items()]
-
-
-def _which(cells: Sequence[CellResult], results: Sequence[CellResult]) -> str:
-    if len(cells) == sum(result.record is not None for result in results) > 1:
-        return "all measured cells"
-    if len(cells) > 3:
-        return f"{len(cells)} of {len(results)} cells"
-    return "; ".join(cell_label(cell, results) for cell in cells)
+        said += [(note, result) for note in (*result.notes, *(whole.warnings if whole else ()))]
+    measured = sum(result.record is not None for result in results)
+    return [
+        f"{note} ({'all measured cells' if len(cells) == measured > 1 else which(cells, results)})"
+        for note, cells in merged(said)
+    ]
 
 
 def unsuccessful(results: Sequence[CellResult]) -> list[str]:
-    """Return a sentence for each cell that is not ok: which, what became of it, and why."""
+    """Return which cells are not ok, what became of them, and why: a sentence for those of like reason."""
     return [
-        f"{cell_label(result, results)}: {result.status.replace('_', ' ')}"
-        + (f" ({result.reason})" if result.reason else "")
-        for result in results
-        if not result.ok
+        f"{which(cells, results)}: {outcome}"
+        for outcome, cells in merged((_outcome(result), result) for result in results if not result.ok)
     ]
+
+
+def _outcome(result: CellResult) -> str:
+    return result.status.replace("_", " ") + (f" ({result.reason})" if result.reason else "")
 
 
 def _unsuccessful(results: Sequence[CellResult]) -> list[Block]:
@@ -206,6 +276,8 @@ def _unsuccessful(results: Sequence[CellResult]) -> list[Block]:
 
 
 def _published(results: Sequence[CellResult]) -> tuple[Block, ...]:
+    if not any(result.cell.workload in VIDEO_WORKLOADS for result in results):
+        return ()
     table = published_table(results)
     if not table.rows:
         return (Paragraph("No cell has a setting and chunk size for which figures were published."),)

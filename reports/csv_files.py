@@ -78,8 +78,8 @@ def _stage_rows(result: CellResult) -> Iterator[Row]:
             "median_seconds": summary.median if summary else None,
             "p5_seconds": summary.p5 if summary else None,
             "p95_seconds": summary.p95 if summary else None,
-            "seconds_per_clip": result.per_clip(summary.median if summary else None),
-            "seconds_per_frame": result.per_frame(summary.median if summary else None),
+            "seconds_per_clip": result.per("clip", summary.median if summary else None),
+            "seconds_per_frame": result.per("frame", summary.median if summary else None),
             "device_median_seconds": on_device.median if on_device else None,
             "share_of_parent": result.share(stage),
         }

@@ -27,6 +27,8 @@ class Column(Generic[Item]):
     numeric: bool = True
     spare: int = 0
     """Where the width does not suffice, columns go in descending order of this; those with 0 stay."""
+    note: str = ""
+    """What a reader must know about it; stands under every table that shows it."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,10 @@ class Table:
     def formatted(self) -> list[list[str]]:
         """Return every value as text."""
         return [[column.format(value) for column, value in zip(self.columns, row)] for row in self.rows]
+
+    def notes(self) -> str:
+        """Return what is to be known about the columns, each note once; empty where there is nothing."""
+        return "; ".join(dict.fromkeys(column.note for column in self.columns if column.note))
 
     def troubled(self, row: int) -> bool:
         """Return whether a row is about a cell that did not succeed."""
@@ -71,6 +77,13 @@ def tabulate(columns: Sequence[Column[Item]], items: Iterable[Item]) -> Table:
 
 
 @dataclass(frozen=True)
+class Heading:
+    """Names what follows it inside a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Paragraph:
     """One paragraph of plain text."""
 
@@ -94,7 +107,7 @@ class Image:
     caption: str
 
 
-Block = Paragraph | Bullets | Table | Image
+Block = Heading | Paragraph | Bullets | Table | Image
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from reports.charts import Panel, Series, curves, heat_map
 from reports.document import Column, tabulate
 from reports.markdown import markdown_table
-from reports.results import setting_kind
+from reports.naming import setting_kind
 from reports.style import styled
 from reports.units import fixed
 from reports.visualization import write_visualization

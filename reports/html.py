@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports.document import Bullets, Document, Image, Paragraph, Table
+from reports.document import Bullets, Document, Heading, Image, Paragraph, Table
 
 
 def to_html(document: Document, folder: Path) -> str:
@@ -21,8 +21,8 @@ def to_html(document: Document, folder: Path) -> str:
     def embedded(image: Image) -> str:
         return "data:image/png;base64," + base64.b64encode((folder / image.path).read_bytes()).decode()
 
-    kinds = {"Paragraph": Paragraph, "Bullets": Bullets, "Table": Table, "Image": Image}
     environment.tests |= {
-        name.lower(): lambda block, kind=kind: isinstance(block, kind) for name, kind in kinds.items()
+        kind.__name__.lower(): lambda block, kind=kind: isinstance(block, kind)
+        for kind in (Heading, Paragraph, Bullets, Table, Image)
     }
     return environment.get_template("report.html.j2").render(document=document, embedded=embedded)

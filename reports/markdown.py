@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reports.document import Block, Bullets, Column, Document, Image, Paragraph, Table
+from reports.document import Block, Bullets, Column, Document, Heading, Image, Paragraph, Table
 
 
 def to_markdown(document: Document) -> str:
@@ -15,6 +15,8 @@ def to_markdown(document: Document) -> str:
 
 def _block(block: Block) -> str:
     match block:
+        case Heading(text):
+            return f"### {_escaped(text)}"
         case Paragraph(text):
             return _escaped(text)
         case Bullets(items):

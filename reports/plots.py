@@ -13,7 +13,8 @@ from bench.clocks import WHOLE
 from reports.charts import Figure, Panel, Series, curves, heat_map, scale_for_doubling, stacked_bars
 from reports.document import Block, Image, Paragraph
 from reports.published import H100, RTX_3090, matching, published_figures
-from reports.results import PIPELINE, CellResult, cell_label, setting_kind
+from reports.naming import cell_label, setting_kind
+from reports.results import PIPELINE, CellResult
 from reports.style import styled
 
 QUALITIES = {
@@ -116,7 +117,7 @@ def stage_parts(result: CellResult) -> dict[str, float]:
     total = result.median(WHOLE) or sum(parts.values())
     large = {stage: seconds for stage, seconds in parts.items() if seconds >= 0.01 * total}
     large["other"] = max(0.0, total - sum(large.values()))
-    return {stage: 1e3 * (result.per_clip(seconds) or 0.0) for stage, seconds in large.items() if seconds}
+    return {stage: 1e3 * (result.per("clip", seconds) or 0.0) for stage, seconds in large.items() if seconds}
 
 
 def latency_by_stage(results: Sequence[CellResult]) -> Figure:

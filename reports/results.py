@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from bench.clocks import WHOLE
 from bench.journal import read_run
-from bench.records import Cell, FrameQuality, Memory, Record, Run, Sample, Status
+from bench.records import AxisValue, Cell, FrameQuality, Memory, Record, Run, Sample, Status
 from bench.statistics import Summary, summarise
 from reports.units import Value, text
 
@@ -24,8 +25,8 @@ UNTRAINED = "untrained weights"
 """How the note of a cell begins whose quality figures mean nothing."""
 NOT_RUN = "not run"
 """The status of a planned cell that the journal does not hold yet."""
-
-_AXES = ("workload", "setting", "chunk", "dtype", "attention", "batch")
+EAGER = "eager"
+"""The engine and the attention backend that define what the others must give."""
 
 
 def _seconds(sample: Sample) -> float:
@@ -113,10 +114,29 @@ class CellResult:
         """Names the chosen patches."""
         return self.record.patch_hash if self.record else None
 
-    def per_clip(self, value: float | None) -> float | None:
-        """Return the share of one clip in what a repetition took."""
-        clips = self.counter("clips")
-        return value / clips if value is not None and clips else None
+    def detail(self, name: str) -> Any:
+        """Return what the workload says of itself under this name: the kernel that ran, an error."""
+        return self.record.details.get(name) if self.record else None
+
+    def figure(self, name: str) -> float | None:
+        """Return a detail that is a number."""
+        value = self.detail(name)
+        return float(value) if isinstance(value, int | float) else None
+
+    def per(self, unit: str, value: float | None) -> float | None:
+        """Return the share of one ``clip``, ``frame`` or ``call`` in what a repetition took.
+
+        A repetition that counts no calls is a single one.
+        """
+        units = self.counter(f"{unit}s")
+        if unit == "call" and units is None:
+            return value
+        return value / units if value is not None and units else None
+
+    def rate(self, counter: str) -> float | None:
+        """Return how much of some work was done in a second: ``flops``, ``bytes``."""
+        work, seconds = self.counter(counter), self.median(WHOLE)
+        return work / seconds if work and seconds else None
 
     @property
     def kept_ratio(self) -> float | None:
@@ -153,11 +173,6 @@ class CellResult:
     def _timed(self) -> list[Sample]:
         return [sample for sample in (self.record.samples if self.record else ()) if not sample.warmup]
 
-    def per_frame(self, value: float | None) -> float | None:
-        """Return the share of one frame in what a repetition took."""
-        frames = self.counter("frames")
-        return value / frames if value is not None and frames else None
-
     def median(self, stage: str) -> float | None:
         """Return the median time of a stage, for a repetition."""
         return self.stages[stage].median if stage in self.stages else None
@@ -191,50 +206,6 @@ def _stage_order(stage: str) -> tuple[int, str, int, str]:
     )
 
 
-def _axes(results: Sequence[CellResult]) -> list[str]:
-    found = {"workload", *(name for result in results for name in result.cell.axes)}
-    return [*(name for name in _AXES if name in found), *sorted(found - set(_AXES))]
-
-
-def varying_axes(results: Sequence[CellResult]) -> list[str]:
-    """Return the axes in which the cells differ, in the order of a table."""
-    return [name for name in _axes(results) if len({result.axis(name) for result in results}) > 1]
-
-
-def constant_axes(results: Sequence[CellResult]) -> dict[str, Value]:
-    """Return the axes in which the cells do not differ, with their value."""
-    varying = varying_axes(results)
-    return {name: results[0].axis(name) for name in _axes(results) if name not in varying}
-
-
-def several_runs(results: Sequence[CellResult]) -> bool:
-    """Return whether the results are of more than one run."""
-    return len({result.run.id for result in results}) > 1
-
-
-def cell_label(result: CellResult, results: Sequence[CellResult], *apart: str) -> str:
-    """Return the shortest name that tells the cell from the others: its values of the axes that vary.
-
-    Axes named in ``apart`` are left out, which makes it the name of a series of cells.
-    """
-    parts = [axis_text(name, result.axis(name)) for name in varying_axes(results) if name not in apart]
-    if several_runs(results):
-        parts.insert(0, result.label)
-    return ", ".join(part for part in parts if part) or result.cell.workload
-
-
-def axis_text(name: str, value: Value) -> str:
-    """Return an axis value that can stand alone: ``chunk 16``, ``ratio_0.25``."""
-    if value is None:
-        return ""
-    return text(value) if isinstance(value, str) else f"{name} {value}"
-
-
-def setting_kind(setting: object) -> str:
-    """Return how a gaze setting limits patches: the two kinds lie on curves of their own."""
-    return "loss requirement" if "task" in str(setting) else "budget"
-
-
 def load_results(folders: Sequence[Path]) -> list[CellResult]:
     """Read every planned cell of the runs in ``folders``; like cells of different runs stand together.
 
@@ -245,6 +216,22 @@ def load_results(folders: Sequence[Path]) -> list[CellResult]:
     results = [result for run, records in runs for result in results_of(run, records, labels[run.id])]
     places = {key: place for place, key in enumerate(dict.fromkeys(result.cell.key for result in results))}
     return sorted(results, key=lambda result: places[result.cell.key])
+
+
+def peer(result: CellResult, results: Iterable[CellResult], **axes: AxisValue) -> CellResult | None:
+    """Return the cell that ``result`` is held against, if it is ok: of the same run, and different in these
+    axes alone."""
+    wanted = result.cell.axes | axes
+    return next(
+        (
+            other
+            for other in results
+            if other.ok
+            and (other.run.id, other.cell.workload) == (result.run.id, result.cell.workload)
+            and other.cell.axes == wanted
+        ),
+        None,
+    )
 
 
 def results_of(run: Run, records: Iterable[Record], label: str) -> list[CellResult]:

@@ -14,26 +14,35 @@ from reports.document import Table
 from reports.results import load_results
 from reports.tables import summary_table
 from reports.units import text
+from reports.views import groups, remarks
 
 _BRIEF = {"ms/frame": "ms"}
-"""Units written short on the terminal, where width is dear; :data:`_UNITS` says what they leave out."""
-_UNITS = "times are medians in ms per frame, p95 that of end to end; gazes are per clip"
+"""Units written short on the terminal, where width is dear and no other unit of time is in the table."""
+_BREAKS = {"out of memory": "out of\nmemory", "+frame": "\n+frame"}
+"""Where long values take two lines, rather than a column as wide as they are."""
 
 
 def print_table(folder: Path, console: Console) -> None:
     """Print the run in ``folder``: what is the same for all cells once, then a row for each cell.
 
-    Times are in ms per frame. Where the console is too narrow, the columns that matter least are left out,
-    and a line says which.
+    Cells of different kinds have tables of their own. Where the console is too narrow, the columns that
+    matter least are left out, and a line says which.
     """
     results = load_results([folder])
     if not results:
         console.print("The plan of this run is empty.")
         return
     console.print(_facts(header_facts(results)))
-    console.print()
-    print_fitting(summary_table(results), console)
-    console.print(Text(_UNITS, style="dim"))
+    parts = groups(results)
+    for part in parts:
+        console.print()
+        if len(parts) > 1:
+            console.print(Text(part.title, style="bold"))
+        print_fitting(summary_table(part), console)
+        for remark in remarks(part):
+            console.print(Text(remark, style="dim"))
+    if any(not result.ok for result in results) or len(parts) > 1:
+        console.print()
     for sentence in unsuccessful(results):
         console.print(Text(f"✗ {sentence}", style="red"))
     for sentence in caveats(results):
@@ -50,7 +59,8 @@ def _facts(facts: Iterable[tuple[str, object]]) -> RichTable:
 
 
 def print_fitting(table: Table, console: Console) -> None:
-    """Print a table, first leaving out what can be spared, one column after the other, until it fits."""
+    """Print a table, first leaving out what can be spared, one column after the other, until it fits; then what
+    is to be known about the columns that are left."""
     unbounded = console.options.update(width=1000)  # Or the measure would stop at the console's own width.
 
     def fits(table: Table, gap: int) -> bool:
@@ -66,18 +76,25 @@ def print_fitting(table: Table, console: Console) -> None:
     console.print(_rich_table(table, gap=2 if fits(table, gap=2) else 1))
     if left_out:
         console.print(Text(f"not shown for want of width: {', '.join(left_out)}", style="dim"))
+    if table.notes():
+        console.print(Text(table.notes(), style="dim"))
 
 
 def _rich_table(table: Table, gap: int) -> RichTable:
     drawn = RichTable(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style=Style(bold=True))
+    brief = _BRIEF if sum(unit.startswith("ms/") for unit in {c.unit for c in table.columns}) == 1 else {}
     for column in table.columns:
-        unit = _BRIEF.get(column.unit, column.unit)
+        unit = brief.get(column.unit, column.unit)
         heading = f"{column.heading}\n{unit}" if unit else column.heading
         drawn.add_column(
             heading, justify="right" if column.numeric else "left", overflow="fold", vertical="top"
         )
     for number, row in enumerate(table.formatted()):
-        # Two lines for the one long status, rather than a column as wide as it.
-        values = (value.replace("out of memory", "out of\nmemory") for value in row)
-        drawn.add_row(*map(Text, values), style="red" if table.troubled(number) else None)
+        drawn.add_row(*(Text(_broken(value)) for value in row), style="red" if table.troubled(number) else None)
     return drawn
+
+
+def _broken(value: str) -> str:
+    for long, lines in _BREAKS.items():
+        value = value.replace(long, lines)
+    return value

@@ -52,9 +52,15 @@ mean_count = _numeric(lambda count: f"{count:.0f}" if float(count).is_integer() 
 """A count that may be a mean: one decimal only where there is one."""
 milliseconds = _numeric(lambda seconds: significant(1e3 * seconds))
 """Seconds, in ms."""
+microseconds = _numeric(lambda seconds: significant(1e6 * seconds))
+"""Seconds, in µs."""
 percent = _numeric(lambda ratio: f"{100 * ratio:.1f}")
 """A ratio, in %."""
 mebibytes = _numeric(lambda size: f"{size / 2**20:.0f}")
 """Bytes, in MiB."""
+exponential = _numeric(lambda number: f"{number:.1e}" if number else "0")
+"""Two significant digits of what spans many orders of magnitude, such as an error."""
+tera = _numeric(lambda count: significant(count / 1e12))
+"""A count, in units of 1e12."""
 giga = _numeric(lambda count: significant(count / 1e9))
 """A count, in units of 1e9."""

@@ -14,13 +14,13 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from autogaze.attention.layout import FrameLayout
-from autogaze.attention.rows import Row, row_of
+from autogaze.attention.rows import Row, Seen, row_of, seen_by
 from autogaze.errors import BackendUnavailable
 from autogaze.stages import stage
 
@@ -115,7 +115,7 @@ def block_mask(row: Row, layout: FrameLayout, device: torch.device) -> Any:
     """Return the ``BlockMask`` of a row of tokens, in memory that grows with its length."""
     from torch.nn.attention.flex_attention import BlockMask
 
-    seen = _seen(row, layout, device)
+    seen = seen_by(row, layout, device)
     some, every = _seen_blocks(seen)
     partly_count, partly = _listed(some & ~every)
     wholly_count, wholly = _listed(every)
@@ -164,34 +164,7 @@ def _compilation_as_stage() -> Iterator[None]:
         callback_handler.remove_end_callback(ended)
 
 
-class _Seen(NamedTuple):
-    """What each token of a row sees: an interval, and one more token; each (total,) int32."""
-
-    first: Tensor
-    last: Tensor
-    """The one after the last."""
-    apart: Tensor
-    """The class token, where it is outside the interval; else any token inside."""
-
-
-def _seen(row: Row, layout: FrameLayout, device: torch.device) -> _Seen:
-    bounds = []
-    for segment in row.segments:
-        first, last = segment.video_start, segment.end
-        if layout.kind == "bidirectional" and not layout.frame_independent:
-            last = segment.video_end
-        if layout.frame_independent:
-            first = segment.start
-        apart = segment.video_start if layout.class_token else first
-        bounds.append((first, last, apart, segment.length))
-    segments = torch.tensor(bounds, dtype=torch.int32, device=device)
-    tokens = segments[:, :3].repeat_interleave(segments[:, 3], dim=0)
-    if layout.kind == "causal":
-        tokens[:, 1] = torch.arange(1, row.length + 1, device=device)
-    return _Seen(*tokens.T.contiguous())
-
-
-def _rule(seen: _Seen) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+def _rule(seen: Seen) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
     """Return FlexAttention's ``mask_mod``: one function for all layouts, so that it is compiled once."""
     first, last, apart = (_table(tokens) for tokens in seen)
 
@@ -213,7 +186,7 @@ def _table(tokens: Tensor) -> Tensor:
     return table
 
 
-def _seen_blocks(seen: _Seen) -> tuple[Tensor, Tensor]:
+def _seen_blocks(seen: Seen) -> tuple[Tensor, Tensor]:
     """Return two (1, 1, blocks, blocks) bool: blocks with a score that is seen, and those seen wholly.
 
     A block that reaches past the end of the row never counts as seen wholly.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autogaze.attention import eager, flash, flex, sdpa
+from autogaze.attention import eager, flash, flex, sdpa, triton
 from autogaze.attention.layout import FrameLayout
 from autogaze.errors import BackendUnavailable, InputError, unknown_name
 
@@ -17,7 +17,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, FrameLayout, float], Tensor]
 class Backend:
     """One way to compute attention: to add one, write a module with ``attend`` and a line in ``BACKENDS``."""
 
-    attend: Attend | None
+    attend: Attend
     obstacle: Callable[[torch.device, torch.dtype], str | None]
     """Says why the backend cannot run for a device and a data type, and the cure; None where it can."""
 
@@ -26,16 +26,12 @@ def _nothing(device: torch.device, dtype: torch.dtype) -> None:
     return None
 
 
-def _not_written(device: torch.device, dtype: torch.dtype) -> str:
-    return "is not part of this version; use 'sdpa'"
-
-
 BACKENDS: dict[str, Backend] = {
     "eager": Backend(eager.attend, _nothing),
     "sdpa": Backend(sdpa.attend, _nothing),
     "flash_attention_2": Backend(flash.attend, flash.obstacle),
     "flex": Backend(flex.attend, flex.obstacle),
-    "triton": Backend(None, _not_written),
+    "triton": Backend(triton.attend, triton.obstacle),
 }
 
 
@@ -53,7 +49,7 @@ def require_backend(name: str, device: torch.device | str, dtype: torch.dtype) -
         raise unknown_name("attention backend", name, BACKENDS)
     backend = BACKENDS[name]
     obstacle = backend.obstacle(torch.device(device), dtype)
-    if obstacle is not None or backend.attend is None:
+    if obstacle is not None:
         raise BackendUnavailable(f"attention backend '{name}' {obstacle}")
     return backend.attend
 

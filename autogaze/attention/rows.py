@@ -7,6 +7,7 @@ of places in the row. A *segment* is what a row is made of, the tokens of one fr
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -84,3 +85,31 @@ def _row(layout: FrameLayout, batch: int, device: torch.device) -> Row:
         ]
         video_start = ends[-1]
     return Row(tuple(segments), slots)
+
+
+class Seen(NamedTuple):
+    """What each token of a row sees: an interval, and one more token; each (total,) int32."""
+
+    first: Tensor
+    last: Tensor
+    """The one after the last."""
+    apart: Tensor
+    """The class token, where it is outside the interval; else any token inside."""
+
+
+def seen_by(row: Row, layout: FrameLayout, device: torch.device) -> Seen:
+    """Return what each token of a row sees under the layout's mask."""
+    bounds = []
+    for segment in row.segments:
+        first, last = segment.video_start, segment.end
+        if layout.kind == "bidirectional" and not layout.frame_independent:
+            last = segment.video_end
+        if layout.frame_independent:
+            first = segment.start
+        apart = segment.video_start if layout.class_token else first
+        bounds.append((first, last, apart, segment.length))
+    segments = torch.tensor(bounds, dtype=torch.int32, device=device)
+    tokens = segments[:, :3].repeat_interleave(segments[:, 3], dim=0)
+    if layout.kind == "causal":
+        tokens[:, 1] = torch.arange(1, row.length + 1, device=device)
+    return Seen(*tokens.T.contiguous())

@@ -136,11 +136,10 @@ def test_an_unknown_backend_is_refused_with_the_nearest_name() -> None:
         require_backend("spda", "cpu", torch.float32)
 
 
-@pytest.mark.parametrize("name", ["flash_attention_2", "triton"])
-def test_a_known_backend_that_cannot_run_says_why(name: str) -> None:
+def test_a_known_backend_that_cannot_run_says_why() -> None:
     layout = FrameLayout((4,))
-    with pytest.raises(BackendUnavailable, match=f"'{name}' .*use 'sdpa'"):
-        attend(*tensors(layout), layout, name)
+    with pytest.raises(BackendUnavailable, match=r"'flash_attention_2' .*use 'sdpa'"):
+        attend(*tensors(layout), layout, "flash_attention_2")
 
 
 def test_tensors_of_another_length_are_refused() -> None:

@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 DTYPES = {torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}
-BACKENDS = ["sdpa", "flex", "flash_attention_2"]
+BACKENDS = ["sdpa", "flex", "flash_attention_2", "triton"]
 KINDS = ["block_causal", "causal", "bidirectional"]
 
 

@@ -1,0 +1,168 @@
+"""The columns that tables of cells are made of: what each holds, in which unit, and how it is read."""
+
+from collections.abc import Callable, Sequence
+
+from bench.clocks import WHOLE
+from bench.statistics import Summary
+from reports.document import Column
+from reports.naming import several_runs, unusual_text, usual_axes, varying_axes
+from reports.results import EAGER, CellResult, peer
+from reports.units import (
+    Format,
+    exponential,
+    fixed,
+    giga,
+    mean_count,
+    mebibytes,
+    milliseconds,
+    number,
+    percent,
+    tera,
+    text,
+)
+
+CellColumn = Column[CellResult]
+Base = Callable[[CellResult], CellResult | None]
+"""Finds the cell that another is held against."""
+
+_AXIS_UNITS = {"chunk": "frames", "batch": "clips"}
+_TERA_FROM = 1e11
+"""Rates are in TFLOP/s where the highest is at least a tenth of one."""
+
+STATUS: CellColumn = Column("status", "status", lambda result: result.status.replace("_", " "), numeric=False)
+KEPT: CellColumn = Column("kept", "kept", lambda result: result.kept_ratio, "%", percent)
+MEMORY: CellColumn = Column("memory", "memory", lambda result: result.peak_memory, "MiB", mebibytes, spare=2)
+ENERGY: CellColumn = Column(
+    "energy", "energy", lambda result: result.per("clip", result.energy), "J/clip", number, spare=5
+)
+
+
+def median_of(summary: Summary) -> float:
+    """Return the median: the usual part of a summary to show."""
+    return summary.median
+
+
+def identity_columns(results: Sequence[CellResult]) -> list[CellColumn]:
+    """Return what tells the rows apart: the run where there are several, and every axis that varies.
+
+    Axes that most cells leave at one value share a column, which is empty for those cells.
+    """
+    columns: list[CellColumn] = []
+    if several_runs(results):
+        columns.append(Column("device", "device", lambda result: result.label, numeric=False))
+    usual = usual_axes(results)
+    columns += [_axis_column(name, results) for name in varying_axes(results) if name not in usual]
+    if usual:
+        columns.append(
+            Column(
+                "unusual",
+                "other axes",
+                lambda result: unusual_text(result, usual),
+                format=str,
+                numeric=False,
+            )
+        )
+    return columns or [_axis_column("workload", results)]
+
+
+def _axis_column(name: str, results: Sequence[CellResult]) -> CellColumn:
+    numeric = all(isinstance(result.axis(name), int | float | None) for result in results)
+    return Column(name, name, lambda result: result.axis(name), _AXIS_UNITS.get(name, ""), text, numeric)
+
+
+def time_column(
+    key: str,
+    heading: str,
+    stage: str,
+    unit: str,
+    *,
+    part: Callable[[Summary], float] = median_of,
+    format: Format = milliseconds,
+    spare: int = 0,
+    note: str = "times are medians",
+) -> CellColumn:
+    """Return the time of a stage for each ``clip``, ``frame`` or ``call``."""
+
+    def value(result: CellResult) -> float | None:
+        summary = result.stages.get(stage)
+        return result.per(unit, part(summary)) if summary else None
+
+    symbol = "ms" if format is milliseconds else "µs"
+    return Column(key, heading, value, f"{symbol}/{unit}", format, spare=spare, note=note)
+
+
+def count_column(
+    key: str, heading: str, counter: str, unit: str = "clip", spare: int = 0, note: str = ""
+) -> CellColumn:
+    """Return how much of some work was done for each ``clip`` or ``call``."""
+
+    def value(result: CellResult) -> float | None:
+        return result.per(unit, result.counter(counter))
+
+    return Column(key, heading, value, f"/{unit}", mean_count, spare=spare, note=note)
+
+
+def quality_column(name: str, heading: str, unit: str, decimals: int, spare: int = 0) -> CellColumn:
+    """Return a figure of picture quality."""
+    return Column(name, heading, lambda result: result.quality(name), unit, fixed(decimals), spare=spare)
+
+
+def step_time(result: CellResult) -> float | None:
+    """Return the seconds of a decode step."""
+    steps, seconds = result.counter("decode_steps"), result.median("gaze.steps")
+    return seconds / steps if seconds is not None and steps else None
+
+
+def speed_up_column(base: Base, name: str) -> CellColumn:
+    """Return how many times as fast a cell is as its ``base``, which is called ``name``."""
+
+    def value(result: CellResult) -> float | None:
+        held_against = base(result)
+        ours, theirs = (
+            each.per("call", each.median(WHOLE)) if each else None for each in (result, held_against)
+        )
+        return theirs / ours if ours and theirs else None
+
+    return Column("speed_up", "speed-up", value, "×", number, note=f"speed-up is over {name}")
+
+
+def rate_columns(results: Sequence[CellResult]) -> list[CellColumn]:
+    """Return what was moved and computed in a second, by the least bytes and FLOPs that the result needs."""
+    highest = max((result.rate("flops") or 0.0 for result in results), default=0.0)
+    unit, format = ("TFLOP/s", tera) if highest >= _TERA_FROM else ("GFLOP/s", giga)
+    return [
+        Column("bandwidth", "traffic", lambda result: result.rate("bytes"), "GB/s", giga, spare=3),
+        Column("arithmetic", "arithmetic", lambda result: result.rate("flops"), unit, format, spare=1),
+    ]
+
+
+def ceiling_column(key: str, heading: str, counter: str) -> CellColumn:
+    """Return the share of what the device was measured to do at best, beside the cell itself."""
+
+    def value(result: CellResult) -> float | None:
+        rate, ceiling = result.rate(counter), result.figure(f"ceiling.{counter}_per_second")
+        return rate / ceiling if rate and ceiling else None
+
+    note = "of copy and of matmul are shares of a large copy's and a large matrix product's rate, measured here"
+    return Column(key, heading, value, "%", percent, note=note)
+
+
+def error_column(detail: str, note: str, spare: int) -> CellColumn:
+    """Return the largest difference from the definition."""
+    return Column(
+        "error", "error", lambda result: result.figure(detail), format=exponential, spare=spare, note=note
+    )
+
+
+def same_patches_column(results: Sequence[CellResult]) -> CellColumn:
+    """Return whether the patches are those that the definition chooses in single precision."""
+
+    def value(result: CellResult) -> str | None:
+        exact = peer(result, results, engine=EAGER, dtype="float32")
+        if exact is None or exact is result or not (result.patch_hash and exact.patch_hash):
+            return None
+        return "same" if result.patch_hash == exact.patch_hash else "differ"
+
+    return Column(
+        "patches", "patches", value, numeric=False, note=f"patches are held against those of {EAGER} in float32"
+    )

@@ -1,0 +1,237 @@
+"""What matters in the cells of a workload: the columns of their summary, and the unit their work is shared out by.
+
+A report shows the cells of each view in tables of their own. To show a new workload as it deserves, give it a
+:class:`View` and a line in :data:`VIEWS`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.clocks import WHOLE
+from reports.columns import (
+    ENERGY,
+    KEPT,
+    MEMORY,
+    CellColumn,
+    ceiling_column,
+    count_column,
+    error_column,
+    quality_column,
+    rate_columns,
+    same_patches_column,
+    speed_up_column,
+    step_time,
+    time_column,
+)
+from reports.document import Column
+from reports.naming import axes_text, axis_text, usual_axes, which
+from reports.results import EAGER, CellResult, peer
+from reports.units import microseconds
+
+VIDEO_WORKLOADS = ("gaze", "reconstruct", "end_to_end")
+"""The workloads that choose patches or paint frames from them: what others have published figures of."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How cells of one kind are to be read."""
+
+    title: str
+    unit: str
+    """What the time and the work of a repetition are shared out among: ``clip`` or ``call``."""
+    columns: Callable[[Sequence[CellResult]], list[CellColumn]]
+    """What the summary says of each cell."""
+    remarks: Callable[[Sequence[CellResult]], list[str]] = lambda results: []
+    """What is to be said of several cells at once."""
+    apart: str = ""
+    """An axis each of whose values has tables of its own."""
+    points: str = ""
+    """The axis that names the points of a roofline plot; empty where there is to be none."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that stand in one table."""
+
+    view: View
+    title: str
+    results: tuple[CellResult, ...]
+
+
+def groups(results: Sequence[CellResult]) -> list[Group]:
+    """Part the results by how they are to be read; like cells keep their order."""
+    engines = {result.axis("engine") for result in results if result.cell.workload == "gaze"}
+    found: dict[tuple[str, str], tuple[View, list[CellResult]]] = {}
+    for result in results:
+        view = VIEWS.get(result.cell.workload, OTHER)
+        if result.cell.workload == "gaze" and len(engines) > 1:
+            view = ENGINES
+        title = axis_text(view.apart, result.axis(view.apart)) if view.apart else view.title
+        found.setdefault((view.title, title), (view, []))[1].append(result)
+    return [Group(view, title, tuple(members)) for (_, title), (view, members) in found.items()]
+
+
+def remarks(group: Group) -> list[str]:
+    """Return what is to be said under the table of a group, besides the notes of its columns."""
+    usual = usual_axes(group.results)
+    said = [f"unless a row says otherwise: {axes_text(usual)}"] if usual else []
+    return said + group.view.remarks(group.results)
+
+
+def _ran(axis: str, detail: str) -> Callable[[Sequence[CellResult]], list[str]]:
+    """Make a remark of what really ran for each value of an axis, where that is something else."""
+
+    def remark(results: Sequence[CellResult]) -> list[str]:
+        found: dict[tuple[str, str], list[CellResult]] = {}
+        for result in results:
+            ran = result.detail(detail)
+            ran = ", ".join(ran) if isinstance(ran, list) else ran
+            if ran and ran != result.axis(axis):
+                found.setdefault((str(result.axis(axis)), str(ran)), []).append(result)
+        several = [value for value, _ in found]
+        return [
+            f"{value} ran {ran}" + (f" ({which(cells, results)})" if several.count(value) > 1 else "")
+            for (value, ran), cells in found.items()
+        ]
+
+    return remark
+
+
+def _video(results: Sequence[CellResult]) -> list[CellColumn]:
+    def time(key: str, heading: str, stage: str) -> CellColumn:
+        return time_column(key, heading, stage, "frame", note="times are medians in ms per frame")
+
+    return [
+        KEPT,
+        count_column("gazes", "gazes", "selected_patches", spare=3, note="gazes are per clip"),
+        time("gaze", "gaze", "gaze"),
+        time("reconstruct", "reconstr.", "reconstruct"),
+        time("whole", "end to end", WHOLE),
+        time_column(
+            "whole_p95",
+            "p95",
+            WHOLE,
+            "frame",
+            part=lambda summary: summary.p95,
+            spare=1,
+            note="p95 is that of end to end",
+        ),
+        MEMORY,
+        ENERGY,
+        quality_column("psnr", "PSNR", "dB", 2),
+        quality_column("ssim", "SSIM", "", 4, spare=4),
+    ]
+
+
+def _engines(results: Sequence[CellResult]) -> list[CellColumn]:
+    def synchronisations(result: CellResult) -> float | None:
+        # An engine that counts its launches counts these too, and one that has none has nothing to count.
+        known = result.counter("launches") is not None
+        return result.per("clip", result.counter("host_synchronisations") or 0.0) if known else None
+
+    return [
+        Column("kept", "kept", KEPT.value, KEPT.unit, KEPT.format, spare=4),
+        time_column("clip", "gaze", WHOLE, "clip"),
+        time_column("frame", "gaze", WHOLE, "frame", spare=1),
+        Column("step", "step", step_time, "µs", microseconds),
+        count_column("steps", "steps", "decode_steps", spare=2),
+        count_column("launches", "launches", "launches"),
+        Column("synchronisations", "syncs", synchronisations, "/clip", note="syncs are waits of the host"),
+        speed_up_column(lambda result: peer(result, results, engine=EAGER), EAGER),
+        same_patches_column(results),
+        Column("memory", "memory", MEMORY.value, MEMORY.unit, MEMORY.format, spare=3),
+        ENERGY,
+    ]
+
+
+def _encode(results: Sequence[CellResult]) -> list[CellColumn]:
+    return [
+        KEPT,
+        time_column("clip", "encode", WHOLE, "clip"),
+        time_column("frame", "encode", WHOLE, "frame"),
+        speed_up_column(
+            lambda result: peer(result, results, setting="dense"), "the dense cell of the same axes"
+        ),
+        MEMORY,
+        ENERGY,
+    ]
+
+
+def _attention(results: Sequence[CellResult]) -> list[CellColumn]:
+    arithmetic = [column for column in rate_columns(results) if column.key == "arithmetic"]
+    return [
+        time_column("call", "time", WHOLE, "call"),
+        *arithmetic,
+        speed_up_column(lambda result: peer(result, results, backend=EAGER), EAGER),
+        error_column("error.max", f"error is the largest difference from {EAGER}", spare=3),
+        MEMORY,
+    ]
+
+
+def _kernel(results: Sequence[CellResult]) -> list[CellColumn]:
+    return [
+        Column("shape", "shape", _shapes(results, varying=True), numeric=False),
+        time_column("call", "time", WHOLE, "call", format=microseconds),
+        *rate_columns(results),
+        ceiling_column("of_copy", "of copy", "bytes"),
+        ceiling_column("of_matmul", "of matmul", "flops"),
+        speed_up_column(lambda result: peer(result, results, form="reference"), "the reference"),
+        error_column(
+            "relative_error",
+            "error is the largest difference from the reference, relative to its deviation",
+            spare=4,
+        ),
+    ]
+
+
+def _sizes(result: CellResult) -> dict[str, str]:
+    """Return the named sizes of a kernel's inputs, which only a cell that was set up knows."""
+    return dict(size.split("=") for size in str(result.detail("shape") or "").split())
+
+
+def _shapes(results: Sequence[CellResult], varying: bool) -> Callable[[CellResult], str]:
+    """Return what says, in words, those sizes of a cell that vary among the results, or those that do not."""
+    by_size = {result.axis("size"): sizes for result in results if (sizes := _sizes(result))}
+    names = dict.fromkeys(name for sizes in by_size.values() for name in sizes)
+    chosen = [
+        name for name in names if (len({sizes.get(name) for sizes in by_size.values()}) > 1) is varying
+    ]
+
+    def shape(result: CellResult) -> str:
+        sizes = by_size.get(result.axis("size"), {})
+        return axes_text({name: sizes[name] for name in chosen if name in sizes})
+
+    return shape
+
+
+def _kernel_remarks(results: Sequence[CellResult]) -> list[str]:
+    constant = next(filter(None, map(_shapes(results, varying=False), results)), "")
+    return [f"in every shape: {constant}"] if constant else []
+
+
+def _other(results: Sequence[CellResult]) -> list[CellColumn]:
+    return [
+        KEPT,
+        time_column("whole", "repetition", WHOLE, "call"),
+        MEMORY,
+        quality_column("psnr", "PSNR", "dB", 2),
+    ]
+
+
+_ENGINE_RAN = _ran("engine", "gaze.engine")
+
+VIDEO = View("Pipeline", "clip", _video, _ENGINE_RAN)
+ENGINES = View("Engines", "clip", _engines, _ENGINE_RAN, points="setting")
+ENCODE = View("Encoder", "clip", _encode)
+ATTENTION = View("Attention", "call", _attention, _ran("backend", "attention.kernels"), points="tokens")
+KERNEL = View("Kernels", "call", _kernel, _kernel_remarks, apart="operation", points="size")
+OTHER = View("Other workloads", "call", _other)
+"""For workloads that a suite brings itself: only what can be said of any."""
+
+VIEWS: Mapping[str, View] = {
+    **dict.fromkeys(VIDEO_WORKLOADS, VIDEO),
+    "encode": ENCODE,
+    "attention": ATTENTION,
+    "kernel": KERNEL,
+}
+"""Workload name to its view; a run over several engines reads ``gaze`` in the view ``ENGINES``."""
