@@ -15,7 +15,7 @@ SUITE ?= default
 OUT   ?= results
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench evaluate compare report doctor test test-oldest lint clean
+.PHONY: help setup bench evaluate compare report doctor test test-oldest check-kernels gpu-check lint clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -74,6 +74,18 @@ $(OLDEST)/installed: pyproject.toml constraints.txt
 	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST)/constraints.txt \
 		'transformers==$(OLDEST_TRANSFORMERS)' -e '.[test]'
 	@touch $@
+
+check-kernels: $(STAMP)  ## Compile every kernel for sm_80, sm_90 and sm_100; no GPU needed
+	@$(BIN)/python -m kernels.compilation
+
+# With the Python that is there, torch, triton and transformers in it; nothing is installed, and PyAV is not needed.
+gpu-check:  ## All GPU tests, and the suites kernels and engines, into one results folder: OUT=
+	@mkdir -p '$(OUT)'
+	@$(PYTHON) -m autogaze.embedded.street_scene '$(OUT)/street.npz'
+	$(PYTHON) -m pytest -q -p no:cacheprovider tests/kernels tests/attention tests/models
+	@for suite in kernels engines attention; do \
+		$(PYTHON) -m bench run --gpu '$(GPU)' --suite $$suite --video '$(OUT)/street.npz' --out '$(OUT)' || exit 1; \
+	done
 
 lint: $(STAMP)  ## Check style and types
 	@$(BIN)/ruff check .

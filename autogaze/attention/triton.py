@@ -42,6 +42,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale
             "attention backend 'triton' computes no gradients; use 'sdpa' or 'flex', or torch.no_grad()"
         )
     row = row_of(layout, query.shape[0], query.device)
+    if row.length == 0:
+        return row.unpack(row.pack(value), query.shape)
     seen: Seen = layout.once(
         ("intervals", row.length, query.device), lambda: seen_by(row, layout, query.device)
     )

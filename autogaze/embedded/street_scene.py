@@ -1,6 +1,7 @@
 """The project's own clip: a drive along a street, painted by this program.
 
-``python -m autogaze.embedded.street_scene [OUT]`` writes it: 64 frames of 448 x 448 pixels, 25 a second. The
+``python -m autogaze.embedded.street_scene [OUT]`` writes it, encoded or, for a machine without PyAV, as
+``OUT.npz``: 64 frames of 448 x 448 pixels, 25 a second. The
 camera travels along a row of shops, with walkers, cars and posts before and behind each other at every depth,
 and stands at a red light in frames 40 to 52, when only walkers go on. There is detail at every scale a patch
 selector looks at, from small print to the sky. All of it is drawn from one seed with numpy and Pillow.
@@ -204,9 +205,13 @@ def write_clip(path: Path, frames: Frames) -> None:
 
 
 def main() -> None:
-    """Write the clip to the path given, or to its place in the package."""
+    """Write the clip to the path given, or to its place in the package; a ``.npz`` holds the frames as
+    painted."""
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else clip_path()
-    write_clip(path, paint_clip())
+    if path.suffix == ".npz":
+        np.savez_compressed(path, frames=paint_clip())
+    else:
+        write_clip(path, paint_clip())
     print(f"{path}: {FRAMES} frames, {path.stat().st_size} bytes")
 
 

@@ -1,0 +1,59 @@
+"""What the README shows works."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suites.loader import suite_names
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = re.findall(r"^make [^#\n`]*", README, flags=re.MULTILINE)
+
+
+def test_the_python_examples_run_one_after_another(capsys):
+    namespace: dict[str, object] = {}
+    for example in PYTHON:
+        exec(compile(example, "README.md", "exec"), namespace)
+    printed = capsys.readouterr().out
+    assert "torch.Size([1, 416])" in printed
+    assert namespace["gaze"].gazes_each_frame().tolist() == [[26]]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_make_command_is_a_target_with_variables_it_knows(command):
+    target = command.split()[1]
+    assert re.search(rf"^{target}:", MAKEFILE, flags=re.MULTILINE)
+    for variable in re.findall(r"\b([A-Z_]+)=", command):
+        assert f"$({variable})" in MAKEFILE, variable
+
+
+def test_every_suite_is_listed():
+    assert set(re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE)) == set(suite_names())
+
+
+def test_make_prints_its_targets():
+    listed = subprocess.run(
+        ["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True
+    ).stdout
+    for target in ("bench", "compare", "doctor", "evaluate", "report", "test"):
+        assert re.search(rf"^{target}\s", listed, flags=re.MULTILINE), target
+
+
+@pytest.mark.parametrize("workflow", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=lambda p: p.name)
+def test_workflows_follow_the_schema(workflow):
+    check = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--builtin-schema",
+        "vendor.github-workflows",
+        str(workflow),
+    ]
+    done = subprocess.run(check, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
