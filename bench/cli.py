@@ -159,7 +159,9 @@ def evaluate(
         "results/evaluation"
     ),
     clip_len: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 16,
-    clip_starts: Annotated[str, typer.Option(help="First frames, such as 0,16; else one clip on another.")] = "",
+    clip_starts: Annotated[
+        str, typer.Option(help="First frames, such as 0,16; else one clip on another.")
+    ] = "",
     max_clips: Annotated[int, typer.Option(min=1, help="Most clips to evaluate.")] = 4,
     viz_clips: Annotated[int, typer.Option(min=0, help="Clips to draw pictures of.")] = 1,
     attn_mode: Annotated[str, typer.Option(help="Attention backend.")] = "sdpa",
@@ -171,7 +173,9 @@ def evaluate(
     task_asset_repo: Annotated[
         str | None, typer.Option(help="Reconstructor on the hub, such as bfshi/VideoMAE_AutoGaze.")
     ] = None,
-    task_asset_revision: Annotated[str | None, typer.Option(help="Its revision; else the pinned one.")] = None,
+    task_asset_revision: Annotated[
+        str | None, typer.Option(help="Its revision; else the pinned one.")
+    ] = None,
     task_asset_dir: Annotated[Path | None, typer.Option(help="Reconstructor in a folder.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of anything random.")] = 0,
 ) -> None:

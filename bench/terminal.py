@@ -137,6 +137,7 @@ def evaluation_progress(console: Console) -> "Iterator[Callable[[Evaluated, floa
             name = f"{evaluated.clip_name} {evaluated.setting.name}"
             bar.update(task, total=evaluated.total, advance=1, description=name)
             if not console.is_terminal:
-                console.print(f"{name}: gaze {gaze_seconds:.2f} s, reconstruction {reconstruction_seconds:.2f} s")
+                times = f"gaze {gaze_seconds:.2f} s, reconstruction {reconstruction_seconds:.2f} s"
+                console.print(f"{name}: {times}")
 
         yield on_result

@@ -4,8 +4,9 @@ Benchmark reports and the published evaluator's files share them. To be called i
 :func:`reports.style.styled`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,12 @@ from reports.units import significant
 
 Figure = Any
 Axes = Any
+Looks = Mapping[str, Mapping[str, Any]]
+"""How each series is drawn, by its name."""
+
+
+class MissingDataError(Exception):
+    """A picture's data is missing; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +39,27 @@ class Series:
     high: Sequence[float] | None = None
     published: bool = False
     """Measured elsewhere: drawn dashed and grey."""
+    names: Sequence[str] = ()
+    """Of the points, where they have any."""
+
+
+@dataclass(frozen=True)
+class Roof:
+    """What a device can do at best."""
+
+    name: str
+    bytes_per_second: float
+    flops_per_second: float
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One set of axes: several series that share a quantity."""
+    """One set of axes: several series that share a quantity, and in a roofline plot the roofs over them."""
 
     title: str
     unit: str
     series: list[Series] = field(default_factory=list)
+    roofs: list[Roof] = field(default_factory=list)
 
 
 def heat_map(names: Sequence[str], counts: Sequence[Sequence[float]], title: str) -> Figure:
@@ -75,13 +94,31 @@ def heat_map(names: Sequence[str], counts: Sequence[Sequence[float]], title: str
 
 def curves(panels: Sequence[Panel], title: str, x_label: str) -> Figure:
     """Draw panels over the same x with one legend; a name looks the same in all of them."""
+    return _grid(panels, title, x_label, _draw_lines)
+
+
+def rooflines(panels: Sequence[Panel], title: str) -> Figure:
+    """Draw points of FLOP/byte and FLOP/s under the roofs of their panel, both axes logarithmic.
+
+    A roof rises with what can be moved in a second up to what can be computed in one.
+    """
+    return _grid(panels, title, "arithmetic intensity, FLOP/byte", _draw_points_under_roofs, height=4.2)
+
+
+def _grid(
+    panels: Sequence[Panel],
+    title: str,
+    x_label: str,
+    draw: Callable[[Axes, Panel, Looks], None],
+    height: float = 3.2,
+) -> Figure:
     columns = 2 if len(panels) in (2, 4) else min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(5.0 * columns, 3.2 * rows + 0.4), squeeze=False)
+    size = (max(5.0 * columns, 7.0), height * rows + 0.4)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False)
     looks = _looks(panels)
     for axes, panel in zip(grid.flat, panels):
-        for series in panel.series:
-            _draw(axes, series, looks[series.name])
+        draw(axes, panel, looks)
         axes.set_title(panel.title)
         axes.set_ylabel(panel.unit)
         axes.set_xlabel(x_label)
@@ -107,6 +144,9 @@ def _looks(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
         name: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]}
         for i, name in enumerate(names)
     }
+    roofs = dict.fromkeys(roof.name for panel in panels for roof in panel.roofs)
+    for name, style in zip(roofs, cycle(("-", "--", ":"))):
+        looks[name] = {"color": "black", "linewidth": 1.1, "linestyle": style}
     elsewhere = dict.fromkeys(series.name for panel in panels for series in panel.series if series.published)
     for i, name in enumerate(elsewhere):
         looks[name] = {
@@ -118,10 +158,32 @@ def _looks(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def _draw(axes: Axes, series: Series, look: Mapping[str, Any]) -> None:
-    axes.plot(series.x, series.y, label=series.name, **look)
-    if series.low is not None and series.high is not None:
-        axes.vlines(series.x, series.low, series.high, color=look["color"], linewidth=1.2, alpha=0.7)
+def _draw_lines(axes: Axes, panel: Panel, looks: Looks) -> None:
+    for series in panel.series:
+        look = looks[series.name]
+        axes.plot(series.x, series.y, label=series.name, **look)
+        if series.low is not None and series.high is not None:
+            axes.vlines(series.x, series.low, series.high, color=look["color"], linewidth=1.2, alpha=0.7)
+
+
+def _draw_points_under_roofs(axes: Axes, panel: Panel, looks: Looks) -> None:
+    for place, series in enumerate(panel.series):
+        look = {**looks[series.name], "linestyle": "none"}
+        axes.plot(series.x, series.y, label=series.name, **look)
+        # Names of every other series stand on the left of their points, where they cover fewer.
+        side = {"xytext": (-4, 3), "ha": "right"} if place % 2 else {"xytext": (4, 3), "ha": "left"}
+        for x, y, name in zip(series.x, series.y, series.names):
+            axes.annotate(name, (x, y), textcoords="offset points", fontsize=8, color=look["color"], **side)
+    ridges = [roof.flops_per_second / roof.bytes_per_second for roof in panel.roofs]
+    across = [*ridges, *(value for series in panel.series for value in series.x)]
+    low, high = 10 ** np.floor(np.log10(min(across) / 2)), 10 ** np.ceil(np.log10(2 * max(across)))
+    for roof, ridge in zip(panel.roofs, ridges):
+        top = roof.flops_per_second
+        corners = (low, ridge, high), (low * roof.bytes_per_second, top, top)
+        axes.plot(*corners, label=roof.name, **looks[roof.name])
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(low, high)
 
 
 def _handles(grid: Any) -> tuple[list[Any], list[str]]:

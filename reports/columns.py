@@ -26,8 +26,8 @@ Base = Callable[[CellResult], CellResult | None]
 """Finds the cell that another is held against."""
 
 _AXIS_UNITS = {"chunk": "frames", "batch": "clips"}
-_TERA_FROM = 1e11
-"""Rates are in TFLOP/s where the highest is at least a tenth of one."""
+_TERA_FROM = 1e12
+"""Rates are in TFLOP/s where the highest is at least one, else in GFLOP/s."""
 
 STATUS: CellColumn = Column("status", "status", lambda result: result.status.replace("_", " "), numeric=False)
 KEPT: CellColumn = Column("kept", "kept", lambda result: result.kept_ratio, "%", percent)
@@ -132,7 +132,7 @@ def rate_columns(results: Sequence[CellResult]) -> list[CellColumn]:
     unit, format = ("TFLOP/s", tera) if highest >= _TERA_FROM else ("GFLOP/s", giga)
     return [
         Column("bandwidth", "traffic", lambda result: result.rate("bytes"), "GB/s", giga, spare=3),
-        Column("arithmetic", "arithmetic", lambda result: result.rate("flops"), unit, format, spare=1),
+        Column("compute", "compute", lambda result: result.rate("flops"), unit, format, spare=1),
     ]
 
 
@@ -143,7 +143,9 @@ def ceiling_column(key: str, heading: str, counter: str) -> CellColumn:
         rate, ceiling = result.rate(counter), result.figure(f"ceiling.{counter}_per_second")
         return rate / ceiling if rate and ceiling else None
 
-    note = "of copy and of matmul are shares of a large copy's and a large matrix product's rate, measured here"
+    note = (
+        "of copy and of matmul are shares of a large copy's and a large matrix product's rate, measured here"
+    )
     return Column(key, heading, value, "%", percent, note=note)
 
 
@@ -164,5 +166,9 @@ def same_patches_column(results: Sequence[CellResult]) -> CellColumn:
         return "same" if result.patch_hash == exact.patch_hash else "differ"
 
     return Column(
-        "patches", "patches", value, numeric=False, note=f"patches are held against those of {EAGER} in float32"
+        "patches",
+        "patches",
+        value,
+        numeric=False,
+        note=f"patches are held against those of {EAGER} in float32",
     )

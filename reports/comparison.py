@@ -7,21 +7,29 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.compare import CellComparison, Change, Comparison, StageComparison
+from bench.records import Cell
 from reports.document import Column, Table, tabulate
-from reports.naming import cell_label
-from reports.results import CellResult
+from reports.naming import cell_label, merged, which
+from reports.results import CellResult, distinct_stages
 from reports.terminal import print_fitting
-from reports.units import DASH, fixed, mebibytes, milliseconds, text
+from reports.units import DASH, fixed, mebibytes, milliseconds
 
 _MEMORY = ("device_allocated_peak", "resident_peak")
 
 
 @dataclass(frozen=True)
 class _Named:
-    """A compared cell under its short name."""
+    """A compared cell, and what it is called."""
 
+    result: CellResult
     name: str
     cell: CellComparison
+
+    @property
+    def stages(self) -> tuple[StageComparison, ...]:
+        """The stages to tell of."""
+        told = distinct_stages(stage.stage for stage in self.cell.stages)
+        return tuple(stage for stage in self.cell.stages if stage.stage in told)
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -45,14 +53,19 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 def _named(comparison: Comparison) -> list[_Named]:
     """Name each cell by the axes that vary; a cell outside both plans keeps its whole key."""
     plan = {cell.key: cell for cell in (*comparison.run_a.cells, *comparison.run_b.cells)}
-    results = [CellResult(comparison.run_a, "", cell, None) for cell in plan.values()]
-    names = {result.cell.key: cell_label(result, results) for result in results}
-    return [_Named(names.get(cell.key, cell.key), cell) for cell in comparison.cells]
+    results = {key: CellResult(comparison.run_a, "", cell, None) for key, cell in plan.items()}
+    planned = list(results.values())
+    for cell in comparison.cells:
+        outside = Cell(workload=cell.key, axes={})
+        results.setdefault(cell.key, CellResult(comparison.run_a, "", outside, None))
+    return [
+        _Named(results[cell.key], cell_label(results[cell.key], planned), cell) for cell in comparison.cells
+    ]
 
 
 def _stage_table(named: Sequence[_Named]) -> Table:
     rows: list[tuple[_Named, StageComparison | None]] = [
-        (each, stage) for each in named for stage in (each.cell.stages or (None,))
+        (each, stage) for each in named for stage in (each.stages or (None,))
     ]
 
     def interval(stage: StageComparison) -> str:
@@ -107,20 +120,27 @@ def _statuses(cell: CellComparison) -> str:
     return _arrow(a, b)
 
 
-def _patches(same: bool | None) -> str:
-    return text(None if same is None else "same" if same else "different")
+def _patches(same: bool | None) -> str | None:
+    return None if same is None else "same" if same else "different"
 
 
 def _print_verdict(named: Sequence[_Named], tolerance: float, console: Console) -> None:
-    for each in named:
-        for reason in (each.cell.reason_a, each.cell.reason_b):
-            if reason:
-                console.print(Text(f"{each.name}: {reason}", style="dim"))
+    results = [each.result for each in named]
+    reasons = [
+        (reason, each.result)
+        for each in named
+        for reason in dict.fromkeys((each.cell.reason_a, each.cell.reason_b))
+        if reason
+    ]
+    for reason, cells in merged(reasons):
+        console.print(Text(f"{which(cells, results)}: {reason}", style="dim"))
     worse = [(each.name, reason) for each in named for reason in each.cell.worse]
     for name, reason in worse:
         console.print(Text(f"✗ {name}: {reason}", style="red"))
-    warnings = {warning for each in named for stage in each.cell.stages for warning in stage.ratio.warnings}
-    for warning in sorted(warnings):
+    warnings = [
+        (warning, stage) for each in named for stage in each.cell.stages for warning in stage.ratio.warnings
+    ]
+    for warning, _ in sorted(merged(warnings), key=lambda entry: entry[0]):
         console.print(Text(f"! {warning}", style="dim"))
     beyond = f"beyond the tolerance of {100 * tolerance:.0f} %"
     if worse:

@@ -1,11 +1,23 @@
 """What a report says: its sections, in order, over one run or several."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 
 from bench.clocks import WHOLE
 from bench.environment import COMPARABILITY
 from bench.records import AxisValue, Run
-from reports.document import Block, Bullets, Column, Document, Heading, Paragraph, Section, Table, tabulate
+from reports.document import (
+    Block,
+    Bullets,
+    Column,
+    Document,
+    Heading,
+    Paragraph,
+    Section,
+    Table,
+    notes,
+    tabulate,
+)
 from reports.naming import axes_text, constant_axes, merged, which
 from reports.published import H100, RTX_3090, RTX_3090_CAVEAT
 from reports.results import CellResult, device_name
@@ -48,9 +60,9 @@ READING: tuple[tuple[frozenset[str], str], ...] = (
         "empty where the other cell is not ok, or not planned.",
     ),
     (
-        frozenset({"bandwidth", "arithmetic"}),
-        "Traffic is the least number of bytes that must be read and written, arithmetic the floating-point "
-        "operations of the result itself: both are counted from shapes, so a form that does more than it "
+        frozenset({"bandwidth", "compute"}),
+        "Traffic is the least number of bytes that must be read and written, compute the floating-point "
+        "operations that the result needs: both are counted from shapes, so a form that does more than it "
         "must is slower by these figures, not faster.",
     ),
     (
@@ -86,18 +98,18 @@ def document(results: Sequence[CellResult], pictures: Sequence[Block] = ()) -> D
         if len(runs) == 1
         else Section("What was measured", (runs_table(results), *_differences(runs, labels))),
         Section("Caveats", (Bullets(tuple(caveats(results))),)),
-        Section("Summary", (*_by_group(parts, _summary), *_unsuccessful(results))),
+        Section("Summary", (*_summaries(parts), *_unsuccessful(results))),
         Section("Plots", tuple(pictures)),
         Section(
             "Stages",
             (
-                *_by_group(parts, lambda group: [stage_table(group)]),
+                *_by_group(parts, stage_table),
                 Paragraph("Outside the timed repetitions:"),
                 outside_table(results),
             ),
         ),
-        Section("Work", _by_group(parts, lambda group: [work_table(group)])),
-        Section("Quality", _by_group([part for part in parts if _has_pictures(part)], _quality)),
+        Section("Work", _by_group(parts, work_table)),
+        Section("Quality", _by_group([part for part in parts if _has_pictures(part)], quality_table)),
         Section("Published elsewhere", _published(results)),
         Section("How to read this", (Bullets(tuple(reading(parts))),)),
         Section("Environment", (environment_table(runs, labels),)),
@@ -116,27 +128,31 @@ def _says_something(section: Section) -> bool:
     return any(not isinstance(block, Bullets) or block.items for block in section.blocks)
 
 
-def _by_group(parts: Sequence[Group], blocks: Callable[[Group], list[Block]]) -> tuple[Block, ...]:
-    """Return what there is to say of each group, under its title where there are several."""
-    return tuple(
-        block
-        for part in parts
-        for block in ([Heading(part.title)] if len(parts) > 1 else []) + blocks(part)
-    )
+def _titled(part: Group, parts: Sequence[Group], blocks: Iterable[Block]) -> list[Block]:
+    """Return what there is to say of a group, under its title where there are several."""
+    return [*([Heading(part.title)] if len(parts) > 1 else []), *blocks]
 
 
-def _summary(group: Group) -> list[Block]:
-    table = summary_table(group)
-    said = [remark for remark in (table.notes(), *remarks(group)) if remark]
-    return [table, Bullets(tuple(said))] if said else [table]
+def _by_group(parts: Sequence[Group], table: Callable[[Group], Table]) -> tuple[Block, ...]:
+    return tuple(block for part in parts for block in _titled(part, parts, [table(part)]))
+
+
+def _summaries(parts: Sequence[Group]) -> tuple[Block, ...]:
+    """Return the summary of each group; what is to be known about the columns follows the last of a view."""
+    blocks: list[Block] = []
+    for _, alike in groupby(parts, key=lambda part: part.view):
+        tables = []
+        for part in alike:
+            tables.append(summary_table(part))
+            said = tuple(remarks(part))
+            blocks += _titled(part, parts, [tables[-1], *([Bullets(said)] if said else [])])
+        known = notes(tables)
+        blocks += [Paragraph(f"{known[0].upper()}{known[1:]}.")] if known else []
+    return tuple(blocks)
 
 
 def _has_pictures(group: Group) -> bool:
     return any(result.quality("psnr") is not None for result in group.results)
-
-
-def _quality(group: Group) -> list[Block]:
-    return [quality_table(group.results)]
 
 
 def reading(parts: Iterable[Group]) -> list[str]:
@@ -246,7 +262,7 @@ def environment_table(runs: Sequence[Run], labels: dict[str, str]) -> Table:
 
 
 def caveats(results: Sequence[CellResult]) -> list[str]:
-    """Return the notes of all cells and the warnings about their samples: like ones once, with their cells."""
+    """Return the notes of all cells and the warnings about samples: like ones once, with their cells."""
     said = []
     for result in results:
         whole = result.stages.get(WHOLE)

@@ -1,7 +1,7 @@
 """The CSV files of a run: all that the tables show and more, unrounded, in seconds, bytes and joules."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench.clocks import WHOLE
@@ -10,16 +10,6 @@ from reports.units import Value
 
 Row = dict[str, Value]
 
-_COUNTERS = (
-    "clips",
-    "frames",
-    "candidate_patches",
-    "selected_patches",
-    "padded_patches",
-    "decode_steps",
-    "flops",
-    "bytes",
-)
 _QUALITY = ("loss", "mae", "mse", "psnr", "ssim")
 
 
@@ -29,7 +19,7 @@ def write_csv_files(results: Sequence[CellResult], folder: Path) -> list[Path]:
     Every cell is in the first two, whatever became of it.
     """
     axes = list(dict.fromkeys(name for result in results for name in result.cell.axes))
-    files = {"cells.csv": _cell_rows, "stages.csv": _stage_rows, "frames.csv": _frame_rows}
+    files = {"cells.csv": _cell_rows(results, axes), "stages.csv": _stage_rows, "frames.csv": _frame_rows}
     for name, rows_of in files.items():
         rows = [_identity(result, axes) | row for result in results for row in rows_of(result)]
         with (folder / name).open("w", encoding="utf-8", newline="") as file:
@@ -49,24 +39,42 @@ def _identity(result: CellResult, axes: Sequence[str]) -> Row:
     }
 
 
-def _cell_rows(result: CellResult) -> Iterator[Row]:
-    """Times are medians of a repetition, counters those of a repetition."""
-    whole = result.stages.get(WHOLE)
-    yield {
-        "reason": result.reason,
-        "samples": whole.count if whole else 0,
-        **{f"{stage}_seconds": result.median(stage) for stage in ("gaze", "reconstruct", WHOLE)},
-        "kept_ratio": result.kept_ratio,
-        **{name: result.counter(name) for name in _COUNTERS},
-        **{name: result.quality(name) for name in _QUALITY},
-        "patch_hash": result.patch_hash,
-        "resident_peak_bytes": result.memory.resident_peak,
-        "device_allocated_peak_bytes": result.memory.device_allocated_peak,
-        "device_reserved_peak_bytes": result.memory.device_reserved_peak,
-        "energy_joules": result.energy,
-        "process_seconds": result.process_seconds,
-        "notes": "; ".join(result.notes),
-    }
+def _cell_rows(results: Sequence[CellResult], axes: Sequence[str]) -> Callable[[CellResult], Iterator[Row]]:
+    """Make the rows of cells: times are medians of a repetition, counters those of a repetition.
+
+    Every counter of any cell is a column (``counted_`` before the name of an axis), and so is every detail
+    that is a number or a word.
+    """
+    records = [result.record for result in results if result.record]
+    counters = dict.fromkeys(name for record in records for name in record.counters)
+    details = dict.fromkeys(
+        name for record in records for name, value in record.details.items() if _is_plain(value)
+    )
+
+    def rows(result: CellResult) -> Iterator[Row]:
+        whole = result.stages.get(WHOLE)
+        yield {
+            "reason": result.reason,
+            "samples": whole.count if whole else 0,
+            **{f"{stage}_seconds": result.median(stage) for stage in ("gaze", "reconstruct", WHOLE)},
+            "kept_ratio": result.kept_ratio,
+            **{f"counted_{name}" if name in axes else name: result.counter(name) for name in counters},
+            **{name: result.quality(name) for name in _QUALITY},
+            "patch_hash": result.patch_hash,
+            "resident_peak_bytes": result.memory.resident_peak,
+            "device_allocated_peak_bytes": result.memory.device_allocated_peak,
+            "device_reserved_peak_bytes": result.memory.device_reserved_peak,
+            "energy_joules": result.energy,
+            "process_seconds": result.process_seconds,
+            "notes": "; ".join(result.notes),
+            **{f"details.{name}": result.detail(name) for name in details},
+        }
+
+    return rows
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and "\n" not in value)
 
 
 def _stage_rows(result: CellResult) -> Iterator[Row]:

@@ -28,7 +28,7 @@ class Column(Generic[Item]):
     spare: int = 0
     """Where the width does not suffice, columns go in descending order of this; those with 0 stay."""
     note: str = ""
-    """What a reader must know about it; stands under every table that shows it."""
+    """What a reader must know about it; stands under the tables that show it."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,6 @@ class Table:
     def formatted(self) -> list[list[str]]:
         """Return every value as text."""
         return [[column.format(value) for column, value in zip(self.columns, row)] for row in self.rows]
-
-    def notes(self) -> str:
-        """Return what is to be known about the columns, each note once; empty where there is nothing."""
-        return "; ".join(dict.fromkeys(column.note for column in self.columns if column.note))
 
     def troubled(self, row: int) -> bool:
         """Return whether a row is about a cell that did not succeed."""
@@ -74,6 +70,12 @@ class Table:
 def tabulate(columns: Sequence[Column[Item]], items: Iterable[Item]) -> Table:
     """Return the table with one row an item."""
     return Table(tuple(columns), tuple(tuple(column.value(item) for column in columns) for item in items))
+
+
+def notes(tables: Iterable[Table]) -> str:
+    """Return what is to be known about the columns of these tables, each note once; empty if nothing is."""
+    found = dict.fromkeys(column.note for table in tables for column in table.columns if column.note)
+    return "; ".join(found)
 
 
 @dataclass(frozen=True)

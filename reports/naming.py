@@ -3,12 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from reports.results import CellResult
 from reports.units import Value, text
 
-_AXES = ("workload", "setting", "chunk", "dtype", "attention", "batch")
-"""The order of a table; axes that are not named here follow, those of a cell in its own order."""
+Item = TypeVar("Item")
+
 _MINOR = {
     "gaze": {"chunk", "dtype", "attention", "batch"},
     "encode": {"chunk", "dtype", "attention", "batch", "attn_type"},
@@ -21,12 +22,11 @@ _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?%?(?![\w])")
 
 
 def _axes(results: Sequence[CellResult]) -> list[str]:
-    found = dict.fromkeys(["workload", *(name for result in results for name in result.cell.axes)])
-    return [*(name for name in _AXES if name in found), *(name for name in found if name not in _AXES)]
+    return list(dict.fromkeys(["workload", *(name for result in results for name in result.cell.axes)]))
 
 
 def varying_axes(results: Sequence[CellResult]) -> list[str]:
-    """Return the axes in which the cells differ, in the order of a table."""
+    """Return the axes in which the cells differ, in their own order."""
     return [name for name in _axes(results) if len({result.axis(name) for result in results}) > 1]
 
 
@@ -37,7 +37,8 @@ def constant_axes(results: Sequence[CellResult]) -> dict[str, Value]:
 
 
 def usual_axes(results: Sequence[CellResult]) -> dict[str, Value]:
-    """Return the axes that only unusual cells need to say, with the value that more than half of them have."""
+    """Return the axes that only unusual cells need to say, with the value that more than half the cells
+    have."""
     minor = set.intersection(*(_MINOR.get(result.cell.workload, set()) for result in results))
     usual: dict[str, Value] = {}
     for name in varying_axes(results):
@@ -61,7 +62,7 @@ def cell_label(result: CellResult, results: Sequence[CellResult], *apart: str) -
     usual = usual_axes(results)
     parts = [
         axis_text(name, result.axis(name))
-        for name in varying_axes(results)
+        for name in _main_first(results, usual)
         if name not in apart and not (name in usual and result.axis(name) == usual[name])
     ]
     if several_runs(results):
@@ -69,10 +70,14 @@ def cell_label(result: CellResult, results: Sequence[CellResult], *apart: str) -
     return ", ".join(part for part in parts if part) or result.cell.workload
 
 
+def _main_first(results: Sequence[CellResult], usual: dict[str, Value]) -> list[str]:
+    return sorted(varying_axes(results), key=lambda name: name in usual)
+
+
 def unusual_text(result: CellResult, usual: dict[str, Value]) -> str:
     """Return the cell's values of those axes in which it differs from the usual ones."""
     values = {name: result.axis(name) for name in usual}
-    return ", ".join(axis_text(name, value) for name, value in values.items() if value != usual[name])
+    return "; ".join(axis_text(name, value) for name, value in values.items() if value != usual[name])
 
 
 def axes_text(axes: dict[str, Value]) -> str:
@@ -91,7 +96,12 @@ def which(cells: Sequence[CellResult], results: Sequence[CellResult]) -> str:
     """Say which of the results are meant: a few by name, more by what they have in common."""
     if len(cells) <= _FEW:
         return "; ".join(cell_label(cell, results) for cell in cells)
-    parts = [_values_text(name, cells, results) for name in varying_axes(results)]
+    usual = usual_axes(results)
+    parts = [
+        _values_text(name, cells, results)
+        for name in _main_first(results, usual)
+        if not (name in usual and all(cell.axis(name) == usual[name] for cell in cells))
+    ]
     common = ", ".join(part for part in parts if part)
     return f"{len(cells)} of {len(results)} cells" + (f": {common}" if common else "")
 
@@ -112,16 +122,16 @@ def _values_text(name: str, cells: Sequence[CellResult], results: Sequence[CellR
     return " or ".join(map(text, values)) if len(values) <= _FEW else f"{len(values)} values of {name}"
 
 
-def merged(said: Iterable[tuple[str, CellResult]]) -> list[tuple[str, list[CellResult]]]:
-    """Return every sentence once, with the cells that it is about; those that differ in numbers become one.
+def merged(said: Iterable[tuple[str, Item]]) -> list[tuple[str, list[Item]]]:
+    """Return every sentence once, with all that it is about; those that differ in numbers become one.
 
     Where the numbers differ, the merged sentence gives the lowest and the highest.
     """
-    groups: dict[str, list[tuple[str, CellResult]]] = {}
-    for sentence, cell in said:
-        groups.setdefault(_NUMBER.sub("#", sentence), []).append((sentence, cell))
+    groups: dict[str, list[tuple[str, Item]]] = {}
+    for sentence, item in said:
+        groups.setdefault(_NUMBER.sub("#", sentence), []).append((sentence, item))
     return [
-        (_with_ranges([sentence for sentence, _ in group]), [cell for _, cell in group])
+        (_with_ranges([sentence for sentence, _ in group]), [item for _, item in group])
         for group in groups.values()
     ]
 

@@ -10,12 +10,23 @@ from pathlib import Path
 from statistics import mean
 
 from bench.clocks import WHOLE
-from reports.charts import Figure, Panel, Series, curves, heat_map, scale_for_doubling, stacked_bars
+from reports.charts import (
+    Figure,
+    MissingDataError,
+    Panel,
+    Series,
+    curves,
+    heat_map,
+    scale_for_doubling,
+    stacked_bars,
+)
 from reports.document import Block, Image, Paragraph
-from reports.published import H100, RTX_3090, matching, published_figures
 from reports.naming import cell_label, setting_kind
+from reports.published import H100, RTX_3090, matching, published_figures
 from reports.results import PIPELINE, CellResult
+from reports.roofline import roofline
 from reports.style import styled
+from reports.views import ENCODE, ENGINES, KERNEL, VIDEO, View, groups
 
 QUALITIES = {
     "psnr": ("PSNR", "dB"),
@@ -28,10 +39,6 @@ MOST_CURVES = 8
 """More curves than this cannot be told apart."""
 
 
-class MissingDataError(Exception):
-    """A plot's data is missing; the message says which."""
-
-
 @dataclass(frozen=True)
 class Plot:
     """A plot of a report: the file it goes to, what it shows, and how it is drawn."""
@@ -40,20 +47,26 @@ class Plot:
     title: str
     caption: str
     draw: Callable[[Sequence[CellResult]], Figure]
+    views: tuple[View, ...]
+    """Whose cells are drawn; of a report without any the plot is no part."""
 
 
 def write_plots(results: Sequence[CellResult], folder: Path) -> tuple[list[Path], list[Block]]:
     """Draw every plot into ``folder/plots``; return the files, and what the report shows in their places."""
     (folder / "plots").mkdir(parents=True, exist_ok=True)
+    parts = groups(results)
     written: list[Path] = []
     blocks: list[Block] = []
     with styled():
         for plot in PLOTS:
             path = folder / "plots" / f"{plot.name}.png"
+            path.unlink(missing_ok=True)
+            drawn = [result for part in parts if part.view in plot.views for result in part.results]
+            if not drawn:
+                continue
             try:
-                plot.draw([result for result in results if result.ok]).savefig(path)
+                plot.draw([result for result in drawn if result.ok]).savefig(path)
             except MissingDataError as missing:
-                path.unlink(missing_ok=True)
                 blocks.append(Paragraph(f"{plot.title}: not drawn, because {missing}."))
             else:
                 written.append(path)
@@ -104,7 +117,7 @@ def stage_parts(result: CellResult) -> dict[str, float]:
     """Return the milliseconds a clip spends in each stage; nested stages stand for their part of the parent.
 
     What the nested stages of a parent leave over keeps the parent's name. Whatever no stage covers is
-    ``other``, and so are stages of less than 1 %: they could not be seen.
+    ``other``, and so are stages of less than 1 %: they could not be seen. Empty for a cell without clips.
     """
     parts: dict[str, float] = {}
     for stage in PIPELINE:
@@ -112,12 +125,13 @@ def stage_parts(result: CellResult) -> dict[str, float]:
         if whole is None:
             continue
         children = [name for name in result.stages if name.startswith(f"{stage}.")]
-        shares = {child: whole * (result.share(child) or 0.0) for child in children}
-        parts |= shares | {stage: max(0.0, whole - sum(shares.values()))}
+        nested = {child: whole * (result.share(child) or 0.0) for child in children}
+        parts |= nested | {stage: max(0.0, whole - sum(nested.values()))}
     total = result.median(WHOLE) or sum(parts.values())
     large = {stage: seconds for stage, seconds in parts.items() if seconds >= 0.01 * total}
     large["other"] = max(0.0, total - sum(large.values()))
-    return {stage: 1e3 * (result.per("clip", seconds) or 0.0) for stage, seconds in large.items() if seconds}
+    shares = {stage: result.per("clip", seconds) for stage, seconds in large.items()}
+    return {stage: 1e3 * share for stage, share in shares.items() if share}
 
 
 def latency_by_stage(results: Sequence[CellResult]) -> Figure:
@@ -242,11 +256,21 @@ def quality_by_frame(results: Sequence[CellResult]) -> Figure:
 
 PLOTS = (
     Plot(
+        "roofline",
+        "Roofline",
+        "What was computed in a second over how much is computed for a byte moved, both by the least work "
+        "that the result needs. The roofs are the fastest copy and the fastest matrix product that any cell "
+        "measured on the device: nothing can lie above them. Points bear the value of the axis in the title.",
+        roofline,
+        (KERNEL, ENGINES),
+    ),
+    Plot(
         "latency_by_stage",
         "Latency by stage",
-        "What the time of a clip is made of: medians of the timed repetitions. A diamond is a published "
-        "figure, measured on another machine.",
+        "What the time of a clip is made of: medians of the timed repetitions. A diamond, if any, is a "
+        "published figure, measured on another machine.",
         latency_by_stage,
+        (VIDEO, ENGINES, ENCODE),
     ),
     Plot(
         "latency_against_chunk_size",
@@ -254,6 +278,7 @@ PLOTS = (
         "Time for a frame when the video is cut into chunks of so many frames; bars reach from the 5th to "
         "the 95th percentile.",
         latency_against_chunk_size,
+        (VIDEO,),
     ),
     Plot(
         "quality_against_kept_patches",
@@ -261,6 +286,7 @@ PLOTS = (
         "Reconstruction quality over the share of candidate patches that were kept: means over the frames "
         "of the timed outputs.",
         quality_against_kept_patches,
+        (VIDEO,),
     ),
     Plot(
         "gaze_heat_map",
@@ -268,6 +294,7 @@ PLOTS = (
         "How many patches were chosen in each frame: with a budget always as many, with a requirement as "
         "many as the frame needs. Cells that chose alike are drawn once.",
         gaze_heat_map,
+        (VIDEO, ENGINES),
     ),
     Plot(
         "quality_by_frame",
@@ -275,5 +302,6 @@ PLOTS = (
         "Reconstruction quality and gaze count along a clip: means over clips. Cells with equal figures "
         "are drawn once.",
         quality_by_frame,
+        (VIDEO,),
     ),
 )

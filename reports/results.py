@@ -124,14 +124,17 @@ class CellResult:
         return float(value) if isinstance(value, int | float) else None
 
     def per(self, unit: str, value: float | None) -> float | None:
-        """Return the share of one ``clip``, ``frame`` or ``call`` in what a repetition took.
-
-        A repetition that counts no calls is a single one.
-        """
-        units = self.counter(f"{unit}s")
-        if unit == "call" and units is None:
-            return value
+        """Return the share of one ``clip``, ``frame`` or ``call`` in what a repetition took."""
+        units = self._calls if unit == "call" else self.counter(f"{unit}s")
         return value / units if value is not None and units else None
+
+    @property
+    def _calls(self) -> float:
+        """Calls of a repetition: as it counts them, else one for each batch of its clips, else one."""
+        calls, clips, batch = self.counter("calls"), self.counter("clips"), self.axis("batch")
+        if calls is None and clips and isinstance(batch, int) and batch:
+            return clips / batch
+        return 1.0 if calls is None else calls
 
     def rate(self, counter: str) -> float | None:
         """Return how much of some work was done in a second: ``flops``, ``bytes``."""
@@ -194,10 +197,16 @@ def _summaries(timed: Iterable[tuple[str, float]]) -> dict[str, Summary]:
     }
 
 
+def distinct_stages(stages: Iterable[str]) -> list[str]:
+    """Return the stages, without one that is all there is of the whole repetition."""
+    named = list(stages)
+    return [WHOLE] if len(named) == 2 and WHOLE in named else named
+
+
 def _stage_order(stage: str) -> tuple[int, str, int, str]:
     top, _, child = stage.partition(".")
     known = ("setup", *PIPELINE)
-    children = ("vision", "prefill", "steps")
+    children = ("vision", "prefill", "steps", "encode", "decode")
     return (
         len(known) + 1 if top == WHOLE else known.index(top) if top in known else len(known),
         top,

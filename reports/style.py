@@ -24,8 +24,15 @@ STAGE_COLOURS = {
     "gaze.prefill": "#4A9BD1",
     "gaze.steps": "#0B4F82",
     "gaze": "#0072B2",
-    "reconstruct": "#E69F00",
-    "encode": "#009E73",
+    "reconstruct.encode": "#F5CF80",
+    "reconstruct.decode": "#E69F00",
+    "reconstruct.loss": "#9C6B00",
+    "reconstruct": "#EFB740",
+    "encode.embed": "#8FD3BC",
+    "encode.layers": "#009E73",
+    "encode.pool": "#00614A",
+    "encode": "#4DBB9B",
+    "other": "#DDDDDD",
 }
 HEAT = "cividis"
 

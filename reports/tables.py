@@ -19,7 +19,7 @@ from reports.columns import (
 )
 from reports.document import Column, Table, tabulate
 from reports.published import PublishedFigure, matching
-from reports.results import CellResult
+from reports.results import CellResult, distinct_stages
 from reports.units import fixed, giga, mean_count, microseconds, milliseconds, number, percent, whole
 from reports.views import VIDEO_WORKLOADS, Group
 
@@ -60,7 +60,11 @@ def _lifted(column: CellColumn, result_of: Callable[[Row], CellResult]) -> Colum
 def stage_table(group: Group) -> Table:
     """Return a row for each stage of each cell: its time for a unit of work, share of its parent, samples."""
     unit = group.view.unit
-    rows = [_Stage(result, name, unit) for result in group.results for name in (list(result.stages) or [""])]
+    rows = [
+        _Stage(result, name, unit)
+        for result in group.results
+        for name in (distinct_stages(result.stages) or [""])
+    ]
 
     def time(key: str, heading: str, part: Callable[[Summary], float]) -> Column[_Stage]:
         return Column(key, heading, lambda row: row.time(part), f"ms/{unit}", milliseconds)
@@ -99,6 +103,7 @@ def outside_table(results: Sequence[CellResult]) -> Table:
     columns = [
         *identity_columns(results),
         seconds("setup", "set-up", lambda result: result.first_warmup("setup")),
+        seconds("compile", "compile", lambda result: result.first_warmup("compile")),
         seconds("warmup", "first warm-up", lambda result: result.first_warmup(WHOLE)),
         seconds("process", "whole process", lambda result: result.process_seconds),
         STATUS,
@@ -137,7 +142,7 @@ def work_table(group: Group) -> Table:
     columns = [
         *identity_columns(group.results),
         *(of_clips if unit == "clip" else of_calls),
-        per_unit_giga("flops", "arithmetic", "GFLOP", "flops"),
+        per_unit_giga("flops", "compute", "GFLOP", "flops"),
         per_unit_giga("bytes", "traffic", "GB", "bytes"),
         Column("patch_hash", "patch hash", lambda result: result.patch_hash, numeric=False),
         STATUS,
@@ -145,10 +150,10 @@ def work_table(group: Group) -> Table:
     return tabulate(columns, group.results).without_empty()
 
 
-def quality_table(results: Sequence[CellResult]) -> Table:
+def quality_table(group: Group) -> Table:
     """Return the quality of every cell's reconstruction: means over the frames of the timed outputs."""
     columns = [
-        *identity_columns(results),
+        *identity_columns(group.results),
         KEPT,
         quality_column("psnr", "PSNR", "dB", 2),
         quality_column("ssim", "SSIM", "", 4),
@@ -157,7 +162,7 @@ def quality_table(results: Sequence[CellResult]) -> Table:
         quality_column("mse", "MSE", "", 5),
         STATUS,
     ]
-    return tabulate(columns, results)
+    return tabulate(columns, group.results)
 
 
 @dataclass(frozen=True)

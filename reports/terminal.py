@@ -1,6 +1,7 @@
 """The first thing a newcomer sees: the summary of a run on the terminal."""
 
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from reports.contents import caveats, header_facts, unsuccessful
-from reports.document import Table
+from reports.document import Table, notes
 from reports.results import load_results
 from reports.tables import summary_table
 from reports.units import text
@@ -18,8 +19,9 @@ from reports.views import groups, remarks
 
 _BRIEF = {"ms/frame": "ms"}
 """Units written short on the terminal, where width is dear and no other unit of time is in the table."""
-_BREAKS = {"out of memory": "out of\nmemory", "+frame": "\n+frame"}
-"""Where long values take two lines, rather than a column as wide as they are."""
+_TIMES = {"ms/call", "ms/clip", "ms/frame"}
+_BREAKS = {"out of memory": "out of\nmemory", "+frame": "\n+frame", "; ": ";\n"}
+"""Where long values can take two lines, rather than a column as wide as they are."""
 
 
 def print_table(folder: Path, console: Console) -> None:
@@ -34,14 +36,15 @@ def print_table(folder: Path, console: Console) -> None:
         return
     console.print(_facts(header_facts(results)))
     parts = groups(results)
-    for part in parts:
-        console.print()
-        if len(parts) > 1:
-            console.print(Text(part.title, style="bold"))
-        print_fitting(summary_table(part), console)
-        for remark in remarks(part):
-            console.print(Text(remark, style="dim"))
-    if any(not result.ok for result in results) or len(parts) > 1:
+    for _, alike in groupby(parts, key=lambda part: part.view):
+        shown = []
+        for part in alike:
+            console.print(Text(f"\n{part.title}" if len(parts) > 1 else "", style="bold"))
+            shown.append(print_fitting(summary_table(part), console))
+            for remark in remarks(part):
+                console.print(Text(remark, style="dim"))
+        console.print(Text(notes(shown), style="dim"))
+    if len(parts) > 1:
         console.print()
     for sentence in unsuccessful(results):
         console.print(Text(f"✗ {sentence}", style="red"))
@@ -58,43 +61,51 @@ def _facts(facts: Iterable[tuple[str, object]]) -> RichTable:
     return grid
 
 
-def print_fitting(table: Table, console: Console) -> None:
-    """Print a table, first leaving out what can be spared, one column after the other, until it fits; then what
-    is to be known about the columns that are left."""
+def print_fitting(table: Table, console: Console) -> Table:
+    """Print a table so that it fits; return what is left of it.
+
+    Long values are broken into two lines if they must; then what can be spared is left out, one column after
+    the other.
+    """
     unbounded = console.options.update(width=1000)  # Or the measure would stop at the console's own width.
 
-    def fits(table: Table, gap: int) -> bool:
-        return Measurement.get(console, unbounded, _rich_table(table, gap)).maximum <= console.width
+    def fits(table: Table, gap: int, broken: bool) -> bool:
+        return Measurement.get(console, unbounded, _rich_table(table, gap, broken)).maximum <= console.width
 
+    broken = not fits(table, 1, broken=False)
     left_out: list[str] = []
     spare = [column for column in table.columns if column.spare]
     for column in sorted(spare, key=lambda column: -column.spare):
-        if fits(table, gap=1):
+        if fits(table, 1, broken):
             break
         left_out.append(column.heading)
         table = table.without([column.key])
-    console.print(_rich_table(table, gap=2 if fits(table, gap=2) else 1))
+    console.print(_rich_table(table, 2 if fits(table, 2, broken) else 1, broken))
     if left_out:
         console.print(Text(f"not shown for want of width: {', '.join(left_out)}", style="dim"))
-    if table.notes():
-        console.print(Text(table.notes(), style="dim"))
+    return table
 
 
-def _rich_table(table: Table, gap: int) -> RichTable:
+def _rich_table(table: Table, gap: int, broken: bool) -> RichTable:
     drawn = RichTable(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style=Style(bold=True))
-    brief = _BRIEF if sum(unit.startswith("ms/") for unit in {c.unit for c in table.columns}) == 1 else {}
+    brief = _BRIEF if len({column.unit for column in table.columns} & _TIMES) == 1 else {}
     for column in table.columns:
         unit = brief.get(column.unit, column.unit)
         heading = f"{column.heading}\n{unit}" if unit else column.heading
         drawn.add_column(
-            heading, justify="right" if column.numeric else "left", overflow="fold", vertical="top"
+            heading,
+            justify="right" if column.numeric else "left",
+            overflow="fold",
+            vertical="top",
+            no_wrap=column.numeric,
         )
     for number, row in enumerate(table.formatted()):
-        drawn.add_row(*(Text(_broken(value)) for value in row), style="red" if table.troubled(number) else None)
+        values = (_in_two_lines(value) if broken else value for value in row)
+        drawn.add_row(*map(Text, values), style="red" if table.troubled(number) else None)
     return drawn
 
 
-def _broken(value: str) -> str:
+def _in_two_lines(value: str) -> str:
     for long, lines in _BREAKS.items():
         value = value.replace(long, lines)
     return value

@@ -1,4 +1,4 @@
-"""What matters in the cells of a workload: the columns of their summary, and the unit their work is shared out by.
+"""What matters in the cells of a workload: the columns of their summary, and what their work is divided by.
 
 A report shows the cells of each view in tables of their own. To show a new workload as it deserves, give it a
 :class:`View` and a line in :data:`VIEWS`.
@@ -26,7 +26,7 @@ from reports.columns import (
 from reports.document import Column
 from reports.naming import axes_text, axis_text, usual_axes, which
 from reports.results import EAGER, CellResult, peer
-from reports.units import microseconds
+from reports.units import mean_count, microseconds
 
 VIDEO_WORKLOADS = ("gaze", "reconstruct", "end_to_end")
 """The workloads that choose patches or paint frames from them: what others have published figures of."""
@@ -45,8 +45,11 @@ class View:
     """What is to be said of several cells at once."""
     apart: str = ""
     """An axis each of whose values has tables of its own."""
+    rivals: str = ""
+    """The axis whose values do the same work in different ways, each with points of its own in a roofline
+    plot."""
     points: str = ""
-    """The axis that names the points of a roofline plot; empty where there is to be none."""
+    """The axis that names those points."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,20 @@ class Group:
 
 
 def groups(results: Sequence[CellResult]) -> list[Group]:
-    """Part the results by how they are to be read; like cells keep their order."""
+    """Part the results by how they are to be read; groups of one view follow each other."""
     engines = {result.axis("engine") for result in results if result.cell.workload == "gaze"}
-    found: dict[tuple[str, str], tuple[View, list[CellResult]]] = {}
+    found: dict[View, dict[str, list[CellResult]]] = {}
     for result in results:
         view = VIEWS.get(result.cell.workload, OTHER)
         if result.cell.workload == "gaze" and len(engines) > 1:
             view = ENGINES
         title = axis_text(view.apart, result.axis(view.apart)) if view.apart else view.title
-        found.setdefault((view.title, title), (view, []))[1].append(result)
-    return [Group(view, title, tuple(members)) for (_, title), (view, members) in found.items()]
+        found.setdefault(view, {}).setdefault(title, []).append(result)
+    return [
+        Group(view, title, tuple(members))
+        for view, titles in found.items()
+        for title, members in titles.items()
+    ]
 
 
 def remarks(group: Group) -> list[str]:
@@ -86,7 +93,7 @@ def _ran(axis: str, detail: str) -> Callable[[Sequence[CellResult]], list[str]]:
         for result in results:
             ran = result.detail(detail)
             ran = ", ".join(ran) if isinstance(ran, list) else ran
-            if ran and ran != result.axis(axis):
+            if ran and result.axis(axis) not in (None, ran):
                 found.setdefault((str(result.axis(axis)), str(ran)), []).append(result)
         several = [value for value, _ in found]
         return [
@@ -127,16 +134,18 @@ def _engines(results: Sequence[CellResult]) -> list[CellColumn]:
     def synchronisations(result: CellResult) -> float | None:
         # An engine that counts its launches counts these too, and one that has none has nothing to count.
         known = result.counter("launches") is not None
-        return result.per("clip", result.counter("host_synchronisations") or 0.0) if known else None
+        return result.per("call", result.counter("host_synchronisations") or 0.0) if known else None
+
+    note = "steps, launches and syncs (waits of the host) are those of a call, which takes a whole batch"
 
     return [
         Column("kept", "kept", KEPT.value, KEPT.unit, KEPT.format, spare=4),
         time_column("clip", "gaze", WHOLE, "clip"),
         time_column("frame", "gaze", WHOLE, "frame", spare=1),
         Column("step", "step", step_time, "µs", microseconds),
-        count_column("steps", "steps", "decode_steps", spare=2),
-        count_column("launches", "launches", "launches"),
-        Column("synchronisations", "syncs", synchronisations, "/clip", note="syncs are waits of the host"),
+        count_column("steps", "steps", "decode_steps", "call", spare=2, note=note),
+        count_column("launches", "launches", "launches", "call", note=note),
+        Column("synchronisations", "syncs", synchronisations, "/call", mean_count, note=note),
         speed_up_column(lambda result: peer(result, results, engine=EAGER), EAGER),
         same_patches_column(results),
         Column("memory", "memory", MEMORY.value, MEMORY.unit, MEMORY.format, spare=3),
@@ -158,10 +167,10 @@ def _encode(results: Sequence[CellResult]) -> list[CellColumn]:
 
 
 def _attention(results: Sequence[CellResult]) -> list[CellColumn]:
-    arithmetic = [column for column in rate_columns(results) if column.key == "arithmetic"]
+    compute = [column for column in rate_columns(results) if column.key == "compute"]
     return [
         time_column("call", "time", WHOLE, "call"),
-        *arithmetic,
+        *compute,
         speed_up_column(lambda result: peer(result, results, backend=EAGER), EAGER),
         error_column("error.max", f"error is the largest difference from {EAGER}", spare=3),
         MEMORY,
@@ -193,9 +202,7 @@ def _shapes(results: Sequence[CellResult], varying: bool) -> Callable[[CellResul
     """Return what says, in words, those sizes of a cell that vary among the results, or those that do not."""
     by_size = {result.axis("size"): sizes for result in results if (sizes := _sizes(result))}
     names = dict.fromkeys(name for sizes in by_size.values() for name in sizes)
-    chosen = [
-        name for name in names if (len({sizes.get(name) for sizes in by_size.values()}) > 1) is varying
-    ]
+    chosen = [name for name in names if (len({sizes.get(name) for sizes in by_size.values()}) > 1) is varying]
 
     def shape(result: CellResult) -> str:
         sizes = by_size.get(result.axis("size"), {})
@@ -212,7 +219,7 @@ def _kernel_remarks(results: Sequence[CellResult]) -> list[str]:
 def _other(results: Sequence[CellResult]) -> list[CellColumn]:
     return [
         KEPT,
-        time_column("whole", "repetition", WHOLE, "call"),
+        time_column("call", "time", WHOLE, "call"),
         MEMORY,
         quality_column("psnr", "PSNR", "dB", 2),
     ]
@@ -221,10 +228,12 @@ def _other(results: Sequence[CellResult]) -> list[CellColumn]:
 _ENGINE_RAN = _ran("engine", "gaze.engine")
 
 VIDEO = View("Pipeline", "clip", _video, _ENGINE_RAN)
-ENGINES = View("Engines", "clip", _engines, _ENGINE_RAN, points="setting")
+ENGINES = View("Engines", "clip", _engines, _ENGINE_RAN, rivals="engine", points="setting")
 ENCODE = View("Encoder", "clip", _encode)
-ATTENTION = View("Attention", "call", _attention, _ran("backend", "attention.kernels"), points="tokens")
-KERNEL = View("Kernels", "call", _kernel, _kernel_remarks, apart="operation", points="size")
+ATTENTION = View(
+    "Attention", "call", _attention, _ran("backend", "attention.kernels"), rivals="backend", points="tokens"
+)
+KERNEL = View("Kernels", "call", _kernel, _kernel_remarks, apart="operation", rivals="form", points="size")
 OTHER = View("Other workloads", "call", _other)
 """For workloads that a suite brings itself: only what can be said of any."""
 

@@ -30,8 +30,8 @@ def cached_attention(backend: str) -> CachedAttend:
         raise unknown_name("attention backend", backend, BACKENDS)
     if backend not in _CACHED:
         raise BackendUnavailable(
-            f"attention backend '{backend}' cannot attend over a key-value cache; use {' or '.join(_CACHED)}, "
-            "or an engine that brings its own attention"
+            f"attention backend '{backend}' cannot attend over a key-value cache; "
+            f"use {' or '.join(_CACHED)}, or an engine that brings its own attention"
         )
     return _CACHED[backend]
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -5,8 +6,18 @@ import pytest
 from rich.console import Console
 
 from bench.compare import compare
+from bench.records import Record
 from reports import print_comparison
 from tests.reports.fake_run import PLAN, cell, ok_record, run_of, usual_records, write_run
+from tests.reports.fake_suites import (
+    attention_records,
+    encode_records,
+    engine_records,
+    kernel_record,
+    kernel_records,
+    kernel_records_on_cpu,
+    run_from,
+)
 
 CELLS = [cell(setting, chunk) for setting, chunk in PLAN]
 
@@ -42,3 +53,32 @@ def test_a_cell_without_a_result_is_a_row_with_both_statuses(base: Path, tmp_pat
     assert screen.count("not compared") == 3
     assert "invalid → ok" in screen
     assert "– → ok" in screen
+
+
+def compared(a: list[Record], b: list[Record], folder: Path) -> str:
+    of_a = write_run(folder, run_from(a, run_id="a"), a)
+    return printed(of_a, write_run(folder, run_from(b, run_id="b"), b))
+
+
+@pytest.mark.parametrize("records", [kernel_records, attention_records, encode_records, engine_records])
+def test_runs_of_parts_can_be_compared(records: Callable[[], list[Record]], tmp_path: Path) -> None:
+    screen = compared(records(), records(), tmp_path)
+    assert "Nothing is worse" in screen
+    assert "end_to_end" in screen
+
+
+def test_a_slower_kernel_is_named_and_told_once_in_the_table(tmp_path: Path) -> None:
+    slower = [
+        kernel_record(each.cell, speed=0.6) if place == 5 else each
+        for place, each in enumerate(kernel_records())
+    ]
+    screen = compared(kernel_records(), slower, tmp_path)
+    assert "✗ patch_gather, triton, size 2, bfloat16: kernel takes 1.6" in screen.replace("\n", " ")
+    assert screen.count("slower") == 1
+    assert "patches" not in screen.replace("patch_gather", ""), "kernels choose none"
+
+
+def test_like_reasons_are_said_once_with_their_cells(tmp_path: Path) -> None:
+    screen = compared(kernel_records_on_cpu(), kernel_records_on_cpu(), tmp_path)
+    assert screen.count("the triton form of decode_step") == 1
+    assert "6 of 24 cells: decode_step, triton:" in screen

@@ -1,7 +1,21 @@
-from reports.contents import caveats, document, header_facts, unsuccessful
-from reports.document import Bullets, Paragraph, Section
+from collections.abc import Callable
+
+import pytest
+
+from bench.records import Record
+from reports.contents import caveats, document, header_facts, reading, unsuccessful
+from reports.document import Bullets, Heading, Paragraph, Section
 from reports.results import CellResult
+from reports.views import groups
 from tests.reports.fake_run import REPEATED, UNTRAINED
+from tests.reports.fake_suites import (
+    attention_records,
+    encode_records,
+    engine_records,
+    kernel_records,
+    kernel_records_on_cpu,
+    results_from,
+)
 
 
 def test_what_is_the_same_for_all_cells_is_said_once(results: list[CellResult]) -> None:
@@ -68,3 +82,64 @@ def test_where_nothing_was_published_for_a_setting_the_report_says_so(results: l
     assert published_section(chunk_of_two).blocks == (
         Paragraph("No cell has a setting and chunk size for which figures were published."),
     )
+
+
+def sections(records: list[Record]) -> dict[str, Section]:
+    return {section.title: section for section in document(results_from(records)).sections}
+
+
+def test_cells_refused_for_like_reasons_are_one_line() -> None:
+    assert unsuccessful(results_from(kernel_records_on_cpu())) == [
+        f"6 of 24 cells: {operation}, triton: unsupported "
+        f"(the triton form of {operation} needs a CUDA device and this is cpu)"
+        for operation in ("patch_gather", "decode_step")
+    ]
+
+
+def test_notes_that_differ_in_a_number_are_one_line_with_its_range() -> None:
+    results = [
+        CellResult(
+            result.run,
+            result.label,
+            result.cell,
+            result.record.model_copy(update={"notes": (f"other programs used {30 + place}% of the CPUs",)}),
+        )
+        for place, result in enumerate(results_from(kernel_records()))
+        if result.record is not None
+    ]
+    assert caveats(results) == ["other programs used 30% to 53% of the CPUs (all measured cells)"]
+
+
+@pytest.mark.parametrize("records", [kernel_records, attention_records])
+def test_a_report_on_parts_says_nothing_of_clips_patches_or_pictures(
+    records: Callable[[], list[Record]],
+) -> None:
+    found = sections(records())
+    assert not {"Quality", "Published elsewhere"} & found.keys()
+    assert not {"video", "checkpoint"} & {name for name, _ in header_facts(results_from(records()))}
+    said = " ".join(reading(groups(results_from(records()))))
+    assert "Speed-up" in said
+    assert not any(word in said for word in ("clip", "patches", "PSNR", "launch"))
+
+
+def test_the_encoder_has_clips_and_no_pictures() -> None:
+    found = sections(encode_records())
+    assert not {"Quality", "Published elsewhere"} & found.keys()
+    assert ("video", "embedded clip") in header_facts(results_from(encode_records()))
+
+
+def test_engines_stand_beside_what_was_published() -> None:
+    assert "Published elsewhere" in sections(engine_records())
+
+
+def test_each_operation_has_a_table_under_its_name_and_the_notes_follow_the_last() -> None:
+    blocks = sections(kernel_records())["Summary"].blocks
+    assert [block.text for block in blocks if isinstance(block, Heading)] == ["patch_gather", "decode_step"]
+    known = [block.text for block in blocks if isinstance(block, Paragraph)]
+    assert sum("speed-up is over the reference" in text for text in known) == 1
+
+
+def test_cells_of_several_kinds_have_tables_of_their_own(results: list[CellResult]) -> None:
+    mixed = [*results, *results_from(attention_records())]
+    summary = next(section for section in document(mixed).sections if section.title == "Summary")
+    assert [block.text for block in summary.blocks if isinstance(block, Heading)] == ["Pipeline", "Attention"]

@@ -3,7 +3,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from reports.csv_files import write_csv_files
 from reports.results import CellResult
+from tests.reports.fake_suites import attention_records, kernel_records, results_from
 
 
 def test_every_cell_is_in_the_cell_and_stage_files(run_folder: Path) -> None:
@@ -33,3 +35,16 @@ def test_frames_are_those_of_the_cells_that_have_them(run_folder: Path) -> None:
     frames = pd.read_csv(run_folder / "frames.csv")
     assert len(frames) == 8 * 64
     assert {"clip", "frame", "gazes", "psnr"} <= set(frames.columns)
+
+
+def test_every_counter_and_every_plain_detail_is_a_column(tmp_path: Path) -> None:
+    write_csv_files(results_from(kernel_records()), tmp_path)
+    cells = pd.read_csv(tmp_path / "cells.csv")
+    assert cells["details.ceiling.bytes_per_second"][1] == 3e12
+    assert cells["details.shape"][1] == "frames=16 patches=212 size=224"
+    assert cells["calls"][1] == 4
+    write_csv_files(results_from(attention_records()), tmp_path)
+    attention = pd.read_csv(tmp_path / "cells.csv")
+    assert attention["details.error.max"][1] == 8.3e-7
+    assert attention["tokens"].count() == len(attention), "the axis, which a refused cell has too"
+    assert attention["counted_tokens"].count() == 12

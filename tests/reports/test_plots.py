@@ -1,9 +1,10 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from bench.records import Status
+from bench.records import Record, Status
 from reports.document import Image as Picture
 from reports.document import Paragraph
 from reports.plots import (
@@ -18,13 +19,23 @@ from reports.plots import (
 )
 from reports.results import CellResult
 from reports.style import styled
+from reports.views import VIDEO
+from tests.reports.fake_suites import (
+    attention_records,
+    encode_records,
+    engine_records,
+    kernel_records,
+    results_from,
+)
 
-NAMES = {f"plots/{plot.name}.png" for plot in PLOTS}
+OF_VIDEO = [plot for plot in PLOTS if VIDEO in plot.views]
 
 
 def test_every_plot_is_drawn_from_a_whole_run(run_folder: Path) -> None:
-    for name in NAMES:
-        with Image.open(run_folder / name) as image:
+    names = {f"{plot.name}.png" for plot in OF_VIDEO}
+    assert {path.name for path in (run_folder / "plots").iterdir()} == names
+    for name in names:
+        with Image.open(run_folder / "plots" / name) as image:
             assert min(image.size) > 300
             assert len(image.convert("L").getcolors() or []) > 10, "not a blank page"
 
@@ -49,13 +60,13 @@ def test_a_run_in_which_nothing_succeeded_has_no_plots(results: list[CellResult]
     written, blocks = write_plots(failed, tmp_path)
     assert written == []
     assert all(isinstance(block, Paragraph) for block in blocks)
-    assert len(blocks) == len(PLOTS)
+    assert len(blocks) == len(OF_VIDEO)
 
 
 def test_the_parts_of_a_bar_add_up_to_the_whole(results: list[CellResult]) -> None:
     for result in results:
         if result.ok:
-            whole = result.per_clip(result.median("end_to_end"))
+            whole = result.per("clip", result.median("end_to_end"))
             assert sum(stage_parts(result).values()) == pytest.approx(1e3 * (whole or 0.0))
     assert {"gaze.vision", "gaze.prefill", "gaze.steps", "reconstruct"} <= stage_parts(results[0]).keys()
 
@@ -91,3 +102,27 @@ def test_curves_by_frame_cover_the_clip(gpu_results: list[CellResult]) -> None:
     lines = figure.axes[0].get_lines()
     assert len(lines) == 7
     assert all(len(line.get_xdata()) == 16 for line in lines)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("records", "drawn", "missing"),
+    [
+        (kernel_records, ["roofline"], []),
+        (engine_records, ["latency_by_stage"], ["Roofline", "Gazes by frame"]),
+        (encode_records, ["latency_by_stage"], []),
+        (attention_records, [], []),
+    ],
+)
+def test_a_report_has_only_the_plots_that_mean_something_for_its_cells(
+    records: Callable[[], list[Record]], drawn: list[str], missing: list[str], tmp_path: Path
+) -> None:
+    written, blocks = write_plots(results_from(records()), tmp_path)
+    assert [path.stem for path in written] == drawn
+    said = [block.text for block in blocks if isinstance(block, Paragraph)]
+    assert [text.partition(": not drawn, because ")[0] for text in said] == missing
+
+
+def test_a_cell_without_clips_has_no_bar() -> None:
+    (result, *_) = results_from(kernel_records())
+    assert stage_parts(result) == {}

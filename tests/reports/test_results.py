@@ -4,17 +4,9 @@ import pytest
 
 from autogaze.errors import InputError
 from bench.records import Memory, Record, Sample, Status
-from reports.results import (
-    CellResult,
-    cell_label,
-    constant_axes,
-    load_results,
-    results_of,
-    run_labels,
-    setting_kind,
-    varying_axes,
-)
+from reports.results import CellResult, distinct_stages, load_results, peer, results_of, run_labels
 from tests.reports.fake_run import FRAMES, cell, ok_record, run_of
+from tests.reports.fake_suites import attention_records, kernel_records, results_from
 
 
 def result_of(*samples: Sample, **fields: object) -> CellResult:
@@ -48,9 +40,9 @@ def test_warm_up_samples_are_kept_out_of_the_times() -> None:
 def test_times_are_shared_out_among_clips_and_frames(results: list[CellResult]) -> None:
     whole = results[0].median("end_to_end")
     assert whole is not None
-    assert results[0].per_frame(whole) == pytest.approx(whole / FRAMES)
-    assert results[0].per_clip(whole) == pytest.approx(whole * 16 / FRAMES)
-    assert results[6].per_clip(None) is None
+    assert results[0].per("frame", whole) == pytest.approx(whole / FRAMES)
+    assert results[0].per("clip", whole) == pytest.approx(whole * 16 / FRAMES)
+    assert results[6].per("clip", None) is None
 
 
 def test_a_nested_stage_is_timed_by_device_events_and_a_top_level_one_by_the_wall_clock() -> None:
@@ -88,19 +80,6 @@ def test_kept_ratio_falls_back_to_the_counters() -> None:
     assert result_of().kept_ratio is None
 
 
-def test_cells_are_named_by_the_axes_that_vary(results: list[CellResult]) -> None:
-    assert varying_axes(results) == ["setting", "chunk"]
-    assert constant_axes(results) == {
-        "workload": "end_to_end",
-        "dtype": "float32",
-        "attention": "sdpa",
-        "batch": 1,
-    }
-    assert cell_label(results[0], results) == "ratio_0.10, chunk 16"
-    assert cell_label(results[0], results, "setting") == "chunk 16"
-    assert cell_label(results[0], results[:1]) == "end_to_end"
-
-
 def test_runs_on_one_device_are_told_apart_by_their_id() -> None:
     first, second, other = (
         run_of([], run_id="a"),
@@ -122,6 +101,37 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         load_results([tmp_path])
 
 
-def test_a_setting_with_a_requirement_is_of_another_kind_than_a_budget() -> None:
-    assert setting_kind("ratio_0.75") == "budget"
-    assert setting_kind("ratio_0.75_task_0.70") == setting_kind("task_0.70") == "loss requirement"
+def test_a_call_is_what_was_counted_as_one_else_a_batch_of_clips() -> None:
+    assert result_of(counters={"calls": 4}).per("call", 2.0) == 0.5
+    assert result_of(counters={"clips": 3}).per("call", 6.0) == 2.0, "the cell has batch 1"
+    assert result_of().per("call", 6.0) == 6.0
+
+
+def test_a_rate_is_the_work_of_a_repetition_over_its_median_time() -> None:
+    samples = [Sample(index=i, stage="end_to_end", seconds=0.5) for i in range(5)]
+    assert result_of(*samples, counters={"flops": 4.0}).rate("flops") == 8.0
+    assert result_of(*samples).rate("flops") is None
+    assert result_of(counters={"flops": 4.0}).rate("flops") is None
+
+
+def test_a_peer_differs_in_the_named_axes_alone() -> None:
+    results = results_from(attention_records())
+    causal = next(result for result in results if result.axis("mask") == "causal" and result.ok)
+    found = peer(causal, results, backend="sdpa")
+    assert found is not None
+    assert found.cell.axes == causal.cell.axes | {"backend": "sdpa"}
+    assert peer(causal, results, backend="flash_attention_2") is None, "it is not ok"
+    assert peer(causal, results, backend="flex") is None, "it is not planned"
+
+
+def test_a_peer_is_of_the_same_run() -> None:
+    here, there = (results_from(kernel_records(), run_id=name) for name in ("here", "there"))
+    found = peer(here[1], [*there, *here], form="reference")
+    assert found is not None
+    assert found.run.id == "here"
+
+
+def test_a_stage_that_is_all_there_is_of_the_whole_is_not_told_twice() -> None:
+    assert distinct_stages(["kernel", "end_to_end"]) == ["end_to_end"]
+    assert distinct_stages(["gaze", "gaze.steps", "end_to_end"]) == ["gaze", "gaze.steps", "end_to_end"]
+    assert distinct_stages([]) == []

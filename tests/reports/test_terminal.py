@@ -1,11 +1,21 @@
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from bench.records import Record
 from reports import print_table
 from tests.reports.fake_run import UNTRAINED, cell, ok_record, run_of, write_run
+from tests.reports.fake_suites import (
+    attention_records,
+    encode_records,
+    engine_records,
+    kernel_records,
+    kernel_records_on_cpu,
+    run_from,
+)
 
 
 def printed(folder: Path, width: int) -> str:
@@ -56,3 +66,55 @@ def test_a_narrow_console_loses_what_matters_least_and_says_what(width: int, tmp
     assert "not shown for want of width: energy, SSIM" in screen
     assert "end to end" in screen
     assert "PSNR" in screen
+
+
+def printed_records(records: list[Record], folder: Path, width: int = 100) -> str:
+    return printed(write_run(folder, run_from(records), records), width)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize(
+    "records", [kernel_records, kernel_records_on_cpu, engine_records, attention_records, encode_records]
+)
+def test_every_suite_fits_the_console(
+    records: Callable[[], list[Record]], width: int, tmp_path: Path
+) -> None:
+    screen = printed_records(records(), tmp_path, width)
+    assert max(map(len, screen.splitlines())) <= width
+    assert "speed-up" in screen
+
+
+def test_the_caption_tells_of_the_columns_that_are_shown_and_of_no_others(tmp_path: Path) -> None:
+    for width, shown in ((100, False), (140, True)):
+        folder = tmp_path / str(width)
+        folder.mkdir()
+        screen = printed_records(attention_records(), folder, width)
+        assert ("error is the largest difference" in screen) is shown
+        assert ("not shown for want of width: error" in screen) is not shown
+        assert "gazes" not in screen
+        assert "p95" not in screen
+
+
+def test_each_operation_is_a_table_and_the_caption_is_said_once(tmp_path: Path) -> None:
+    screen = printed_records(kernel_records(), tmp_path, 120)
+    assert [line for line in screen.splitlines() if line in ("patch_gather", "decode_step")] == [
+        "patch_gather",
+        "decode_step",
+    ]
+    assert screen.count("speed-up is over the reference") == 1
+    assert screen.count("in every shape") == 2
+    assert "invalid (moves 9.00e+12 a second" in screen
+
+
+def test_clips_and_frames_are_told_apart_where_a_table_has_both(tmp_path: Path) -> None:
+    screen = printed_records(encode_records(), tmp_path)
+    assert "ms/clip" in screen
+    assert "ms/frame" in screen
+
+
+def test_long_values_take_two_lines_only_where_they_must(tmp_path: Path) -> None:
+    for width, whole in ((100, False), (160, True)):
+        folder = tmp_path / str(width)
+        folder.mkdir()
+        screen = printed_records(attention_records(), folder, width)
+        assert ("block_causal+frame_independent" in screen) is whole
