@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from autogaze.attention import flash, flex
-from autogaze.attention.registry import BACKENDS, require_backend
-from autogaze.errors import BackendUnavailable, unknown_name
+from autogaze.attention import flash, flex, triton
+from autogaze.attention.registry import require_backend
+from autogaze.errors import unknown_name
 
 CachedAttend = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """(query (batch, heads, tokens, head_dim), keys and values (batch, heads, cached, head_dim), bias) to like
@@ -23,16 +23,11 @@ def cached_attention(backend: str) -> CachedAttend:
     may look and -inf elsewhere. What a token sees is consecutive keys: for all tokens of a block they start
     at the same one, and each token sees one more than the token before it.
 
-    Raises ``InputError`` for an unknown backend, ``BackendUnavailable`` for one without this form; the
-    function raises the latter for a device or data type on which the backend cannot run.
+    Raises ``InputError`` for an unknown backend; the function raises ``BackendUnavailable`` for a device or
+    data type on which the backend cannot run.
     """
-    if backend not in BACKENDS:
-        raise unknown_name("attention backend", backend, BACKENDS)
     if backend not in _CACHED:
-        raise BackendUnavailable(
-            f"attention backend '{backend}' cannot attend over a key-value cache; "
-            f"use {' or '.join(_CACHED)}, or an engine that brings its own attention"
-        )
+        raise unknown_name("attention backend", backend, _CACHED)
     return _CACHED[backend]
 
 
@@ -55,9 +50,15 @@ def _flash(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     return flash.attend_cached(query, keys, values, bias, query.shape[-1] ** -0.5)
 
 
+def _triton(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    require_backend("triton", query.device, query.dtype)
+    return triton.attend_cached(query, keys, values, bias, query.shape[-1] ** -0.5)
+
+
 _CACHED: dict[str, CachedAttend] = {
     "eager": _eager,
     "sdpa": _sdpa,
     "flex": _flex,
     "flash_attention_2": _flash,
+    "triton": _triton,
 }

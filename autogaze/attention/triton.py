@@ -32,15 +32,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale
     """Masked softmax attention; every tensor is (batch, heads, length, head_dim)."""
     from kernels.block_causal_attention.triton import interval_attention
 
-    if query.shape[-1] > _LARGEST_HEAD:
-        raise BackendUnavailable(
-            f"attention backend 'triton' takes heads of up to {_LARGEST_HEAD} channels, "
-            f"not {query.shape[-1]}; use 'sdpa'"
-        )
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (query, key, value)):
-        raise BackendUnavailable(
-            "attention backend 'triton' computes no gradients; use 'sdpa' or 'flex', or torch.no_grad()"
-        )
+    _check(query, key, value)
     row = row_of(layout, query.shape[0], query.device)
     if row.length == 0:
         return row.unpack(row.pack(value), query.shape)
@@ -52,6 +44,40 @@ def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale
         row.pack(query), row.pack(key), row.pack(value), seen.first, seen.last, apart, scale
     )
     return row.unpack(output, query.shape)
+
+
+def attend_cached(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """Attention over a cache, as :data:`autogaze.attention.cached.CachedAttend`.
+
+    The kernel takes no bias, but each video's last token tells which keys there are. The cache of the layer
+    is copied into a row, since its heads lie apart; the engine ``triton`` has a kernel that reads it in
+    place.
+    """
+    from kernels.block_causal_attention.triton import interval_attention
+
+    _check(query, keys, values)
+    batch, heads, tokens, head_dim = query.shape
+    cached = keys.shape[2]
+    seen = (bias[..., -1, :] == 0).expand(batch, *bias.shape[1:-2], cached).view(batch, cached)
+    first = torch.arange(batch, device=query.device) * cached + seen.to(torch.uint8).argmax(dim=1)
+    behind = first + seen.sum(dim=1) - tokens + 1
+    end = behind[:, None] + torch.arange(tokens, device=query.device)  # (batch, tokens)
+    q, k, v = (tensor.transpose(1, 2).flatten(0, 1) for tensor in (query, keys, values))
+    bounds = (first.repeat_interleave(tokens).int(), end.flatten().int())
+    output = interval_attention(q, k, v, *bounds, scale=scale)
+    return output.view(batch, tokens, heads, head_dim).transpose(1, 2)
+
+
+def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
+    if query.shape[-1] > _LARGEST_HEAD:
+        raise BackendUnavailable(
+            f"attention backend 'triton' takes heads of up to {_LARGEST_HEAD} channels, "
+            f"not {query.shape[-1]}; use 'sdpa'"
+        )
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (query, key, value)):
+        raise BackendUnavailable(
+            "attention backend 'triton' computes no gradients; use 'sdpa' or 'flex', or torch.no_grad()"
+        )
 
 
 def _interpreted() -> bool:

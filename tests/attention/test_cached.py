@@ -13,11 +13,7 @@ from autogaze.errors import BackendUnavailable, InputError
 from tests.attention.layouts import HEAD_DIM, HEADS
 from tests.attention.stand_in import PLAIN
 
-RUNNABLE = [
-    name
-    for name, reason in available_backends("cpu", torch.float32).items()
-    if reason is None and name != "triton"  # whose form for a cache is the engine of that name
-]
+RUNNABLE = [name for name, reason in available_backends("cpu", torch.float32).items() if reason is None]
 
 
 @st.composite

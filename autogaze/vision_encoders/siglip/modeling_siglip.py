@@ -131,7 +131,7 @@ class ProbeAttention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, probe: Tensor, x: Tensor, layout: PackedLayout) -> Tensor:
+    def forward(self, probe: Tensor, x: Tensor, layout: PackedLayout, backend: str) -> Tensor:
         """Return (B, width) from the probe (1, width) and the tokens (total, width).
 
         A video without tokens gets the output projection of zeros.
@@ -139,8 +139,7 @@ class ProbeAttention(nn.Module):
         width = probe.shape[-1]
         query = F.linear(probe, self.in_proj_weight[:width], self.in_proj_bias[:width])
         keys_values = F.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])
-        # One query is a product of a matrix and a vector, so there is nothing for other backends to save.
-        look = cached_attention("sdpa")
+        look = cached_attention(backend)
         pooled = []
         for run in layout.split_runs(keys_values.unflatten(1, (2, self.heads, -1))):
             keys, values = run.permute(2, 0, 3, 1, 4)  # each (videos, heads, tokens, head_dim)
@@ -161,9 +160,9 @@ class PoolingHead(nn.Module):
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, layout: PackedLayout) -> Tensor:
+    def forward(self, x: Tensor, layout: PackedLayout, backend: str) -> Tensor:
         """Return (B, width) from (total, width)."""
-        pooled = self.attention(self.probe[0], x, layout)
+        pooled = self.attention(self.probe[0], x, layout, backend)
         y: Tensor = pooled + self.mlp(self.layernorm(pooled))
         return y
 
@@ -187,7 +186,7 @@ class VisionTransformer(nn.Module):
         with stage("encode.layers"):
             x = self.post_layernorm(self.encoder(x, layout, backend))
         with stage("encode.pool"):
-            return x, None if self.head is None else self.head(x, layout)
+            return x, None if self.head is None else self.head(x, layout, backend)
 
 
 class SiglipVisionModel(nn.Module):
