@@ -27,12 +27,12 @@ from triton.runtime.jit import JITFunction
 from kernels.numerics import INTERPRETED, assuming_capability
 from kernels.registry import OPERATIONS, Operation, Shape
 
-TARGETS = (80, 90, 100)
-"""Compute capabilities: A100, H100 and H200, B200."""
+TARGETS = (80, 86, 90, 100)
+"""Compute capabilities: A100, RTX 3090, H100 and H200, B200."""
 DTYPES = (torch.float32, torch.bfloat16)
 """float16 compiles to what bfloat16 does, with another conversion."""
 
-_SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
+_SHARED_LIMIT = {80: 163 * 1024, 86: 99 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 """Most shared memory of one block, in bytes (CUDA programming guide, compute capabilities)."""
 _TYPES = {
     torch.float32: "fp32",

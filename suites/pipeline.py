@@ -82,7 +82,7 @@ class Pipeline:
         torch.manual_seed(inputs.seed)
         self.gaze_model, trained = load_gaze_model(inputs.checkpoint, inputs.revision, attention)
         self.gaze_model.to(self.device, self.dtype)
-        self.gaze_model.engine = choose_engine(engine, self.device)
+        self.gaze_model.engine = choose_engine(engine, self.gaze_model.arch, self.device, self.dtype)
         self.details: dict[str, Any] = {
             "gaze.weights": state_hash(self.gaze_model),
             "gaze.engine": self.gaze_model.engine,

@@ -18,22 +18,18 @@ _LOG2_E = 1.4426950408889634
 
 @triton.jit
 def _accumulate(
-    b_acc, b_max, b_sum, b_q, p_k, p_v, i_first, o_d, m_d, stride_token, b_lo, b_hi, b_class, keys,
-    scale_log2,
-    BLOCK_KEYS: tl.constexpr, MASKED: tl.constexpr, HAS_CLASS: tl.constexpr, PRECISION: tl.constexpr,
+    b_acc, b_max, b_sum, b_q, p_k, p_v, i_first, o_d, m_d, stride_token, b_lo, b_hi, keys, scale_log2,
+    BLOCK_KEYS: tl.constexpr, MASKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Take one block of keys, from ``i_first`` on, into the running softmax."""
     o_k = i_first + tl.arange(0, BLOCK_KEYS)
     m_k = o_k < keys
+    o_row = o_k * stride_token
     # (head_dim, keys)
-    b_k = tl.load(
-        p_k + o_k[None, :] * stride_token + o_d[:, None], mask=m_k[None, :] & m_d[:, None], other=0.0
-    )
+    b_k = tl.load(p_k + o_row[None, :] + o_d[:, None], mask=m_k[None, :] & m_d[:, None], other=0.0)
     b_scores = product(b_q, b_k, tl.zeros([b_q.shape[0], BLOCK_KEYS], tl.float32), PRECISION) * scale_log2
     if MASKED:
         m_see = (o_k[None, :] >= b_lo[:, None]) & (o_k[None, :] < b_hi[:, None])
-        if HAS_CLASS:
-            m_see = m_see | (o_k[None, :] == b_class[:, None])
         b_scores = tl.where(m_see, b_scores, float("-inf"))
     b_new_max = tl.maximum(b_max, tl.max(b_scores, 1))
     # A query that has seen nothing yet has a maximum of -inf; subtracting 0 instead keeps its weights at 0.
@@ -41,9 +37,7 @@ def _accumulate(
     b_weights = tl.exp2(b_scores - b_safe[:, None])
     b_shrink = tl.exp2(b_max - b_safe)
     # (keys, head_dim)
-    b_v = tl.load(
-        p_v + o_k[:, None] * stride_token + o_d[None, :], mask=m_k[:, None] & m_d[None, :], other=0.0
-    )
+    b_v = tl.load(p_v + o_row[:, None] + o_d[None, :], mask=m_k[:, None] & m_d[None, :], other=0.0)
     b_acc = b_acc * b_shrink[:, None]
     b_acc = product(b_weights.to(b_v.dtype), b_v, b_acc, PRECISION)
     return b_acc, b_new_max, b_sum * b_shrink + tl.sum(b_weights, 1)
@@ -70,11 +64,7 @@ def interval_attention_kernel(
     # (queries,)
     b_lo = tl.load(p_first + o_q, mask=m_q, other=0)
     b_hi = tl.load(p_end + o_q, mask=m_q, other=0)
-    b_class = tl.full([BLOCK_QUERIES], -1, tl.int32)
     i_start = tl.min(tl.where(m_q, b_lo, keys))
-    if HAS_CLASS:
-        b_class = tl.load(p_class + o_q, mask=m_q, other=-1)
-        i_start = tl.minimum(i_start, tl.min(tl.where(m_q & (b_class >= 0), b_class, keys)))
     i_end = tl.max(b_hi)
     # Keys from all_first to all_end are seen by every query of the block.
     i_all_first = tl.max(b_lo)
@@ -84,28 +74,39 @@ def interval_attention_kernel(
 
     # (queries, head_dim)
     b_q = tl.load(
-        p_query + o_q[:, None] * stride_query + o_d[None, :], mask=m_q[:, None] & m_d[None, :], other=0.0
+        p_query + o_q[:, None] * stride_query + o_d[None, :],
+        mask=m_q[:, None] & m_d[None, :],
+        other=0.0,
     )
     b_acc = tl.zeros([BLOCK_QUERIES, BLOCK_DIM], tl.float32)
     b_max = tl.full([BLOCK_QUERIES], float("-inf"), tl.float32)
     b_sum = tl.zeros([BLOCK_QUERIES], tl.float32)
+    if HAS_CLASS:
+        # The softmax begins with the class key, where that lies before the interval: no need to walk there.
+        b_class = tl.load(p_class + o_q, mask=m_q, other=-1)
+        m_class = (b_class >= 0) & (b_class < b_lo)
+        o_class = tl.where(m_class, b_class, 0)[:, None] * stride_key + o_d[None, :]
+        m_row = m_class[:, None] & m_d[None, :]
+        # (queries, head_dim)
+        b_k = tl.load(p_key + o_class, mask=m_row, other=0.0).to(tl.float32)
+        b_scores = tl.sum(b_q.to(tl.float32) * b_k, 1) * scale_log2
+        b_max = tl.where(m_class, b_scores, b_max)
+        b_sum = tl.where(m_class, 1.0, 0.0)
+        b_acc = tl.load(p_value + o_class, mask=m_row, other=0.0).to(tl.float32)
     for i_first in range(i_start, i_full, BLOCK_KEYS):
         b_acc, b_max, b_sum = _accumulate(
-            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, b_class,
-            keys,
-            scale_log2, BLOCK_KEYS, True, HAS_CLASS, PRECISION,
+            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, keys,
+            scale_log2, BLOCK_KEYS, True, PRECISION,
         )  # fmt: skip
     for i_first in range(i_full, i_full_end, BLOCK_KEYS):
         b_acc, b_max, b_sum = _accumulate(
-            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, b_class,
-            keys,
-            scale_log2, BLOCK_KEYS, False, HAS_CLASS, PRECISION,
+            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, keys,
+            scale_log2, BLOCK_KEYS, False, PRECISION,
         )  # fmt: skip
     for i_first in range(i_full_end, i_end, BLOCK_KEYS):
         b_acc, b_max, b_sum = _accumulate(
-            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, b_class,
-            keys,
-            scale_log2, BLOCK_KEYS, True, HAS_CLASS, PRECISION,
+            b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, keys,
+            scale_log2, BLOCK_KEYS, True, PRECISION,
         )  # fmt: skip
     b_out = b_acc / tl.where(b_sum == 0.0, 1.0, b_sum)[:, None]
     tl.store(
@@ -137,7 +138,7 @@ def blocks(head_dim: int, element_size: int, capability: int) -> dict[str, int |
         "BLOCK_DIM": block_dim,
         "PRECISION": "tf32",  # says nothing of half precision
         "BLOCK_QUERIES": 64 if small else 128,
-        "BLOCK_KEYS": 64,
+        "BLOCK_KEYS": 32 if block_dim >= 128 and capability < 90 else 64,
         "num_warps": 4 if small else 8,
         "num_stages": 2 if block_dim >= 64 else 3,
     }
@@ -155,7 +156,15 @@ def interval_attention(
     """See :func:`kernels.block_causal_attention.reference.interval_attention`; float32 keeps its
     precision."""
     tokens, heads, head_dim = query.shape
+    if (
+        max(query.numel(), key.numel()) >= 2**31
+    ):  # places are 32-bit numbers in the kernel, for want of registers
+        raise ValueError(
+            f"{max(query.numel(), key.numel())} elements are too many: pack fewer videos at once"
+        )
     query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
+    first, end = first.contiguous(), end.contiguous()
+    class_key = None if class_key is None else class_key.contiguous()
     output = empty_like(query)
     launch = blocks(head_dim, query.element_size(), compute_capability(query.device))
     grid = (triton.cdiv(tokens, int(launch["BLOCK_QUERIES"])), heads)

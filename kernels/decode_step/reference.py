@@ -105,8 +105,9 @@ def choose(state: DecoderState, weights: Weights, hidden: Tensor, first: bool) -
     slots = state.taken[:, None] + torch.arange(group, device=hidden.device)  # (B, G)
     within = slots < state.budget
     positions = choose_distinct(logits + state.blocked[:, None])
-    # Heads beyond the budget choose nothing: what they would have chosen stays open.
-    state.blocked.scatter_(1, positions.masked_fill(~within, state.eos), float("-inf"))
+    # Finished videos, and heads beyond the budget, choose nothing: what they would have chosen stays open.
+    closed = positions.masked_fill(~within | state.finished[:, None], state.eos)
+    state.blocked.scatter_(1, closed, float("-inf"))
     enough = (losses <= state.requirement[:, None]) & within
     if first:
         enough[:, 0] = False
@@ -130,7 +131,9 @@ def _decode(
     how many are filled is known on the device only.
     """
     heads, capacity, head_dim = state.keys.shape[2:]
-    visible = torch.arange(capacity, device=x.device) <= slots[..., None]
+    # What fills a block up lies before slot 0 in a first frame; it too must see something, or its rows are
+    # NaN.
+    visible = torch.arange(capacity, device=x.device) <= slots.clamp(min=0)[..., None]
     bias = x.new_zeros(visible.shape).masked_fill(~visible, float("-inf"))[:, None]
     where = kept.long()[:, None, :, None].expand(-1, heads, -1, head_dim)
 

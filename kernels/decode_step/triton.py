@@ -1,12 +1,14 @@
 """One step of the gaze decoder, entirely on the device: the fast form.
 
-Three launches a layer and two for the choice, each reading weights and cache once:
+Five launches a layer and two for the choice, each reading weights and cache once:
 
-* ``project``: embedding or residual stream, norm, query, key and value, rotation, append to the cache; *
-``attend``: the group's queries against the cache, split along its length over the chip, so that a single
-video keeps many multiprocessors busy; * ``finish_layer``: partial softmaxes put together, output projection,
-norm, SwiGLU, both residuals; * ``predict``: last norm and both heads, split over the vocabulary; *
-``choose``: ten arg-maxes, each forbidding its choice to the next, requirement, budget and bookkeeping.
+* ``project``: embedding or residual stream, norm, query, key and value, rotation, append to the cache;
+* ``attend``: the group's queries against the cache, split along its length over the chip, so that a single
+  video keeps many multiprocessors busy;
+* ``combine``: partial softmaxes put together, output projection, residual;
+* ``expand`` and ``contract``: norm, gate and up, SwiGLU; down, residual;
+* ``predict``: last norm and both heads, split over the vocabulary;
+* ``choose``: ten arg-maxes, each forbidding its choice to the next, requirement, budget and bookkeeping.
 
 How far a video has come is read from device memory by every launch, so the same launches serve every step and
 can be captured once. Tokens are computed sixteen at a time, the least a matrix unit takes; a group has ten.
@@ -28,15 +30,16 @@ _TOKENS = 16
 
 @triton.jit
 def project_kernel(
-    p_stream, p_embedding, p_group, p_weight, p_floor, p_rotation, p_length, p_position, p_query, p_keys,
-    p_values,
-    GROUP: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr, SLOTS: tl.constexpr,
-    EMBED: tl.constexpr,
+    p_stream, p_embedding, p_group, p_weight, p_floor, p_rotation, p_length, p_position, p_finished, p_query,
+    p_keys, p_values, slots,
+    GROUP: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr, EMBED: tl.constexpr,
     SEQUENTIAL: tl.constexpr, TOKENS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Make one block of query, key or value channels for the group of one video."""
     i_video = tl.program_id(0)
+    if tl.load(p_finished + i_video):
+        return
     i_out = tl.program_id(1) * BLOCK_OUT
     o_token = tl.arange(0, TOKENS)
     m_token = o_token < GROUP
@@ -87,8 +90,8 @@ def project_kernel(
         tl.store(p_out, b_made, mask=m_token[:, None])
     else:
         o_head = o_channel // HEAD_DIM
-        o_cell = (i_video * (WIDTH // HEAD_DIM) + o_head[None, :]) * SLOTS + o_slot[:, None]
-        o_cell = o_cell.to(tl.int64) * HEAD_DIM + (o_channel % HEAD_DIM)[None, :]
+        o_cell = (i_video * (WIDTH // HEAD_DIM) + o_head[None, :]).to(tl.int64) * slots + o_slot[:, None]
+        o_cell = o_cell * HEAD_DIM + (o_channel % HEAD_DIM)[None, :]
         if i_part == 1:
             tl.store(p_keys + o_cell, b_made, mask=m_token[:, None])
         else:
@@ -97,8 +100,8 @@ def project_kernel(
 
 @triton.jit
 def attend_kernel(
-    p_query, p_keys, p_values, p_length, p_partial, p_max, p_sum, scale_log2,
-    GROUP: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr, SLOTS: tl.constexpr,
+    p_query, p_keys, p_values, p_length, p_finished, p_partial, p_max, p_sum, slots, scale_log2,
+    GROUP: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr,
     SPLITS: tl.constexpr,
     TOKENS: tl.constexpr, BLOCK_KEYS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -106,6 +109,8 @@ def attend_kernel(
     i_split = tl.program_id(0)
     i_head = tl.program_id(1)
     i_video = tl.program_id(2)
+    if tl.load(p_finished + i_video):
+        return
     heads = WIDTH // HEAD_DIM
     o_token = tl.arange(0, TOKENS)
     m_token = o_token < GROUP
@@ -121,7 +126,7 @@ def attend_kernel(
         p_query + (i_video * GROUP + o_token[:, None]) * WIDTH + i_head * HEAD_DIM + o_d[None, :],
         mask=m_token[:, None], other=0.0,
     )  # fmt: skip
-    i_cache = (i_video * heads + i_head).to(tl.int64) * SLOTS
+    i_cache = (i_video * heads + i_head).to(tl.int64) * slots
     b_acc = tl.zeros([TOKENS, HEAD_DIM], tl.float32)
     b_max = tl.full([TOKENS], float("-inf"), tl.float32)
     b_sum = tl.zeros([TOKENS], tl.float32)
@@ -150,80 +155,112 @@ def attend_kernel(
 
 
 @triton.jit
-def finish_layer_kernel(
-    p_stream, p_partial, p_max, p_sum, p_output, p_gate_up, p_down, p_floor,
-    GROUP: tl.constexpr, WIDTH: tl.constexpr, MLP: tl.constexpr, HEAD_DIM: tl.constexpr, SPLITS: tl.constexpr,
-    TOKENS: tl.constexpr, BLOCK_WIDTH: tl.constexpr, BLOCK_IN: tl.constexpr, BLOCK_MLP: tl.constexpr,
-    PRECISION: tl.constexpr,
+def combine_kernel(
+    p_stream, p_partial, p_max, p_sum, p_weight, p_finished,
+    GROUP: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr, SPLITS: tl.constexpr,
+    TOKENS: tl.constexpr, BLOCK_OUT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """From partial softmaxes to the residual stream behind the layer, for the group of one video."""
+    """Put partial softmaxes together and add a block of their projection to the residual stream."""
     i_video = tl.program_id(0)
+    if tl.load(p_finished + i_video):
+        return
     o_token = tl.arange(0, TOKENS)
     m_token = o_token < GROUP
     o_d = tl.arange(0, HEAD_DIM)
     o_split = tl.arange(0, SPLITS)
-    o_c = tl.arange(0, BLOCK_WIDTH)
-    m_c = o_c < WIDTH
-    p_rows = p_stream + (i_video * GROUP + o_token[:, None]) * WIDTH + o_c[None, :]
-    m_rows = m_token[:, None] & m_c[None, :]
+    o_out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     dtype = p_stream.dtype.element_ty
-    # (tokens, channels)
-    b_x = tl.load(p_rows, mask=m_rows, other=0.0).to(tl.float32)
-    b_acc = tl.zeros([TOKENS, BLOCK_WIDTH], tl.float32)
+    b_acc = tl.zeros([TOKENS, BLOCK_OUT], tl.float32)
     for i_head in range(WIDTH // HEAD_DIM):
         i_rows = (i_video * (WIDTH // HEAD_DIM) + i_head) * SPLITS * TOKENS
         o_row = i_rows + o_split[:, None] * TOKENS + o_token[None, :]
         # (splits, tokens)
         b_max = tl.load(p_max + o_row)
-        b_top = tl.max(b_max, 0)
-        b_share = tl.exp2(b_max - b_top[None, :])
+        b_share = tl.exp2(b_max - tl.max(b_max, 0)[None, :])
         b_total = tl.sum(tl.load(p_sum + o_row) * b_share, 0)
         # (splits, tokens, head_dim)
         b_parts = tl.load(p_partial + o_row[:, :, None] * HEAD_DIM + o_d[None, None, :])
         b_head = tl.sum(b_parts * b_share[:, :, None], 0) / b_total[:, None]
-        # (head_dim, channels)
-        b_w = tl.load(
-            p_output + o_c[None, :] * WIDTH + i_head * HEAD_DIM + o_d[:, None], mask=m_c[None, :], other=0.0
-        )
+        # (head_dim, out)
+        b_w = tl.load(p_weight + o_out[None, :] * WIDTH + i_head * HEAD_DIM + o_d[:, None])
         b_acc = product(b_head.to(dtype), b_w, b_acc, PRECISION)
-    b_x = (b_x + b_acc.to(dtype).to(tl.float32)).to(dtype).to(tl.float32)
+    p_rows = p_stream + (i_video * GROUP + o_token[:, None]) * WIDTH + o_out[None, :]
+    b_x = tl.load(p_rows, mask=m_token[:, None], other=0.0).to(tl.float32)
+    tl.store(p_rows, (b_x + b_acc.to(dtype).to(tl.float32)).to(dtype), mask=m_token[:, None])
 
-    # The stream is written down and read back in blocks, which holds fewer registers than one wide factor.
-    tl.store(p_rows, b_x.to(dtype), mask=m_rows)
-    tl.debug_barrier()
-    floor = tl.load(p_floor)
-    b_norm = 1.0 / tl.sqrt(tl.sum(b_x * b_x, 1) + floor * floor)
-    b_acc = tl.zeros([TOKENS, BLOCK_WIDTH], tl.float32)
-    o_f = tl.arange(0, BLOCK_MLP)
+
+@triton.jit
+def expand_kernel(
+    p_stream, p_weight, p_floor, p_finished, p_hidden,
+    GROUP: tl.constexpr, WIDTH: tl.constexpr, MLP: tl.constexpr, TOKENS: tl.constexpr,
+    BLOCK_IN: tl.constexpr, BLOCK_MLP: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Make a block of silu(gate) * up from the normed residual stream."""
+    i_video = tl.program_id(0)
+    if tl.load(p_finished + i_video):
+        return
+    o_token = tl.arange(0, TOKENS)
+    m_token = o_token < GROUP
+    o_mlp = tl.program_id(1) * BLOCK_MLP + tl.arange(0, BLOCK_MLP)
     o_in = tl.arange(0, BLOCK_IN)
     p_in = p_stream + (i_video * GROUP + o_token[:, None]) * WIDTH + o_in[None, :]
-    for i_mlp in range(0, MLP, BLOCK_MLP):
-        b_gate = tl.zeros([TOKENS, BLOCK_MLP], tl.float32)
-        b_up = tl.zeros([TOKENS, BLOCK_MLP], tl.float32)
-        for i_in in range(0, WIDTH, BLOCK_IN):
-            # (tokens, in)
-            b_part = tl.load(p_in + i_in, mask=m_token[:, None], other=0.0)
-            # (in, mlp)
-            p_w = p_gate_up + (i_mlp + o_f[None, :]) * WIDTH + i_in + o_in[:, None]
-            b_gate = product(b_part, tl.load(p_w), b_gate, PRECISION)
-            b_up = product(b_part, tl.load(p_w + MLP * WIDTH), b_up, PRECISION)
-        b_gate = b_gate * b_norm[:, None]
-        b_hidden = (b_gate * tl.sigmoid(b_gate) * b_up * b_norm[:, None]).to(dtype)
-        # (mlp, channels)
-        b_w = tl.load(p_down + o_c[None, :] * MLP + i_mlp + o_f[:, None], mask=m_c[None, :], other=0.0)
-        b_acc = product(b_hidden, b_w, b_acc, PRECISION)
-    b_x = tl.load(p_rows, mask=m_rows, other=0.0).to(tl.float32)
-    tl.store(p_rows, (b_x + b_acc).to(dtype), mask=m_rows)
+    p_w = p_weight + o_mlp[None, :] * WIDTH + o_in[:, None]
+    b_gate = tl.zeros([TOKENS, BLOCK_MLP], tl.float32)
+    b_up = tl.zeros([TOKENS, BLOCK_MLP], tl.float32)
+    b_squares = tl.zeros([TOKENS], tl.float32)
+    for i_in in range(0, WIDTH, BLOCK_IN):
+        # (tokens, in)
+        b_x = tl.load(p_in + i_in, mask=m_token[:, None], other=0.0)
+        # (in, mlp)
+        b_gate = product(b_x, tl.load(p_w + i_in), b_gate, PRECISION)
+        b_up = product(b_x, tl.load(p_w + i_in + MLP * WIDTH), b_up, PRECISION)
+        b_wide = b_x.to(tl.float32)
+        b_squares += tl.sum(b_wide * b_wide, 1)
+    floor = tl.load(p_floor)
+    b_norm = 1.0 / tl.sqrt(b_squares + floor * floor)
+    b_gate = b_gate * b_norm[:, None]
+    b_hidden = b_gate * tl.sigmoid(b_gate) * b_up * b_norm[:, None]
+    p_out = p_hidden + (i_video * GROUP + o_token[:, None]) * MLP + o_mlp[None, :]
+    tl.store(p_out, b_hidden.to(p_hidden.dtype.element_ty), mask=m_token[:, None])
+
+
+@triton.jit
+def contract_kernel(
+    p_stream, p_hidden, p_weight, p_finished,
+    GROUP: tl.constexpr, WIDTH: tl.constexpr, MLP: tl.constexpr, TOKENS: tl.constexpr,
+    BLOCK_IN: tl.constexpr, BLOCK_OUT: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add a block of the MLP's second product to the residual stream."""
+    i_video = tl.program_id(0)
+    if tl.load(p_finished + i_video):
+        return
+    o_token = tl.arange(0, TOKENS)
+    m_token = o_token < GROUP
+    o_out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+    o_in = tl.arange(0, BLOCK_IN)
+    b_acc = tl.zeros([TOKENS, BLOCK_OUT], tl.float32)
+    for i_in in range(0, MLP, BLOCK_IN):
+        # (tokens, in)
+        p_in = p_hidden + (i_video * GROUP + o_token[:, None]) * MLP + i_in + o_in[None, :]
+        b_h = tl.load(p_in, mask=m_token[:, None], other=0.0)
+        # (in, out)
+        b_w = tl.load(p_weight + o_out[None, :] * MLP + i_in + o_in[:, None])
+        b_acc = product(b_h, b_w, b_acc, PRECISION)
+    p_rows = p_stream + (i_video * GROUP + o_token[:, None]) * WIDTH + o_out[None, :]
+    b_x = tl.load(p_rows, mask=m_token[:, None], other=0.0).to(tl.float32)
+    tl.store(p_rows, (b_x + b_acc).to(p_stream.dtype.element_ty), mask=m_token[:, None])
 
 
 @triton.jit
 def predict_kernel(
-    p_stream, p_heads, p_floor, p_predictions,
+    p_stream, p_heads, p_floor, p_finished, p_predictions,
     GROUP: tl.constexpr, WIDTH: tl.constexpr, OUT: tl.constexpr, BLOCK_WIDTH: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
 ):  # fmt: skip
     """Make a block of logits and loss predictions from the last token of one video."""
     i_video = tl.program_id(0)
+    if tl.load(p_finished + i_video):
+        return
     o_out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     m_out = o_out < OUT
     o_c = tl.arange(0, BLOCK_WIDTH)
@@ -249,8 +286,10 @@ def choose_kernel(
     TOKENS: tl.constexpr,
     BLOCK_VOCABULARY: tl.constexpr,
 ):  # fmt: skip
-    """Choose the group of one video, and keep its books."""
+    """Choose the group of one video, and keep its books. One that has finished stays as it is."""
     i_video = tl.program_id(0)
+    if tl.load(p_finished + i_video):
+        return
     eos = VOCABULARY - 1
     o_v = tl.arange(0, BLOCK_VOCABULARY)
     m_v = o_v < VOCABULARY
@@ -259,7 +298,6 @@ def choose_kernel(
     p_video = p_predictions + i_video * OUT
     budget = tl.load(p_budget)
     taken = tl.load(p_taken + i_video)
-    finished = tl.load(p_finished + i_video)
     # (vocabulary,)
     b_blocked = tl.load(p_blocked + i_video * VOCABULARY + o_v, mask=m_v, other=float("-inf"))
     b_positions = tl.full([TOKENS], eos, tl.int32)
@@ -274,16 +312,14 @@ def choose_kernel(
     m_within = m_head & (taken + o_head < budget)
     b_losses = tl.load(p_video + GROUP * VOCABULARY + o_head, mask=m_head, other=float("inf"))
     m_enough = m_within & (b_losses <= tl.load(p_requirement + i_video))
-    m_gone = m_enough | (finished != 0)
-    b_new = tl.where(m_within & (m_gone == 0), b_positions, eos).to(tl.int64)
+    b_new = tl.where(m_within & (m_enough == 0), b_positions, eos).to(tl.int64)
     tl.store(p_group + i_video * GROUP + o_head, b_new, mask=m_head)
-    if finished == 0:
-        tl.store(p_chosen + i_video * MOST + taken + o_head, b_new, mask=m_within)
-        tl.store(p_taken + i_video, taken + GROUP)
-        tl.store(p_pending + i_video * GROUP + o_head, b_new, mask=m_head)
-        tl.store(p_length + i_video, tl.load(p_length + i_video) + GROUP)
-        done = (tl.max(m_enough.to(tl.int32), 0) > 0) | (taken + GROUP >= budget)
-        tl.store(p_finished + i_video, done)
+    tl.store(p_pending + i_video * GROUP + o_head, b_new, mask=m_head)
+    tl.store(p_chosen + i_video * MOST + taken + o_head, b_new, mask=m_within)
+    tl.store(p_taken + i_video, taken + GROUP)
+    tl.store(p_length + i_video, tl.load(p_length + i_video) + GROUP)
+    done = (tl.max(m_enough.to(tl.int32), 0) > 0) | (taken + GROUP >= budget)
+    tl.store(p_finished + i_video, done)
 
 
 def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Tensor:
@@ -299,37 +335,42 @@ def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Ten
     stream, query = like.new_empty(2, batch, group, width)
     partial = torch.empty(batch, heads, splits, _TOKENS, head_dim, device=device)
     top, total = torch.empty(2, batch, heads, splits, _TOKENS, device=device)
+    hidden = like.new_empty(batch, group, mlp)
     predictions = torch.empty(batch, out, device=device)
-    shape = {"GROUP": group, "WIDTH": width}
     tile = _largest_divisor(width, 64)
+    narrow, deep = _largest_divisor(width, 32), _largest_divisor(mlp, 64)
+    common = {"GROUP": group, "WIDTH": width, "TOKENS": _TOKENS, "num_warps": 4}
+    exact = {**common, "PRECISION": precision}
     for i, layer in enumerate(weights.layers):
         project_kernel[(batch, 3 * width // tile)](
             stream, weights.embedding, state.group, layer.query_key_value, weights.norm_floor, state.rotation,
-            state.length, state.step_position, query, state.keys[i], state.values[i],
-            **shape, HEAD_DIM=head_dim, SLOTS=slots, EMBED=i == 0, SEQUENTIAL=sequential, TOKENS=_TOKENS,
-            BLOCK_OUT=tile, BLOCK_IN=tile, PRECISION=precision, num_warps=4,
+            state.length, state.step_position, state.finished, query, state.keys[i], state.values[i], slots,
+            **exact, HEAD_DIM=head_dim, EMBED=i == 0, SEQUENTIAL=sequential, BLOCK_OUT=tile, BLOCK_IN=tile,
         )  # fmt: skip
         attend_kernel[(splits, heads, batch)](
-            query, state.keys[i], state.values[i], state.length, partial, top, total,
-            head_dim**-0.5 * _LOG2_E,
-            **shape, HEAD_DIM=head_dim, SLOTS=slots, SPLITS=splits, TOKENS=_TOKENS, BLOCK_KEYS=64,
-            PRECISION=precision, num_warps=4,
+            query, state.keys[i], state.values[i], state.length, state.finished, partial, top, total, slots,
+            head_dim**-0.5 * _LOG2_E, **exact, HEAD_DIM=head_dim, SPLITS=splits, BLOCK_KEYS=64,
         )  # fmt: skip
-        finish_layer_kernel[(batch,)](
-            stream, partial, top, total, layer.output, layer.gate_up, layer.down, weights.norm_floor,
-            **shape, MLP=mlp, HEAD_DIM=head_dim, SPLITS=splits, TOKENS=_TOKENS,
-            BLOCK_WIDTH=triton.next_power_of_2(width), BLOCK_IN=tile,
-            BLOCK_MLP=_largest_divisor(mlp, 128 // like.element_size()), PRECISION=precision, num_warps=8,
-            num_stages=2,
+        combine_kernel[(batch, width // narrow)](
+            stream, partial, top, total, layer.output, state.finished,
+            **exact, HEAD_DIM=head_dim, SPLITS=splits, BLOCK_OUT=narrow,
+        )  # fmt: skip
+        expand_kernel[(batch, mlp // narrow)](
+            stream, layer.gate_up, weights.norm_floor, state.finished, hidden,
+            **exact, MLP=mlp, BLOCK_IN=tile, BLOCK_MLP=narrow,
+        )  # fmt: skip
+        contract_kernel[(batch, width // narrow)](
+            stream, hidden, layer.down, state.finished,
+            **exact, MLP=mlp, BLOCK_IN=deep, BLOCK_OUT=narrow,
         )  # fmt: skip
     predict_kernel[(batch, triton.cdiv(out, 32))](
-        stream, weights.heads, weights.norm_floor, predictions,
-        **shape, OUT=out, BLOCK_WIDTH=triton.next_power_of_2(width), BLOCK_OUT=32, num_warps=4,
+        stream, weights.heads, weights.norm_floor, state.finished, predictions,
+        GROUP=group, WIDTH=width, OUT=out, BLOCK_WIDTH=triton.next_power_of_2(width), BLOCK_OUT=32,
+        num_warps=4,
     )  # fmt: skip
     choose_kernel[(batch,)](
         predictions, state.blocked, state.requirement, state.budget, state.taken, state.finished,
-        state.length,
-        state.group, state.pending, state.chosen,
+        state.length, state.group, state.pending, state.chosen,
         GROUP=group, VOCABULARY=vocabulary, OUT=out, MOST=state.chosen.shape[1], TOKENS=_TOKENS,
         BLOCK_VOCABULARY=triton.next_power_of_2(vocabulary), num_warps=4,
     )  # fmt: skip
@@ -339,10 +380,10 @@ def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Ten
 def _splits(programs: int, device: torch.device) -> int:
     """Return into how many stretches to split the cache: enough to fill the chip, a power of two, at most
     32."""
-    processors = 8
+    processors = 4
     if device.type == "cuda":
         processors = torch.cuda.get_device_properties(device).multi_processor_count
-    return int(min(32, triton.next_power_of_2(max(1, processors // programs))))
+    return int(min(32, triton.next_power_of_2(triton.cdiv(4 * processors, programs))))
 
 
 def _largest_divisor(length: int, most: int) -> int:

@@ -98,7 +98,9 @@ def patch_gather(
     frames: Tensor, frame: Tensor, patch: Tensor, scales: Sequence[int], patch_size: int
 ) -> Tensor:
     """See :func:`kernels.patch_gather.reference.patch_gather`."""
-    frames = frames.contiguous()
+    if not frames.is_floating_point():
+        raise ValueError(f"frames hold {frames.dtype}: normalised floating point pixels are needed")
+    frames, frame, patch = frames.contiguous(), frame.contiguous(), patch.contiguous()
     _, channels, height, width = frames.shape
     rows = frames.new_empty(len(patch), channels * patch_size**2)
     if len(patch):

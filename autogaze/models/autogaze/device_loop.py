@@ -8,7 +8,8 @@ host knows how many steps there are and never waits; with a requirement it looks
 old, and the steps it launches in vain change nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 import torch
@@ -21,31 +22,52 @@ from autogaze.stages import count, stage
 from kernels.decode_step import reference
 from kernels.decode_step.reference import DecoderState
 
-LAG = 3
+LAG = 1
 """Steps that the host may be ahead of what it knows."""
 
 Step = Callable[[DecoderState, DecoderWeights, bool], Tensor]
-Capture = Callable[[Callable[[], object]], Callable[[], object]]
-"""Turns a function into one that does the same with a single launch."""
+Capture = Callable[[Callable[[], object], Callable[[], None]], Callable[[], object]]
+"""Turns a function into one that does the same with a single launch, given what prepares the state for a
+trial."""
 
 
-def directly(function: Callable[[], object]) -> Callable[[], object]:
+def directly(function: Callable[[], object], prepare: Callable[[], None]) -> Callable[[], object]:
     """Capture nothing: call the function each time. For devices without graphs, and for tests."""
     return function
 
 
-def in_cuda_graph(function: Callable[[], object]) -> Callable[[], object]:
-    """Capture a function that works on fixed tensors of a CUDA device; calling the result replays it."""
+def in_cuda_graph(function: Callable[[], object], prepare: Callable[[], None]) -> Callable[[], object]:
+    """Capture a function that works on fixed tensors of the current CUDA device; calling the result replays
+    it."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):  # Libraries choose algorithms, and kernels are compiled, in the first calls.
+            prepare()
             function()
+        prepare()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Other threads may allocate meanwhile, such as those that pin a data loader's memory.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         function()
     return graph.replay
+
+
+@contextmanager
+def _alone(like: Tensor) -> Iterator[None]:
+    """Compute on the device of ``like``, untouched by the caller's gradients, autocast and inference mode.
+
+    What is captured must not depend on how the first call came about, and its tensors outlive that call.
+    """
+    device = torch.cuda.device(like.device) if like.is_cuda else nullcontext()
+    with (
+        device,
+        torch.inference_mode(False),
+        torch.no_grad(),
+        torch.autocast(like.device.type, enabled=False),
+    ):
+        yield
 
 
 class Watch(Protocol):
@@ -122,17 +144,40 @@ class DeviceLoop:
         ``like`` gives device and precision of the cache; ``step`` is the step's form, ``capture`` how it
         becomes a launch.
         """
-        arch = weights.arch
-        self.weights = _copied(weights)
-        self.state = _empty_state(arch, batch, slots, most, like)
-        self.vision = like.new_zeros(batch, arch.vision_tokens, arch.width)
-        self.slots, self.most = slots, most
-        self.watch: Watch = CudaWatch() if like.is_cuda else HostWatch()
-        self._prefill = capture(self._begin_frame)
-        self._steps = {
-            "released": capture(lambda: step(self.state, self.weights, False)),
-        }
-        self._step, self._capture = step, capture
+        with _alone(like):
+            self.weights = _copied(weights)
+            self.state = _empty_state(weights.arch, batch, slots, most, like)
+            self.vision = torch.zeros_like(like[:, 0], memory_format=torch.contiguous_format)
+            self.watch: Watch = CudaWatch() if like.is_cuda else HostWatch()
+            self._step, self._capture = step, capture
+            self._prefill = capture(self._begin_frame, self._reset)
+            self._steps: dict[str, Callable[[], object]] = {}
+            self._prepare_step("released")
+            self._done = torch.cuda.Event() if like.is_cuda else None
+
+    def _prepare_step(self, positions: str) -> None:
+        if positions in self._steps:
+            return
+        sequential = positions == "sequential"
+        with stage("compile"):
+            self._steps[positions] = self._capture(
+                lambda: self._step(self.state, self.weights, sequential), self._reset
+            )
+
+    def _reset(self) -> None:
+        """Start a clip. The cache too: what is masked is still multiplied, and no weight of 0 undoes a
+        NaN."""
+        state = self.state
+        for tensor in (
+            state.keys,
+            state.values,
+            state.length,
+            state.step_position,
+            state.taken,
+            state.finished,
+        ):
+            tensor.zero_()
+        state.pending.fill_(state.eos)
 
     def _begin_frame(self) -> None:
         reference.begin_frame(self.state)
@@ -140,27 +185,34 @@ class DeviceLoop:
 
     def run(self, weights: DecoderWeights, vision: Tensor, request: GazeRequest) -> list[Tensor]:
         """Choose patches for ``vision`` tokens (batch, frames, tokens, C); returns what ``generate`` does."""
+        with _alone(vision):
+            if self._done is not None:  # Another stream's call may still be at it.
+                torch.cuda.current_stream().wait_event(self._done)
+            self._prepare_step(request.step_positions)
+            frames = self._run(weights, vision, request)
+            if self._done is not None:
+                self._done.record()
+            return frames
+
+    def _run(self, weights: DecoderWeights, vision: Tensor, request: GazeRequest) -> list[Tensor]:
         for own, given in zip(_tensors(self.weights), _tensors(weights), strict=True):
             own.copy_(given)
+        self._reset()
         state, batch, frames = self.state, vision.shape[0], vision.shape[1]
-        state.length.zero_()
-        state.pending.fill_(state.eos)
         chosen = state.chosen.new_empty(frames, *state.chosen.shape)
         used = state.taken.new_empty(frames, batch)
         for t, budget in enumerate(request.budgets):
-            self._frame(
-                vision[:, t],
-                budget,
-                None if request.requirement is None else request.requirement[:, t],
-                request,
-            )
+            requirement = None if request.requirement is None else request.requirement[:, t]
+            self._frame(vision[:, t], budget, requirement, self._steps[request.step_positions])
             chosen[t], used[t] = state.chosen, state.taken
         slots = list(request.budgets)
         if request.requirement is not None:
             slots = [min(budget, n) for budget, n in zip(slots, used.amax(dim=1).tolist(), strict=True)]
         return [frame[:, :n] for frame, n in zip(chosen, slots, strict=True)]
 
-    def _frame(self, vision: Tensor, budget: int, requirement: Tensor | None, request: GazeRequest) -> None:
+    def _frame(
+        self, vision: Tensor, budget: int, requirement: Tensor | None, step: Callable[[], object]
+    ) -> None:
         state, group = self.state, self.weights.arch.group
         with stage("gaze.prefill"):
             self.vision.copy_(vision)
@@ -171,7 +223,6 @@ class DeviceLoop:
                 state.requirement.copy_(requirement)
             self._prefill()
             count("launches")
-        step = self._step_launch(request.step_positions)
         with stage("gaze.steps"):
             self.watch.reset()
             for _ in range(-(-budget // group) - 1):
@@ -183,21 +234,20 @@ class DeviceLoop:
                 count("decode_steps")
                 count("launches")
 
-    def _step_launch(self, positions: str) -> Callable[[], object]:
-        if positions not in self._steps:
-            self._steps[positions] = self._capture(lambda: self._step(self.state, self.weights, True))
-        return self._steps[positions]
-
 
 def _copied(weights: DecoderWeights) -> DecoderWeights:
     """Return weights in memory of their own, where a captured graph finds them in every call."""
-    layers = tuple(type(layer)(*(tensor.detach().clone() for tensor in layer)) for layer in weights.layers)
+    layers = tuple(type(layer)(*(_own(tensor) for tensor in layer)) for layer in weights.layers)
     return weights._replace(
-        embedding=weights.embedding.detach().clone(),
+        embedding=_own(weights.embedding),
         layers=layers,
-        norm_floor=weights.norm_floor.clone(),
-        heads=weights.heads.detach().clone(),
+        norm_floor=_own(weights.norm_floor),
+        heads=_own(weights.heads),
     )
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 def _tensors(weights: DecoderWeights) -> list[Tensor]:
@@ -219,7 +269,7 @@ def _empty_state(arch: Architecture, batch: int, slots: int, most: int, like: Te
     return DecoderState(
         keys=like.new_zeros(cache),
         values=like.new_zeros(cache),
-        rotation=torch.view_as_real(table).contiguous(),
+        rotation=torch.view_as_real(table).clone(),
         length=whole(batch),
         step_position=whole(batch),
         group=positions(batch, arch.group),

@@ -9,6 +9,7 @@ To add one, give it a line in :data:`ENGINES`.
 """
 
 import importlib.util
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autogaze.errors import BackendUnavailable, unknown_name
+from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights
 from autogaze.models.autogaze.device_loop import DeviceLoop, Step, in_cuda_graph
 from autogaze.models.autogaze.generation import GazeRequest, generate
@@ -30,21 +32,25 @@ MOST_LOOPS = 4
 """Captured loops kept; each holds a cache of its own."""
 
 
+Obstacle = Callable[[Architecture, torch.device, torch.dtype], str | None]
+
+
 @dataclass(frozen=True)
 class Engine:
     """One way to carry out generation."""
 
-    obstacle: Callable[[torch.device], str | None]
-    """Says why the engine cannot run on a device, and the cure; None where it can."""
+    obstacle: Obstacle
+    """Says why the engine cannot run for an architecture, device and precision, and the cure; None where it
+    can."""
     step: Callable[[], Step] | None
     """Returns the step that is captured; None for the engine that captures nothing."""
 
 
-def _no_obstacle(device: torch.device) -> None:
+def _no_obstacle(arch: Architecture, device: torch.device, dtype: torch.dtype) -> None:
     return None
 
 
-def _needs_cuda(device: torch.device) -> str | None:
+def _needs_cuda(arch: Architecture, device: torch.device, dtype: torch.dtype) -> str | None:
     if device.type != "cuda":
         return (
             f"captures CUDA graphs and the model is on {device.type}; "
@@ -53,10 +59,26 @@ def _needs_cuda(device: torch.device) -> str | None:
     return None
 
 
-def _needs_triton(device: torch.device) -> str | None:
+def _needs_triton(arch: Architecture, device: torch.device, dtype: torch.dtype) -> str | None:
     if importlib.util.find_spec("triton") is None:
         return "needs the package triton, which is not installed; install it, or use 'graph'"
-    return _needs_cuda(device)
+    if (obstacle := _needs_cuda(arch, device, dtype)) is not None:
+        return obstacle
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return "needs a GPU of compute capability 8.0 or newer; use 'graph'"
+    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        return f"computes float32, float16 and bfloat16, not {str(dtype).removeprefix('torch.')}; use 'graph'"
+    if arch.group > 16 or arch.head_dim & (arch.head_dim - 1) or arch.head_dim < 16:
+        return (
+            f"takes groups of up to 16 and heads of 16, 32, 64 or 128 channels, and the model has groups of "
+            f"{arch.group} and heads of {arch.head_dim}; use 'graph'"
+        )
+    if arch.width % 16 or arch.mlp_width % 16:
+        return (
+            f"takes widths that are multiples of 16, and the model has {arch.width} and {arch.mlp_width}; "
+            "use 'graph'"
+        )
+    return None
 
 
 def _triton_step() -> Step:
@@ -73,23 +95,19 @@ ENGINES = {
 """Engine name to engine, from the slowest to the fastest."""
 
 
-def available_engines(device: torch.device | str) -> dict[str, str | None]:
-    """Return every engine with None where it can run on ``device``, else the reason and the cure."""
-    return {name: engine.obstacle(torch.device(device)) for name, engine in ENGINES.items()}
-
-
-def choose_engine(name: str, device: torch.device, *, samples: bool = False) -> str:
-    """Return the engine that ``name`` means on ``device``; ``samples`` says that positions are drawn at
-    random.
+def choose_engine(
+    name: str, arch: Architecture, device: torch.device, dtype: torch.dtype, *, samples: bool = False
+) -> str:
+    """Return the engine that ``name`` means for a model; ``samples`` says that positions are drawn at random.
 
     Raises ``InputError`` for an unknown name and ``BackendUnavailable`` for one that cannot run.
     """
     if name == "auto":
-        runs = [each for each, engine in ENGINES.items() if engine.obstacle(device) is None]
+        runs = [each for each, engine in ENGINES.items() if engine.obstacle(arch, device, dtype) is None]
         return "eager" if samples else runs[-1]
     if name not in ENGINES:
         raise unknown_name("engine", name, [*ENGINES, "auto"])
-    obstacle = ENGINES[name].obstacle(device)
+    obstacle = ENGINES[name].obstacle(arch, device, dtype)
     if obstacle is None and samples and ENGINES[name].step is not None:
         obstacle = "takes the best position and cannot sample; use 'eager' in training"
     if obstacle is not None:
@@ -102,6 +120,8 @@ class Loops:
     """The captured loops of a model, the least recently used dropped first."""
 
     kept: OrderedDict[tuple[object, ...], DeviceLoop] = field(default_factory=OrderedDict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """A loop has one state: one call at a time."""
 
     def generate(
         self,
@@ -135,16 +155,18 @@ class Loops:
             return generate(weights, vision, request, attention)
         arch, (batch, frames, tokens, _) = weights.arch, vision.shape
         needed = sum(request.budgets) + frames * tokens + 2 * arch.group
-        slots = -(-needed // ROUND_SLOTS) * ROUND_SLOTS
+        # One less, so that with its spare slot the cache has a length that fused attention likes.
+        slots = -(-(needed + 1) // ROUND_SLOTS) * ROUND_SLOTS - 1
         key = (engine, batch, slots, vision.device, vision.dtype)
-        loop = self.kept.pop(key, None)
-        if loop is None:
-            with stage("compile"):
-                loop = DeviceLoop(weights, batch, slots, arch.eos, vision, make_step(), in_cuda_graph)
-        self.kept[key] = loop
-        while len(self.kept) > MOST_LOOPS:
-            self.kept.popitem(last=False)
-        return loop.run(weights, vision, request)
+        with self.lock:
+            loop = self.kept.pop(key, None)
+            if loop is None:
+                while len(self.kept) >= MOST_LOOPS:
+                    self.kept.popitem(last=False)
+                with stage("compile"):
+                    loop = DeviceLoop(weights, batch, slots, arch.eos, vision, make_step(), in_cuda_graph)
+            self.kept[key] = loop
+            return loop.run(weights, vision, request)
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Loops":
         return Loops()  # A copy of the model has weights of its own, and captures anew.

@@ -249,7 +249,8 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
     ) -> GazeOutput:
         with stage("gaze.prefill"):
             weights = self.gazing_model.gaze_decoder.weights()
-        name = choose_engine(engine or self.engine, vision.device, samples=request.temperature is not None)
+        samples = request.temperature is not None
+        name = choose_engine(engine or self.engine, self.arch, vision.device, vision.dtype, samples=samples)
         frames = self._loops.generate(name, weights, vision, request, self.attn_implementation, at_once)
         return gaze_output(frames, self.arch.grid, request.requirement)
 

@@ -1,12 +1,14 @@
 """Engines choose the same patches; those that cannot run say why."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.models.autogaze.budgets import as_ratios, as_requirement, budgets_of
 from autogaze.models.autogaze.device_loop import DeviceLoop, directly
-from autogaze.models.autogaze.engines import ENGINES, available_engines, choose_engine
+from autogaze.models.autogaze.engines import ENGINES, choose_engine
 from autogaze.models.autogaze.generation import GazeRequest, generate
 from tests.reference.cases import gaze_case, gaze_model, gaze_video, load
 from tests.reference.fill import clip
@@ -94,25 +96,62 @@ def test_a_loop_serves_call_after_call_with_other_weights_and_budgets():
             assert all(torch.equal(a, b) for a, b in zip(frames, expected, strict=True))
 
 
+def chosen_engine(name, device, arch=None, dtype=torch.float32, **kwargs):
+    return choose_engine(name, arch or gaze_model("tiny", 12).arch, device, dtype, **kwargs)
+
+
+@pytest.fixture
+def some_gpu(monkeypatch):
+    """Pretend that the questions about capabilities are asked of an A100."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (8, 0))
+
+
 def test_without_cuda_the_captured_engines_say_what_would_do():
-    reasons = available_engines("cpu")
-    assert reasons["eager"] is None
-    assert "move it to a CUDA device" in reasons["graph"]
-    assert choose_engine("auto", CPU) == "eager"
-    with pytest.raises(BackendUnavailable, match=r"engine 'graph'.*CUDA"):
-        choose_engine("graph", CPU)
+    assert chosen_engine("auto", CPU) == "eager"
+    with pytest.raises(BackendUnavailable, match=r"engine 'graph'.*move it to a CUDA device"):
+        chosen_engine("graph", CPU)
 
 
-def test_auto_is_the_fastest_that_runs_and_eager_where_it_samples():
-    assert choose_engine("auto", CUDA) == "triton"
-    assert choose_engine("auto", CUDA, samples=True) == "eager"
+def test_auto_is_the_fastest_that_runs_and_eager_where_it_samples(some_gpu):
+    assert chosen_engine("auto", CUDA) == "triton"
+    assert chosen_engine("auto", CUDA, dtype=torch.float64) == "graph"
+    assert chosen_engine("auto", CUDA, samples=True) == "eager"
     with pytest.raises(BackendUnavailable, match="sample"):
-        choose_engine("graph", CUDA, samples=True)
+        chosen_engine("graph", CUDA, samples=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"group": 20}, "groups of 20"), ({"heads": 1}, "heads of 48"), ({"mlp_width": 100}, "48 and 100")],
+)
+def test_what_the_kernels_cannot_compute_is_left_to_the_graph_engine(some_gpu, change, words):
+    arch = dataclasses.replace(gaze_model("tiny", 12).arch, **change)
+    assert chosen_engine("auto", CUDA, arch) == "graph"
+    with pytest.raises(BackendUnavailable, match=words):
+        chosen_engine("triton", CUDA, arch)
 
 
 def test_an_unknown_engine_is_refused_with_the_nearest_name():
     with pytest.raises(InputError, match="did you mean 'triton'"):
-        choose_engine("tritn", CPU)
+        chosen_engine("tritn", CPU)
+
+
+def test_a_loop_made_in_inference_mode_serves_other_modes_and_survives_a_broken_clip():
+    model = gaze_model("tiny", 12)
+    weights = model.gazing_model.gaze_decoder.weights()
+    with torch.no_grad():
+        vision = model.gazing_model.see(clip(62, 1, 2))
+    request = request_for(model, vision, 0.1)
+    with torch.inference_mode():
+        loop = loop_for(model, vision, request, "graph")
+    with torch.no_grad():
+        expected = generate(weights, vision, request)
+        loop.run(weights, vision * float("nan"), request)
+        again = loop.run(weights, vision, request)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under_autocast = loop.run(weights, vision, request)
+    for frames in (again, under_autocast):
+        assert all(torch.equal(a, b) for a, b in zip(frames, expected, strict=True))
 
 
 @pytest.mark.gpu
