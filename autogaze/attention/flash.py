@@ -10,7 +10,8 @@ apart from where they start (``seqused_k`` of ``torch.nn.attention.varlen``), al
 call and share the keys in place. Block tables would say it too, but need pages of 256 keys, so a copy, and a
 kernel that gives wrong results when it splits keys (pytorch issue 194167). ``seqused_k`` has no gradients,
 and neither flash-attn's public function nor torch before 2.12 takes it: then there is one call for each
-frame, over all videos, in which sequences without queries skip the keys that the frame must not see.
+frame, over all videos, in which sequences without queries skip the keys that the frame must not see. Their
+gradients would not be written, so training with a block-causal mask is refused.
 
 No keys are split among blocks in this form of the kernels: a video gets in a batch, bit for bit, what it gets
 alone.
@@ -150,7 +151,17 @@ def _torch_kernel() -> Kernel:
 
 def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
     """Masked softmax attention; every tensor is (batch, heads, length, head_dim)."""
+    if layout.kind == "block_causal" and not layout.frame_independent and _learns(query, key, value):
+        # The backward kernels leave the gradients of keys that no query asks for as they find them in memory.
+        raise BackendUnavailable(
+            "attention backend 'flash_attention_2' computes no gradients under a block-causal mask; "
+            "use 'sdpa' or 'flex', or torch.no_grad()"
+        )
     return attend_with(find_kernel(), query, key, value, layout, scale)
+
+
+def _learns(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def attend_with(
@@ -162,8 +173,7 @@ def attend_with(
     row = row_of(layout, query.shape[0], device)
     if row.length == 0:
         return row.unpack(row.pack(value), query.shape)
-    learns = torch.is_grad_enabled() and any(x.requires_grad for x in (query, key, value))
-    at_once = kernel.takes_used and not learns
+    at_once = kernel.takes_used and not _learns(query, key, value)
     plan = layout.once(
         ("flash", query.shape[0], device, at_once), lambda: _plan(row, layout, device, at_once)
     )

@@ -9,6 +9,7 @@ that is the stage ``compile``. On a CPU it is C++ and computes no gradients.
 """
 
 import functools
+import importlib.util
 import os
 import shutil
 import sys
@@ -46,7 +47,7 @@ def obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
         return f"runs on CPU and CUDA devices, not on {device.type}; use 'sdpa'"
     if not torch.cuda.is_available():
         return "needs a CUDA device that torch can use; use device 'cpu'"
-    if not torch.utils._triton.has_triton():
+    if importlib.util.find_spec("triton") is None:
         return "needs Triton to compile its kernel for a GPU; install triton, or use 'sdpa'"
     return None
 

@@ -196,3 +196,10 @@ def test_torch_is_asked_for_what_its_version_takes(monkeypatch: pytest.MonkeyPat
         q, k, v = tensors(layout)
         expected = eager(q, k, v, layout, 0.25)
         assert_real_tokens_agree(attend_with(kernel, q, k, v, layout, 0.25), expected, layout)
+
+
+def test_gradients_that_the_kernels_would_not_write_are_refused() -> None:
+    layout = FrameLayout((2, 3))
+    q, k, v = (torch.zeros(1, 2, 5, 16, requires_grad=True) for _ in range(3))
+    with pytest.raises(BackendUnavailable, match="no gradients under a block-causal mask"):
+        flash.attend(q, k, v, layout, 1.0)
