@@ -94,7 +94,13 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
         """
         attention = kwargs.pop("attn_implementation", cls.attn_implementation)
         kwargs.setdefault("ignore_mismatched_sizes", True)  # so that mismatches come back as data
-        model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        try:
+            model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        except OSError as error:  # what transformers raises for files that are not there
+            raise InputError(
+                f"checkpoint '{source}' cannot be loaded ({str(error).splitlines()[0]}); name a folder with "
+                "config.json and model.safetensors, or a hub id such as nvidia/AutoGaze"
+            ) from error
         require_fit(
             f"checkpoint '{source}'",
             cls.__name__,

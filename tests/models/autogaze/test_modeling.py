@@ -61,6 +61,12 @@ def test_a_checkpoint_must_fit_key_by_key(folder, change, words):
         AutoGaze.from_pretrained(folder)
 
 
+def test_a_folder_without_weights_is_refused_in_a_sentence(folder):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"cannot be loaded.*config\.json and model\.safetensors"):
+        AutoGaze.from_pretrained(folder)
+
+
 def test_at_most_ten_keys_are_named(folder):
     change_weights(folder, lambda s: [s.pop(k) for k in list(s) if "layers" in k])
     with pytest.raises(InputError, match=r"and 8 more"):
