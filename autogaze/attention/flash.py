@@ -1,4 +1,7 @@
-"""Attention by FlashAttention-2's variable-length kernels: padding left out, no mask ever built.
+"""Attention by variable-length flash kernels: padding left out, no mask ever built.
+
+On a GPU these are FlashAttention-2's, of the flash-attn package or torch's own; on a CPU it is ATen's flash
+kernel, called once for each sequence.
 
 The kernels see sequences of queries, each over a range of consecutive keys, causal or not. Every mask is such
 sequences: a whole video for ``causal`` and ``bidirectional``, a frame where frames are independent (the class
@@ -11,7 +14,7 @@ call and share the keys in place. Block tables would say it too, but need pages 
 kernel that gives wrong results when it splits keys (pytorch issue 194167). ``seqused_k`` has no gradients,
 and neither flash-attn's public function nor torch before 2.12 takes it: then there is one call for each
 frame, over all videos, in which sequences without queries skip the keys that the frame must not see. Their
-gradients would not be written, so training with a block-causal mask is refused.
+gradients would not be written, so training with a block-causal mask is refused on a GPU.
 
 No keys are split among blocks in this form of the kernels: a video gets in a batch, bit for bit, what it gets
 alone.
@@ -21,13 +24,14 @@ import functools
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from autogaze.attention.layout import FrameLayout
 from autogaze.attention.rows import Row, Segment, row_of
@@ -56,13 +60,15 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A variable-length FlashAttention-2 kernel."""
+    """A variable-length flash attention kernel."""
 
     name: str
     run: Callable[[Tensor, Tensor, Tensor, Sequences, float], Tensor]
     """(query, key, value, sequences, scale) to like query; tensors are (total, heads, head_dim)."""
     takes_used: bool
-    """Whether :attr:`Sequences.used` may be given; without gradients."""
+    """Whether :attr:`Sequences.used` may be given; without gradients, unless ``on_host``."""
+    on_host: bool = False
+    """Whether it runs on the CPU, where heads may have any size and every gradient is written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +85,12 @@ class _Plan:
 
 def obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
     """Say why the kernels cannot run for a device and a data type, and the cure; None where they can."""
+    if device.type == "cpu":
+        return None if dtype.is_floating_point else f"computes floating-point numbers, not {_name(dtype)}"
     if device.type != "cuda":
-        return f"runs on CUDA devices, not on {device.type}; use 'sdpa'"
+        return f"runs on CUDA devices and CPUs, not on {device.type}; use 'sdpa'"
     if dtype not in _DTYPES:
-        return f"computes in float16 or bfloat16, not in {str(dtype).removeprefix('torch.')}; use 'sdpa'"
+        return f"computes in float16 or bfloat16 on a GPU, not in {_name(dtype)}; use 'sdpa'"
     if not torch.cuda.is_available():
         return "needs a CUDA device that torch can use; use device 'cpu' and 'sdpa'"
     capability = torch.cuda.get_device_capability(device)
@@ -92,9 +100,15 @@ def obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
     return None
 
 
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 @functools.cache
-def find_kernel() -> Kernel:
-    """Return the kernel of the flash-attn package where that is installed, else torch's own."""
+def find_kernel(device_type: str) -> Kernel:
+    """Return the kernel for ``cuda``, of the flash-attn package where that is installed, or for ``cpu``."""
+    if device_type == "cpu":
+        return Kernel("aten::_scaled_dot_product_flash_attention_for_cpu", _run_on_host, True, on_host=True)
     if importlib.util.find_spec("flash_attn") is not None:
         return _flash_attn_kernel()
     return _torch_kernel()
@@ -149,15 +163,48 @@ def _torch_kernel() -> Kernel:
     return Kernel("torch.nn.attention.varlen.varlen_attn", run, takes_used)
 
 
+def _run_on_host(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, scale: float) -> Tensor:
+    """Compute a call on the CPU: there is no launch to save by computing the sequences as one."""
+    output = torch.empty_like(query)
+    for queries, keys in _ranges(sequences):
+        q, k, v = (
+            tensor[rows].transpose(0, 1)[None]
+            for tensor, rows in ((query, queries), (key, keys), (value, keys))
+        )
+        mask = None
+        if sequences.causal and q.shape[2] != k.shape[2]:
+            # Aligned at the end, where is_causal aligns at the start; only blocks of a cache come here.
+            mask = query.new_zeros(q.shape[2], k.shape[2])
+            mask.masked_fill_(torch.ones_like(mask).triu(1 + k.shape[2] - q.shape[2]).bool(), float("-inf"))
+        # Pinned, so that no other kernel can stand in.
+        with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+            attended = scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, is_causal=sequences.causal and mask is None, scale=scale
+            )
+        output[queries] = attended[0].transpose(0, 1)
+    return output
+
+
+def _ranges(sequences: Sequences) -> Iterator[tuple[slice, slice]]:
+    """Give the queries and the keys of every sequence that has queries."""
+    queries, starts = sequences.cu_query.tolist(), sequences.cu_key.tolist()
+    used = (sequences.cu_key.diff() if sequences.used is None else sequences.used).tolist()
+    for query, query_end, start, length in zip(queries, queries[1:], starts, used):
+        if query < query_end:
+            yield slice(query, query_end), slice(start, start + length)
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
     """Masked softmax attention; every tensor is (batch, heads, length, head_dim)."""
-    if layout.kind == "block_causal" and not layout.frame_independent and _learns(query, key, value):
+    kernel = find_kernel(query.device.type)
+    shares = layout.kind == "block_causal" and not layout.frame_independent
+    if shares and not kernel.on_host and _learns(query, key, value):
         # The backward kernels leave the gradients of keys that no query asks for as they find them in memory.
         raise BackendUnavailable(
             "attention backend 'flash_attention_2' computes no gradients under a block-causal mask; "
             "use 'sdpa' or 'flex', or torch.no_grad()"
         )
-    return attend_with(find_kernel(), query, key, value, layout, scale)
+    return attend_with(kernel, query, key, value, layout, scale)
 
 
 def _learns(*tensors: Tensor) -> bool:
@@ -168,12 +215,12 @@ def attend_with(
     kernel: Kernel, query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float
 ) -> Tensor:
     """Masked softmax attention by a given kernel."""
-    _check_head(query)
+    _check_head(query, kernel)
     device = query.device
     row = row_of(layout, query.shape[0], device)
     if row.length == 0:
         return row.unpack(row.pack(value), query.shape)
-    at_once = kernel.takes_used and not _learns(query, key, value)
+    at_once = kernel.takes_used and (kernel.on_host or not _learns(query, key, value))
     plan = layout.once(
         ("flash", query.shape[0], device, at_once), lambda: _plan(row, layout, device, at_once)
     )
@@ -191,7 +238,7 @@ def attend_with(
 
 def attend_cached(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> Tensor:
     """Attention over a cache, as :data:`autogaze.attention.cached.CachedAttend`."""
-    return attend_cached_with(find_kernel(), query, keys, values, bias, scale)
+    return attend_cached_with(find_kernel(query.device.type), query, keys, values, bias, scale)
 
 
 def attend_cached_with(
@@ -202,7 +249,7 @@ def attend_cached_with(
     The kernel takes no bias, but each video's last token tells which keys there are. For a batch, the cache
     of the layer is copied into a row, since its heads lie apart.
     """
-    _check_head(query)
+    _check_head(query, kernel)
     batch, heads, tokens, head_dim = query.shape
     cached = keys.shape[2]
     seen = (bias[..., -1, :] == 0).expand(batch, *bias.shape[1:-2], cached).view(batch, cached)
@@ -219,8 +266,10 @@ def attend_cached_with(
     return kernel.run(q, k, v, sequences, scale).view(batch, tokens, heads, head_dim).transpose(1, 2)
 
 
-def _check_head(query: Tensor) -> None:
+def _check_head(query: Tensor, kernel: Kernel) -> None:
     head_dim = query.shape[-1]
+    if kernel.on_host:
+        return
     if head_dim % 8 or head_dim > _LARGEST_HEAD:
         raise BackendUnavailable(
             f"attention backend 'flash_attention_2' needs heads of a multiple of 8 channels, at most "

@@ -138,8 +138,8 @@ def test_an_unknown_backend_is_refused_with_the_nearest_name() -> None:
 
 def test_a_known_backend_that_cannot_run_says_why() -> None:
     layout = FrameLayout((4,))
-    with pytest.raises(BackendUnavailable, match=r"'flash_attention_2' .*use 'sdpa'"):
-        attend(*tensors(layout), layout, "flash_attention_2")
+    with pytest.raises(BackendUnavailable, match=r"'flash_attention_2' .*not on meta; use 'sdpa'"):
+        attend(*(tensor.to("meta") for tensor in tensors(layout)), layout, "flash_attention_2")
 
 
 def test_tensors_of_another_length_are_refused() -> None:

@@ -20,7 +20,11 @@ from tests.attention.stand_in import PLAIN, SHARING, run
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
 
-@pytest.mark.parametrize("kernel", [SHARING, PLAIN], ids=lambda kernel: kernel.name)
+HOST = find_kernel("cpu")
+KERNELS = pytest.mark.parametrize("kernel", [SHARING, PLAIN, HOST], ids=lambda kernel: kernel.name)
+
+
+@KERNELS
 @given(layout=layouts())
 @settings(max_examples=200, deadline=None)
 def test_every_layout_agrees_with_the_definition(kernel: Kernel, layout: FrameLayout) -> None:
@@ -31,7 +35,7 @@ def test_every_layout_agrees_with_the_definition(kernel: Kernel, layout: FrameLa
     assert found.isfinite().all()
 
 
-@pytest.mark.parametrize("kernel", [SHARING, PLAIN], ids=lambda kernel: kernel.name)
+@KERNELS
 @given(layout=layouts())
 @settings(max_examples=50, deadline=None)
 def test_gradients_agree_with_the_definition(kernel: Kernel, layout: FrameLayout) -> None:
@@ -89,21 +93,23 @@ def test_padding_is_never_computed() -> None:
     assert sequences.cu_query.tolist() == [0, 1, 4]
 
 
-def test_a_video_gets_in_a_batch_what_it_gets_alone() -> None:
+@pytest.mark.parametrize("kernel", [SHARING, HOST], ids=lambda kernel: kernel.name)
+def test_a_video_gets_in_a_batch_what_it_gets_alone(kernel: Kernel) -> None:
     padding = torch.tensor([[0, 1, 0, 0, 1], [1, 0, 0, 1, 1]], dtype=torch.bool)
     q, k, v = tensors(FrameLayout((2, 3), padding))
-    together = attend_with(SHARING, q, k, v, FrameLayout((2, 3), padding), 0.5)
+    together = attend_with(kernel, q, k, v, FrameLayout((2, 3), padding), 0.5)
     for video in range(2):
         part = slice(video, video + 1)
-        alone = attend_with(SHARING, q[part], k[part], v[part], FrameLayout((2, 3), padding[part]), 0.5)
+        alone = attend_with(kernel, q[part], k[part], v[part], FrameLayout((2, 3), padding[part]), 0.5)
         assert torch.equal(together[part], alone)
 
 
 @pytest.mark.parametrize(
     ("device", "dtype", "capability", "reason"),
     [
-        (CPU, torch.bfloat16, (9, 0), "runs on CUDA devices, not on cpu; use 'sdpa'"),
-        (GPU, torch.float32, (9, 0), "float16 or bfloat16, not in float32; use 'sdpa'"),
+        (torch.device("meta"), torch.bfloat16, (9, 0), "CUDA devices and CPUs, not on meta; use 'sdpa'"),
+        (CPU, torch.int64, (9, 0), "computes floating-point numbers, not int64"),
+        (GPU, torch.float32, (9, 0), "float16 or bfloat16 on a GPU, not in float32; use 'sdpa'"),
         (GPU, torch.float16, None, "needs a CUDA device that torch can use"),
         (GPU, torch.float16, (7, 5), r"capability 8\.0 or newer, and this one has 7\.5; use 'sdpa'"),
     ],
@@ -133,9 +139,17 @@ def test_a_head_size_that_the_kernels_lack_is_refused() -> None:
         attend_with(SHARING, q, q, q, FrameLayout((4,)), 0.5)
 
 
+def test_on_a_cpu_heads_may_have_any_size() -> None:
+    layout = FrameLayout((2, 3))
+    q, k, v = torch.randn(3, 1, 2, 5, 12).unbind()
+    found = flash.attend(q, k, v, layout, 0.5)
+    torch.testing.assert_close(found, eager(q, k, v, layout, 0.5), atol=1e-6, rtol=1e-6)
+
+
 @pytest.fixture
 def fresh_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flash, "find_kernel", find_kernel.__wrapped__)
+    """What ``cuda`` would be given, found anew and for tensors of the CPU."""
+    monkeypatch.setattr(flash, "find_kernel", lambda device_type: find_kernel.__wrapped__("cuda"))
 
 
 @pytest.mark.usefixtures("fresh_kernel")
@@ -167,7 +181,7 @@ def test_a_broken_flash_attn_package_is_named_and_not_passed_over(monkeypatch: p
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace())
     monkeypatch.setattr(importlib, "import_module", broken)
     with pytest.raises(BackendUnavailable, match=r"undefined symbol.*install it anew.*or uninstall it"):
-        flash.find_kernel()
+        flash.find_kernel("cuda")
 
 
 @pytest.mark.parametrize("old", [True, False], ids=["torch 2.11", "torch 2.12"])
@@ -198,7 +212,8 @@ def test_torch_is_asked_for_what_its_version_takes(monkeypatch: pytest.MonkeyPat
         assert_real_tokens_agree(attend_with(kernel, q, k, v, layout, 0.25), expected, layout)
 
 
-def test_gradients_that_the_kernels_would_not_write_are_refused() -> None:
+def test_gradients_that_the_kernels_would_not_write_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash, "find_kernel", lambda device_type: PLAIN)
     layout = FrameLayout((2, 3))
     q, k, v = (torch.zeros(1, 2, 5, 16, requires_grad=True) for _ in range(3))
     with pytest.raises(BackendUnavailable, match="no gradients under a block-causal mask"):

@@ -10,6 +10,7 @@ from tests.attention.layouts import tensors
 KERNELS = {
     "eager": ("aten::bmm", "aten::_softmax"),
     "sdpa": ("aten::_scaled_dot_product_flash_attention_for_cpu",),
+    "flash_attention_2": ("aten::_scaled_dot_product_flash_attention_for_cpu",),
     "flex": ("compiled_kernel",),
 }
 

@@ -97,8 +97,8 @@ def test_sizes_that_make_no_sense_are_refused(change, message):
 
 
 def test_a_backend_that_cannot_run_is_unsupported():
-    with pytest.raises(BackendUnavailable, match="runs on CUDA devices, not on cpu"):
-        Attention(axes(backend="flash_attention_2"), Inputs(device="cpu"))
+    with pytest.raises(BackendUnavailable, match="runs on CUDA devices and CPUs, not on meta"):
+        Attention(axes(backend="flash_attention_2"), Inputs(device="meta"))
 
 
 def test_the_suite_covers_every_backend_and_mask():
