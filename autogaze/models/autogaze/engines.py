@@ -1,6 +1,7 @@
 """Engines: interchangeable ways to carry out generation, all of which choose the same patches in float32.
 
 ``eager``: plain operations, one by one; runs everywhere and is the definition (:mod:`.generation`).
+``native``: float32 on a CPU; a step is one call of compiled C, the prefill is that of ``eager``.
 ``graph``: the same operations on the device alone, captured in CUDA graphs; needs no Triton.
 ``triton``: fused kernels for the step, captured likewise.
 ``auto``: the best that can run.
@@ -8,6 +9,7 @@
 To add one, give it a line in :data:`ENGINES`.
 """
 
+import functools
 import importlib.util
 import threading
 from collections import OrderedDict
@@ -23,8 +25,9 @@ from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights
 from autogaze.models.autogaze.device_loop import DeviceLoop, Step, in_cuda_graph
 from autogaze.models.autogaze.generation import GazeRequest, generate
+from autogaze.models.autogaze.whole_steps import Bind
 from autogaze.stages import stage
-from kernels.decode_step import reference
+from kernels.decode_step import native, reference
 
 ROUND_SLOTS = 1024
 """Caches are made in steps of so many slots, so that clips of similar length share a captured loop."""
@@ -42,11 +45,37 @@ class Engine:
     obstacle: Obstacle
     """Says why the engine cannot run for an architecture, device and precision, and the cure; None where it
     can."""
-    step: Callable[[], Step] | None
-    """Returns the step that is captured; None for the engine that captures nothing."""
+    step: Callable[[], Step] | None = None
+    """Returns the step that is captured; None for an engine that captures nothing."""
+    bind: Bind | None = None
+    """Takes the eager engine's steps in one call each; None for an engine that does not."""
+
+    @property
+    def samples(self) -> bool:
+        """Whether it can draw positions at random."""
+        return self.step is None and self.bind is None
 
 
 def _no_obstacle(arch: Architecture, device: torch.device, dtype: torch.dtype) -> None:
+    return None
+
+
+def _needs_compiler(arch: Architecture, device: torch.device, dtype: torch.dtype) -> str | None:
+    if device.type != "cpu":
+        return f"computes on the CPU and the model is on {device.type}; use 'graph' or 'triton'"
+    if dtype != torch.float32:
+        return f"computes float32, not {str(dtype).removeprefix('torch.')}; use 'eager'"
+    sizes = native.Sizes(arch.heads, arch.head_dim, arch.mlp_width, arch.group)
+    return native.misfit(sizes) or _build_obstacle(sizes)
+
+
+@functools.cache
+def _build_obstacle(sizes: native.Sizes) -> str | None:
+    with stage("compile"):
+        try:
+            native.library(sizes)
+        except native.BuildError as error:
+            return f"{error}, or use 'eager'"
     return None
 
 
@@ -88,7 +117,8 @@ def _triton_step() -> Step:
 
 
 ENGINES = {
-    "eager": Engine(_no_obstacle, None),
+    "eager": Engine(_no_obstacle),
+    "native": Engine(_needs_compiler, bind=native.bind),
     "graph": Engine(_needs_cuda, lambda: reference.step),
     "triton": Engine(_needs_triton, _triton_step),
 }
@@ -102,13 +132,15 @@ def choose_engine(
 
     Raises ``InputError`` for an unknown name and ``BackendUnavailable`` for one that cannot run.
     """
+    if name == "auto" and samples:
+        return "eager"
     if name == "auto":
         runs = [each for each, engine in ENGINES.items() if engine.obstacle(arch, device, dtype) is None]
-        return "eager" if samples else runs[-1]
+        return runs[-1]
     if name not in ENGINES:
         raise unknown_name("engine", name, [*ENGINES, "auto"])
     obstacle = ENGINES[name].obstacle(arch, device, dtype)
-    if obstacle is None and samples and ENGINES[name].step is not None:
+    if obstacle is None and samples and not ENGINES[name].samples:
         obstacle = "takes the best position and cannot sample; use 'eager' in training"
     if obstacle is not None:
         raise BackendUnavailable(f"engine '{name}' {obstacle}")
@@ -134,7 +166,7 @@ class Loops:
     ) -> list[Tensor]:
         """Choose patches for ``vision`` tokens (batch, frames, tokens, C).
 
-        ``engine`` is a name as :func:`choose_engine` returns it, ``attention`` the backend of the eager one.
+        ``engine`` is a name as :func:`choose_engine` returns it, ``attention`` the backend on the host.
         ``at_once`` videos have a cache at the same time; None is all of them. Returns for each frame (batch,
         slots) patch indices, EOS where a slot is padded.
         """
@@ -152,7 +184,7 @@ class Loops:
     ) -> list[Tensor]:
         make_step = ENGINES[engine].step
         if make_step is None:
-            return generate(weights, vision, request, attention)
+            return generate(weights, vision, request, attention, ENGINES[engine].bind)
         arch, (batch, frames, tokens, _) = weights.arch, vision.shape
         needed = sum(request.budgets) + frames * tokens + 2 * arch.group
         # One less, so that with its spare slot the cache has a length that fused attention likes.

@@ -26,6 +26,7 @@ from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights
 from autogaze.models.autogaze.output import GazeOutput, gazing_masks
 from autogaze.models.autogaze.state import GenerationState
+from autogaze.models.autogaze.whole_steps import Bind, take_steps
 from autogaze.patches import PatchGrid
 from autogaze.stages import count, stage
 from kernels.decode_step.layers import choose_distinct, decode, predict
@@ -55,31 +56,47 @@ class GazeRequest:
 
 
 def generate(
-    weights: DecoderWeights, vision: Tensor, request: GazeRequest, attention: str = "sdpa"
+    weights: DecoderWeights,
+    vision: Tensor,
+    request: GazeRequest,
+    attention: str = "sdpa",
+    bind: Bind | None = None,
 ) -> list[Tensor]:
     """Choose patches for ``vision`` tokens (batch, frames, tokens, C), with the attention backend of that
     name.
 
-    Returns for each frame (batch, slots) patch indices, EOS where a slot is padded.
+    With ``bind`` steps are taken in one call each. Returns for each frame (batch, slots) patch indices, EOS
+    where a slot is padded.
     """
     state = GenerationState.allocate(weights.arch, len(vision), request.budgets, vision, attention)
-    return [generate_frame(weights, state, frame, request, t) for t, frame in enumerate(vision.unbind(1))]
+    frames = enumerate(vision.unbind(1))
+    return [generate_frame(weights, state, frame, request, t, bind) for t, frame in frames]
 
 
 def generate_frame(
-    weights: DecoderWeights, state: GenerationState, vision: Tensor, request: GazeRequest, t: int
+    weights: DecoderWeights,
+    state: GenerationState,
+    vision: Tensor,
+    request: GazeRequest,
+    t: int,
+    bind: Bind | None = None,
 ) -> Tensor:
     """Choose patches for the next frame, with ``vision`` tokens (batch, tokens, C), and remember it in
     ``state``.
 
-    ``t`` says which of the request's budgets and requirements are the frame's. Returns (batch, slots) patch
-    indices, EOS where a slot is padded.
+    ``t`` says which of the request's budgets and requirements are the frame's. With ``bind`` its steps are
+    taken in one call each, which cannot sample. Returns (batch, slots) patch indices, EOS where a slot is
+    padded.
     """
+    sequential = request.step_positions == "sequential"
     budget, requirement = request.budgets[t], None
     if request.requirement is not None:
         requirement = request.requirement[:, t]
     with stage("gaze.prefill"):
         hidden, rotation = _prefill(weights, state, vision)
+    if bind is not None:
+        with stage("gaze.steps"):
+            return take_steps(bind, weights, state, hidden, budget, requirement, sequential)
     blocked = hidden.new_zeros(state.batch, weights.arch.vocabulary, dtype=torch.float32)
     blocked[:, weights.arch.eos] = float("-inf")
     finished = [False] * state.batch
@@ -101,7 +118,6 @@ def generate_frame(
             if slots == budget or all(finished):
                 state.end_frame()
                 return torch.cat(groups, dim=1)
-            sequential = request.step_positions == "sequential"
             hidden = _step(weights, state, group, None if sequential else rotation, finished)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from autogaze.checkpoints import state_hash
 from autogaze.errors import InputError, unknown_name
 from autogaze.models.autogaze.budgets import Ratio, Requirement, as_ratios, as_requirement, budgets_of
+from autogaze.models.autogaze.engines import ENGINES, choose_engine
 from autogaze.models.autogaze.generation import GazeRequest, StepPositions, gaze_output, generate_frame
 from autogaze.models.autogaze.modeling_autogaze import AutoGaze, check_video
 from autogaze.models.autogaze.output import GazeOutput
@@ -45,8 +46,11 @@ class GazeStream:
         window: most frames remembered; None for as many as the model was trained with.
         step_positions: see :class:`~autogaze.models.autogaze.generation.GazeRequest`.
 
+    Steps are taken by the model's engine if that is ``native``, else as ``eager`` takes them.
+
     Raises:
         InputError: for settings that cannot be used, such as neither ratio nor requirement.
+        BackendUnavailable: for an engine that cannot run here.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class GazeStream:
         self._frame_size: tuple[int, int] | None = None
         self._past: list[Tensor] | None = None
         like = model.gazing_model.connector.pos_embed
+        engine = choose_engine(model.engine, model.arch, like.device, like.dtype)
+        self._bind = ENGINES[engine].bind
         # A frame's limits depend on its place between two resets, or are the same for all.
         period = window if policy == "reset" else 1
         # The state is written in place later; tensors made in inference mode would not allow that outside.
@@ -105,7 +111,8 @@ class GazeStream:
             self._make_room()
             with stage("gaze.vision"):
                 vision, self._past = self.model.gazing_model.see_next(frame, self._past)
-            chosen.append(generate_frame(self._weights, self._state, vision[:, 0], self._request, t))
+            tokens = vision[:, 0]
+            chosen.append(generate_frame(self._weights, self._state, tokens, self._request, t, self._bind))
             if self._request.requirement is not None:
                 requirements.append(self._request.requirement[:, t])
             self.frames_seen += 1

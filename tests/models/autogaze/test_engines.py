@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from autogaze.errors import BackendUnavailable, InputError
+from autogaze.models.autogaze import engines
 from autogaze.models.autogaze.budgets import as_ratios, as_requirement, budgets_of
 from autogaze.models.autogaze.device_loop import DeviceLoop, directly
 from autogaze.models.autogaze.engines import ENGINES, choose_engine
@@ -15,7 +16,11 @@ from tests.reference.fill import clip
 
 CUDA = torch.device("cuda")
 CPU = torch.device("cpu")
+CASES = [case["name"] for case in load("gaze")["cases"]]
 WHOLE_PICTURES = [case["name"] for case in load("gaze")["cases"] if case["height"] == 224]
+on_the_interpreter = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="kernels are compiled here, and run on the GPU in tests of their own"
+)
 
 
 def request_for(model, vision, gazing_ratio=1.0, task_loss_requirement=None, **kwargs):
@@ -45,27 +50,68 @@ def chosen_by(model, video, engine, **kwargs):
         return loop_for(model, vision, request, engine).run(weights, vision, request)
 
 
-@pytest.mark.parametrize("name", WHOLE_PICTURES)
-def test_the_graph_engine_chooses_the_released_patches(name):
-    case = gaze_case(name)
+@pytest.fixture
+def uncaptured(monkeypatch):
+    """Let every engine run here, its launches plain calls; caches are as long as a clip needs."""
+    monkeypatch.setattr(engines, "in_cuda_graph", directly)
+    monkeypatch.setattr(engines, "ROUND_SLOTS", 1)
+    for name, engine in ENGINES.items():
+        able = dataclasses.replace(engine, obstacle=lambda arch, device, dtype: None)
+        monkeypatch.setitem(ENGINES, name, able)
+
+
+def expect_released_patches(case, engine):
+    """Run each video of a case alone, and hold its patches against the released ones."""
     model = gaze_model(case["config"], case["weight_seed"])
     for video, expected in zip(gaze_video(case), case["per_sample"], strict=True):
-        frames = chosen_by(model, video[None], "graph", **case["kwargs"])
-        assert [frame.shape[1] for frame in frames] == expected["num_gazing_each_frame"]
-        positions = torch.cat([frame + model.arch.eos * t for t, frame in enumerate(frames)], dim=1)
-        assert positions.tolist() == expected["gazing_pos"]
+        with torch.inference_mode():
+            output = model({"video": video[None]}, engine=engine, **case["kwargs"])
+        assert output.num_gazing_each_frame.tolist() == expected["num_gazing_each_frame"]
+        assert output.gazing_pos.tolist() == expected["gazing_pos"]
+        assert output.if_padded_gazing.int().tolist() == expected["if_padded_gazing"]
 
 
-@pytest.mark.parametrize("name", ["ratio_fixed", "batch_of_three"])
-def test_the_triton_engine_chooses_the_released_patches(name):
+def beginning(case, steps):
+    """Cut a case off where its first video has taken so many decode steps.
+
+    Returns the clip, the arguments and the released positions of what is left. A frame that is cut ends early
+    for want of budget: what was chosen before does not know that.
+    """
+    expected, ratio, group = case["per_sample"][0], case["kwargs"].get("gazing_ratio", 1.0), 10
+    slots, budgets = [], []
+    for t, n in enumerate(expected["num_gazing_each_frame"]):
+        cut = n > group * (steps + 1)
+        slots.append(group * (steps + 1) if cut else n)
+        whole = ratio[t] if isinstance(ratio, list) else ratio
+        budgets.append((slots[-1] + 0.5) / 265 if cut else whole)
+        steps -= -(-n // group) - 1
+        if cut:
+            break
+    kwargs = case["kwargs"] | {"gazing_ratio": budgets}
+    return gaze_video(case)[:1, : len(slots)], kwargs, expected["gazing_pos"][0][: sum(slots)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_graph_engine_chooses_the_released_patches(name, uncaptured):
+    expect_released_patches(gaze_case(name), "graph")
+
+
+@on_the_interpreter
+@pytest.mark.parametrize("name", WHOLE_PICTURES)
+def test_the_triton_engine_begins_with_the_released_patches(name, uncaptured):
     case = gaze_case(name)
+    video, kwargs, expected = beginning(case, steps=1)
     model = gaze_model(case["config"], case["weight_seed"])
-    video, expected = gaze_video(case)[:1, :2], case["per_sample"][0]
-    frames = chosen_by(model, video, "triton", **case["kwargs"])
-    slots = expected["num_gazing_each_frame"][:2]
-    positions = torch.cat([frame + model.arch.eos * t for t, frame in enumerate(frames)], dim=1)
-    assert [frame.shape[1] for frame in frames] == slots
-    assert positions.tolist() == [expected["gazing_pos"][0][: sum(slots)]]
+    with torch.inference_mode():
+        output = model({"video": video}, engine="triton", **kwargs)
+    assert output.gazing_pos.tolist() == [expected]
+
+
+@on_the_interpreter
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", CASES)
+def test_the_triton_engine_chooses_the_released_patches(name, uncaptured):
+    expect_released_patches(gaze_case(name), "triton")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +153,7 @@ def some_gpu(monkeypatch):
 
 
 def test_without_cuda_the_captured_engines_say_what_would_do():
-    assert chosen_engine("auto", CPU) == "eager"
+    assert chosen_engine("auto", CPU) in ("eager", "native")
     with pytest.raises(BackendUnavailable, match=r"engine 'graph'.*move it to a CUDA device"):
         chosen_engine("graph", CPU)
 
@@ -156,7 +202,7 @@ def test_a_loop_made_in_inference_mode_serves_other_modes_and_survives_a_broken_
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("engine", ["graph", "triton"])
-@pytest.mark.parametrize("name", WHOLE_PICTURES)
+@pytest.mark.parametrize("name", CASES)
 def test_captured_engines_choose_the_released_patches_on_a_gpu(name, engine):
     case = gaze_case(name)
     model = gaze_model(case["config"], case["weight_seed"])

@@ -1,0 +1,82 @@
+"""Scores under the policy that sampled; the released scores are pinned in ``test_modeling``."""
+
+import copy
+
+import pytest
+import torch
+
+from autogaze.models.autogaze import generation
+from autogaze.models.autogaze.scoring import score
+from tests.reference.cases import gaze_model
+from tests.reference.fill import clip
+
+VIDEO = clip(3, 2, 3)
+TEMPERATURE = 1.7
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model that samples."""
+    return copy.deepcopy(gaze_model("tiny", 11)).train()
+
+
+def sampled(model, monkeypatch, step_positions):
+    """Gazes sampled by the generation loop, and the log-probability it drew each with."""
+    drawn = []
+    choose = generation.choose_group
+
+    def recorded(logits, blocked, positions, temperature=None):
+        open_to_all = blocked.clone()
+        group = choose(logits, blocked, positions, temperature)
+        for head in range(positions):
+            scores = (logits[:, head] + open_to_all) / temperature
+            drawn.append(scores.log_softmax(dim=-1).gather(1, group[:, head, None]))
+            open_to_all.scatter_(1, group[:, head, None], float("-inf"))
+        return group
+
+    monkeypatch.setattr(generation, "choose_group", recorded)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        gaze = model(
+            {"video": VIDEO},
+            gazing_ratio=[0.12, 0.04, 0.2],
+            temperature=TEMPERATURE,
+            step_positions=step_positions,
+        )
+    return gaze, torch.cat(drawn, dim=1)
+
+
+def scored(model, gaze, **policy):
+    slots = gaze.num_gazing_each_frame.tolist()
+    frame = torch.arange(len(slots)).repeat_interleave(gaze.num_gazing_each_frame)
+    weights = model.gazing_model.gaze_decoder.weights()
+    vision = model.gazing_model.see(VIDEO)
+    indices = gaze.gazing_pos - frame * gaze.num_vision_tokens_each_frame
+    return score(weights, vision, indices, gaze.if_padded_gazing, slots, **policy)
+
+
+@pytest.mark.parametrize("step_positions", ["released", "sequential"])
+def test_sampled_gazes_have_the_probabilities_they_were_drawn_with(model, monkeypatch, step_positions):
+    gaze, drawn = sampled(model, monkeypatch, step_positions)
+    scores = scored(model, gaze, temperature=TEMPERATURE, step_positions=step_positions)
+    torch.testing.assert_close(scores.log_probability, drawn, rtol=1e-5, atol=1e-5)
+
+
+def test_the_other_rule_of_positions_gives_other_probabilities(model, monkeypatch):
+    gaze, drawn = sampled(model, monkeypatch, "released")
+    other = scored(model, gaze, temperature=TEMPERATURE, step_positions="sequential").log_probability
+    per_group = model.arch.group
+    torch.testing.assert_close(other[:, :per_group], drawn[:, :per_group], rtol=1e-5, atol=1e-5)
+    assert (other - drawn).abs().max() > 1e-2
+
+
+def test_padded_slots_have_no_probability_and_finite_gradients(model):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        gaze = model({"video": VIDEO}, gazing_ratio=0.12, task_loss_requirement=-0.1)
+    assert gaze.if_padded_gazing.any()
+    scores = scored(model, gaze, temperature=0.3, step_positions="released")
+    assert not scores.log_probability[gaze.if_padded_gazing].any()
+    parameters = list(model.parameters())
+    gradients = torch.autograd.grad(scores.log_probability.sum(), parameters, allow_unused=True)
+    assert all(gradient is None or gradient.isfinite().all() for gradient in gradients)
