@@ -5,9 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
+import pytest
 from PIL import Image
+
+av = pytest.importorskip("av")
 
 MILLISECONDS = Fraction(1, 1000)
 

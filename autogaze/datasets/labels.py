@@ -1,0 +1,144 @@
+"""Recorded gazes to learn from: the released format of ``gazing_labels.json``.
+
+A file holds ``{"set/split/name.mp4": {"gazing_pos": [[...], ...], "task_losses": [[...], ...]}}``: for each
+frame the patch indices in the order they were chosen, and the reconstruction loss after each of them. Videos
+go by the last three parts of their path, so that a data set may move.
+"""
+
+import glob
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autogaze.datasets.video_utils import get_relative_video_path
+from autogaze.errors import InputError
+
+
+@dataclass(frozen=True)
+class GazeLabels:
+    """The gazes of one video."""
+
+    gazing_pos: tuple[tuple[int, ...], ...]
+    """For each frame, patch indices within the frame, in the order they were chosen."""
+    task_losses: tuple[tuple[float, ...], ...]
+    """For each frame, the reconstruction loss after each gaze."""
+
+    def __post_init__(self) -> None:
+        positions, losses = ([len(frame) for frame in part] for part in (self.gazing_pos, self.task_losses))
+        if positions != losses:
+            raise InputError(
+                f"labels have {positions} gazes and {losses} losses in their frames: one loss for each gaze "
+                "is needed"
+            )
+        if not positions or 0 in positions:
+            raise InputError(f"labels have {positions} gazes in their frames: at least one in each is needed")
+        if (least := min(min(frame) for frame in self.gazing_pos)) < 0:
+            raise InputError(f"labels hold patch index {least}: indices count from 0 within their frame")
+
+
+def read_labels(paths: str) -> dict[str, GazeLabels]:
+    """Read label files.
+
+    Args:
+        paths: one or more files or wildcards such as ``labels/part_*.json``, joined by commas. Where two
+            files label one video, the later one counts.
+
+    Returns:
+        The labels of each video by the last three parts of its path.
+
+    Raises:
+        InputError: for a path that names nothing, or a file that is not of this format.
+    """
+    labels: dict[str, GazeLabels] = {}
+    for pattern in (part.strip() for part in paths.split(",")):
+        files = sorted(glob.glob(pattern)) or [pattern]
+        for file in files:
+            labels |= _read_file(Path(file))
+    return labels
+
+
+def write_labels(path: str | os.PathLike[str], labels: Mapping[str, GazeLabels]) -> None:
+    """Write a label file that :func:`read_labels` and the released code read; beside, then into place."""
+    path = Path(path)
+    content = {
+        get_relative_video_path(video): {"gazing_pos": label.gazing_pos, "task_losses": label.task_losses}
+        for video, label in labels.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.partial")
+    beside.write_text(json.dumps(content))
+    beside.replace(path)
+
+
+def read_clip_labels(paths: str, videos: Iterable[str], clip_len: int) -> dict[str, GazeLabels]:
+    """Read the labels of a data set's videos.
+
+    Args:
+        paths: as for :func:`read_labels`.
+        videos: paths of the data set's videos.
+        clip_len: frames in its clips.
+
+    Returns:
+        The labels by path, of those of ``videos`` that have any.
+
+    Raises:
+        InputError: if none of them has, or labels are of clips of another length.
+    """
+    labels = read_labels(paths)
+    videos = list(videos)
+    found = {video: labels[key] for video in videos if (key := get_relative_video_path(video)) in labels}
+    if not found:
+        raise InputError(
+            f"none of {len(videos)} videos, '{get_relative_video_path(videos[0])}' the first, is among the "
+            f"{len(labels)} that '{paths}' labels: label these videos, or name their labels"
+        )
+    for video, label in found.items():
+        if len(label.gazing_pos) != clip_len:
+            raise InputError(
+                f"the labels of '{video}' are of {len(label.gazing_pos)} frames and clip_len is {clip_len}: "
+                f"set it to {len(label.gazing_pos)}, or label the video anew"
+            )
+    return found
+
+
+def gazing_info(labels: GazeLabels) -> dict[str, list[list[Any]]]:
+    """Return labels as items of data sets hold them: lists of a list for each frame."""
+    return {
+        "gazing_pos": [list(frame) for frame in labels.gazing_pos],
+        "task_losses": [list(frame) for frame in labels.task_losses],
+    }
+
+
+def _read_file(path: Path) -> dict[str, GazeLabels]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"label file '{path}' cannot be read ({error}): name gazing_labels.json files, as "
+            "'python -m autogaze.label' writes them"
+        ) from None
+    if not isinstance(content, dict):
+        raise InputError(
+            f"label file '{path}' holds a {type(content).__name__}: an object of videos is needed"
+        )
+    return {
+        get_relative_video_path(video): _labels_of(path, video, entry) for video, entry in content.items()
+    }
+
+
+def _labels_of(path: Path, video: str, entry: Any) -> GazeLabels:
+    try:
+        return GazeLabels(
+            tuple(tuple(int(position) for position in frame) for frame in entry["gazing_pos"]),
+            tuple(tuple(float(loss) for loss in frame) for frame in entry["task_losses"]),
+        )
+    except InputError as error:
+        raise InputError(f"label file '{path}', '{video}': {error}") from None
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"label file '{path}' has no usable entry for '{video}': \"gazing_pos\" and \"task_losses\", a "
+            "list of numbers for each frame, are needed"
+        ) from None

@@ -1,0 +1,94 @@
+import json
+
+import pytest
+
+from autogaze.datasets.labels import GazeLabels, gazing_info, read_clip_labels, read_labels, write_labels
+from autogaze.errors import InputError
+
+ONE = GazeLabels(gazing_pos=((3, 264), (0,)), task_losses=((0.9, 0.75), (0.5,)))
+TWO = GazeLabels(gazing_pos=((7,), (8,)), task_losses=((0.25,), (0.125,)))
+
+
+def test_labels_are_read_as_they_were_written(tmp_path):
+    write_labels(tmp_path / "new" / "gazing_labels.json", {"set/train/a.mp4": ONE, "set/train/b.mp4": TWO})
+    labels = read_labels(str(tmp_path / "new" / "gazing_labels.json"))
+    assert labels == {"set/train/a.mp4": ONE, "set/train/b.mp4": TWO}
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["gazing_labels.json"]
+
+
+def test_the_file_has_the_released_format(tmp_path):
+    write_labels(tmp_path / "labels.json", {"/data/set/train/a.mp4": ONE})
+    assert json.loads((tmp_path / "labels.json").read_text()) == {
+        "set/train/a.mp4": {"gazing_pos": [[3, 264], [0]], "task_losses": [[0.9, 0.75], [0.5]]}
+    }
+
+
+def test_several_files_and_wildcards_are_joined_and_later_ones_count(tmp_path):
+    write_labels(tmp_path / "part_1.json", {"s/train/a.mp4": ONE, "s/train/b.mp4": ONE})
+    write_labels(tmp_path / "part_2.json", {"s/train/b.mp4": TWO})
+    write_labels(tmp_path / "more.json", {"s/train/c.mp4": TWO})
+    labels = read_labels(f"{tmp_path}/part_*.json, {tmp_path}/more.json")
+    assert labels == {"s/train/a.mp4": ONE, "s/train/b.mp4": TWO, "s/train/c.mp4": TWO}
+
+
+def test_videos_are_known_by_the_last_three_parts_of_their_path(tmp_path):
+    write_labels(tmp_path / "labels.json", {"/elsewhere/s/train/b.mp4": TWO})
+    videos = ["/here/s/train/a.mp4", "/here/s/train/b.mp4"]
+    assert read_clip_labels(str(tmp_path / "labels.json"), videos, 2) == {"/here/s/train/b.mp4": TWO}
+
+
+def test_items_hold_labels_as_lists():
+    assert gazing_info(TWO) == {"gazing_pos": [[7], [8]], "task_losses": [[0.25], [0.125]]}
+
+
+def test_labels_that_fit_no_video_are_refused(tmp_path):
+    write_labels(tmp_path / "labels.json", {"s/train/a.mp4": ONE})
+    with pytest.raises(InputError, match=r"none of 1 videos, 's/val/a.mp4' the first, is among the 1"):
+        read_clip_labels(str(tmp_path / "labels.json"), ["s/val/a.mp4"], 2)
+
+
+def test_labels_of_another_number_of_frames_are_refused(tmp_path):
+    write_labels(tmp_path / "labels.json", {"s/train/a.mp4": ONE})
+    with pytest.raises(InputError, match="are of 2 frames and clip_len is 16"):
+        read_clip_labels(str(tmp_path / "labels.json"), ["s/train/a.mp4"], 16)
+
+
+@pytest.mark.parametrize(
+    ("positions", "losses", "found"),
+    [
+        (((1, 2),), ((0.5,),), r"\[2\] gazes and \[1\] losses"),
+        (((1,), (2,)), ((0.5,),), r"\[1, 1\] gazes and \[1\] losses"),
+        (((1,), ()), ((0.5,), ()), "at least one in each"),
+        ((), (), "at least one in each"),
+        (((-1,),), ((0.5,),), "patch index -1"),
+    ],
+)
+def test_labels_that_make_no_sense_are_refused(positions, losses, found):
+    with pytest.raises(InputError, match=found):
+        GazeLabels(positions, losses)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "holds a list"),
+        ('{"s/train/a.mp4": 3}', "no usable entry for 's/train/a.mp4'"),
+        ('{"s/train/a.mp4": {"gazing_pos": [[1]]}}', "no usable entry"),
+        ('{"s/train/a.mp4": {"gazing_pos": [["x"]], "task_losses": [[1]]}}', "no usable entry"),
+        (
+            '{"s/train/a.mp4": {"gazing_pos": [[-4]], "task_losses": [[1]]}}',
+            "'s/train/a.mp4': labels hold patch",
+        ),
+    ],
+)
+def test_files_of_another_format_are_refused_by_name(tmp_path, text, found):
+    (tmp_path / "labels.json").write_text(text)
+    with pytest.raises(InputError, match=found) as refusal:
+        read_labels(str(tmp_path / "labels.json"))
+    assert "labels.json" in str(refusal.value)
+
+
+def test_a_label_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"none_\*\.json' cannot be read"):
+        read_labels(f"{tmp_path}/none_*.json")
