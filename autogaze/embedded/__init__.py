@@ -17,6 +17,13 @@ def clip_path() -> Path:
     return Path(__file__).with_name("street.mp4")
 
 
+def gaze_checkpoint(checkpoint: str, revision: str | None = None) -> Path:
+    """Return the folder that holds a gaze model: ``checkpoint`` itself, or what a hub id names, fetched."""
+    from autogaze.checkpoints import resolve
+
+    return resolve(checkpoint, revision, ("config.json", "model.safetensors", "preprocessor_config.json"))
+
+
 def load_gaze_model(
     checkpoint: str | None, revision: str | None = None, attn_implementation: str = "sdpa"
 ) -> "tuple[AutoGaze, bool]":
@@ -25,17 +32,13 @@ def load_gaze_model(
     ``checkpoint`` is a folder, a hub id (at ``revision``, or else the pinned one), or None for the embedded
     weights.
     """
-    from autogaze.checkpoints import resolve
     from autogaze.embedded.gaze_model import TRAINED, seeded_gaze_model
     from autogaze.models.autogaze import AutoGaze
 
     if checkpoint is None:
         model, trained = seeded_gaze_model(), TRAINED
     else:
-        folder = resolve(
-            checkpoint, revision, ("config.json", "model.safetensors", "preprocessor_config.json")
-        )
-        model, trained = AutoGaze.from_pretrained(folder), True
+        model, trained = AutoGaze.from_pretrained(gaze_checkpoint(checkpoint, revision)), True
     model.attn_implementation = attn_implementation
     return model, trained
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from autogaze.checkpoints import load_strict
-from autogaze.embedded.reconstructor import initial_values
+from autogaze.tasks.video_mae_reconstruction.initialization import random_values
 from autogaze.vision_encoders.siglip import SiglipVisionConfig, SiglipVisionModel
 
 
@@ -18,9 +18,6 @@ def seeded_encoder(attn_implementation: str = "sdpa", **settings: Any) -> Siglip
     with torch.device("meta"):
         model = SiglipVisionModel(SiglipVisionConfig.from_dict(settings), attn_implementation)
     model.to_empty(device="cpu")
-    state = {
-        name: torch.from_numpy(initial_values(name, tuple(tensor.shape)))
-        for name, tensor in model.state_dict().items()
-    }
+    state = {name: random_values(name, tuple(tensor.shape)) for name, tensor in model.state_dict().items()}
     load_strict(model, state, "the seeded state")
     return model.eval()

@@ -171,7 +171,7 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
             step_positions: see :class:`~autogaze.models.autogaze.generation.GazeRequest`.
             max_batch_size: most videos, or tiles, that go through the model at once; None for the config's,
                 where None is no limit. It bounds memory and changes nothing else.
-            engine: ``eager``, ``graph``, ``triton`` or ``auto``; None for the model's own
+            engine: ``eager``, ``native``, ``graph``, ``triton`` or ``auto``; None for the model's own
                 (:mod:`~autogaze.models.autogaze.engines`). All choose the same patches in float32.
 
         Raises:
@@ -235,8 +235,8 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
             )
 
         def rollout(caps: Tensor) -> Tensor:
-            limits = request(caps, draw_requirement(config, training))
-            gazes = self._choose(vision, limits, at_once).gazes_each_frame()
+            limits = request(caps, draw_requirement(config, training)).of(slice(1))
+            gazes = self._choose(vision[:1], limits, at_once).gazes_each_frame()
             return gazes[0] / self.arch.grid.patches_per_frame
 
         if ratio is None and requirement is None:

@@ -58,6 +58,17 @@ class GazeOutput(KeyedOutput):
             self.num_vision_tokens_each_frame,
         )
 
+    def agreement(self, other: "GazeOutput") -> Tensor:
+        """Return (B, T) float64 on the host: the share of each frame's patches that ``other`` chose too.
+
+        It is a share of the larger of the two choices, whatever their order, and 1 where neither chose any.
+        """
+        ours, theirs = (
+            torch.cat(gaze.gazing_mask, dim=-1).to("cpu", torch.float64) for gaze in (self, other)
+        )
+        most = torch.maximum(ours.sum(dim=-1), theirs.sum(dim=-1))
+        return torch.where(most > 0, (ours * theirs).sum(dim=-1) / most.clamp(min=1), 1.0)
+
     def patch_hash(self, video: int = 0) -> str:
         """Return 16 hexadecimal digits that name the chosen patches of one video, order included, padding
         not."""

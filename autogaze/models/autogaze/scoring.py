@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autogaze.attention import FrameLayout, attend
+from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights, rotations
+from autogaze.models.autogaze.generation import StepPositions
 from kernels.decode_step.layers import decode, predict
 
 
@@ -15,7 +17,7 @@ class Scores(NamedTuple):
     """Both (batch, slots), float32."""
 
     log_probability: Tensor
-    """Of the given patch; of EOS where the slot is padded."""
+    """Of the given patch; where the slot is padded, of EOS, or 0 under a sampling policy."""
     task_loss_prediction: Tensor
     """Predicted reconstruction loss after the slots up to and including this one."""
 
@@ -27,11 +29,19 @@ def score(
     padded: Tensor,
     slots: list[int],
     backend: str = "sdpa",
+    *,
+    temperature: float | None = None,
+    step_positions: StepPositions = "sequential",
 ) -> Scores:
-    """Score gazes in one causal pass, at true positions and with padded gazes unseen.
+    """Score gazes in one causal pass, with padded gazes unseen. Differentiable.
 
     ``vision`` (batch, frames, tokens, C); ``indices`` (batch, N) patch index of every slot within its frame,
-    ``padded`` (batch, N) True where there is none, ``slots`` their number in each frame. Differentiable.
+    ``padded`` (batch, N) True where there is none, ``slots`` their number in each frame.
+
+    Probabilities are those of the softmax over the whole vocabulary, at true positions; that is the released
+    scoring. With a ``temperature`` they are those that generation samples by: of softmax(logits /
+    temperature) without EOS and without the frame's earlier gazes. With ``step_positions`` as in generation
+    (:class:`~autogaze.models.autogaze.generation.GazeRequest`), hidden states are generation's too.
     """
     arch = weights.arch
     batch, _, vision_tokens, _ = vision.shape
@@ -42,6 +52,8 @@ def score(
     padding = torch.cat([part for frame in padded.split(slots, dim=1) for part in (seen, frame)], dim=1)
 
     positions = ((~padding).cumsum(dim=1) - 1).clamp(min=0)
+    if step_positions == "released":
+        positions = _released_positions(positions, padded, slots, vision_tokens, arch.group)
     table = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, x.shape[1], x.device)
     layout = FrameLayout(tuple(vision_tokens + n for n in slots), padding=padding, kind="causal")
     hidden = decode(
@@ -54,12 +66,48 @@ def score(
     # (batch, sources, group, vocabulary), (batch, sources, group)
     logits, losses = predict(hidden[:, sources], weights, arch.group)
     own = first_source + number // arch.group
-    log_probability = logits.log_softmax(dim=-1)[:, own, number % arch.group]
+    logits = logits[:, own, number % arch.group]  # (batch, N, vocabulary)
+    if temperature is not None:
+        logits = logits.masked_fill(_excluded(indices, slots, arch), float("-inf")) / temperature
+    log_probability = logits.log_softmax(dim=-1).gather(-1, indices[..., None])[..., 0]
     following = number + 1
     return Scores(
-        log_probability.gather(-1, indices[..., None])[..., 0],
+        log_probability if temperature is None else log_probability.masked_fill(padded, 0.0),
         losses[:, first_source + following // arch.group, following % arch.group],
     )
+
+
+def _excluded(indices: Tensor, slots: list[int], arch: Architecture) -> Tensor:
+    """Return (batch, N, vocabulary): what generation forbids at a slot, EOS and earlier gazes of the
+    frame."""
+    chosen = F.one_hot(indices, arch.vocabulary).split(slots, dim=1)
+    excluded = torch.cat([frame.cumsum(dim=1) - frame for frame in chosen], dim=1) > 0
+    # A padded slot holds EOS; leaving it open there keeps the probabilities finite.
+    excluded[..., arch.eos] = indices != arch.eos
+    return excluded
+
+
+def _released_positions(
+    positions: Tensor, padded: Tensor, slots: list[int], vision_tokens: int, group: int
+) -> Tensor:
+    """Return (batch, length) positions as the released loop has them.
+
+    Every group of a frame but the last is fed at the positions of the frame's last vision tokens; the last
+    one enters with the next frame, at its true positions.
+    """
+    positions = positions.clone()
+    start = 0
+    for n, own_padding in zip(slots, padded.split(slots, dim=1), strict=True):
+        number = torch.arange(n, device=positions.device)
+        last_real = (number * ~own_padding).amax(dim=1, keepdim=True)
+        fed_as_step = number // group < last_real // group
+        frame = slice(start + vision_tokens, start + vision_tokens + n)
+        last_vision = positions[:, frame.start - 1, None]
+        positions[:, frame] = torch.where(
+            fed_as_step, last_vision - (group - 1) + number % group, positions[:, frame]
+        )
+        start = frame.stop
+    return positions
 
 
 def _sources(

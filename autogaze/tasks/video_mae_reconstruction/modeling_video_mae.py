@@ -144,12 +144,12 @@ class VideoMAEDecoder(nn.Module):
         """Return (B * T * patches_per_frame, width): tokens at their places, mask tokens elsewhere."""
         shape = (gaze.batch, gaze.frames, self.grid.patches_per_frame)
         blank = self.mask_token[0].to(tokens.dtype).expand(math.prod(shape), -1)
-        places = blank.index_copy(0, gaze.places(), tokens).view(*shape, -1) + self._places()
+        places = blank.index_copy(0, gaze.places(), tokens).view(*shape, -1) + self.places()
         if self.time_embed is not None:
             places = places + self.time_embed[: gaze.frames, None]
         return places.flatten(0, 2)
 
-    def _places(self) -> Tensor:
+    def places(self) -> Tensor:
         """(patches_per_frame, width): the position table resized to each scale, plus the scale.
 
         The table is resized as a strip, in one dimension and not as a grid: that is how the released weights
@@ -189,9 +189,10 @@ class VideoMAE(nn.Module):
             encoded = self.vit(video, gaze, layout, self.attn_implementation)
         with stage("reconstruct.decode"):
             patches = self.decoder(encoded, gaze, layout, frames, self.attn_implementation)
-            return self._unpatchify(patches)
+            return self.unpatchify(patches)
 
-    def _unpatchify(self, patches: Tensor) -> Tensor:
+    def unpatchify(self, patches: Tensor) -> Tensor:
+        """Put (B, F, finest patches, values of a patch) together to (B, F, C, H, W) frames."""
         side, size = self.config.grid.sides[-1], self.config.patch_size
         cells = patches.reshape(*patches.shape[:2], side, side, size, size, self.config.num_channels)
         # (B, F, rows, columns, y, x, C) to (B, F, C, rows, y, columns, x)

@@ -1,0 +1,1 @@
+"""What is minimised: one module for each way of training."""

@@ -1,0 +1,99 @@
+"""Train a gaze model or a reconstructor.
+
+``python -m autogaze.train --config-name NAME [group.key=value ...]`` trains in this process, and
+``torchrun --nproc-per-node N -m autogaze.train ...`` in N. The configurations are in ``autogaze/configs``;
+``--config-dir`` adds a folder of one's own, and ``--show`` prints what would be run.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autogaze.errors import InputError, unknown_name
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+def compose(name: str, overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> dict[str, Any]:
+    """Return a configuration by name, with Hydra's overrides (``trainer.lr=1e-4``) applied.
+
+    ``config_dir`` is a folder to look in besides the project's own. Raises ``InputError`` for names and keys
+    that there are not.
+    """
+    try:
+        from hydra import compose as hydra_compose
+        from hydra import initialize_config_dir
+        from hydra.errors import HydraException
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+    except ImportError:
+        raise InputError(
+            "training needs Hydra, which is not installed; pip install 'autogaze-bench[train]'"
+        ) from None
+    # Of equal names the user's own counts. Hydra looks for the first file in one folder, for groups in all.
+    homes = {path.stem: folder for folder in _folders(config_dir) for path in folder.glob("*.yaml")}
+    if name not in homes:
+        raise unknown_name("training configuration", name, homes)
+    others = ",".join(f"file://{folder}" for folder in _folders(config_dir) if folder != homes[name])
+    try:
+        with initialize_config_dir(str(homes[name]), version_base="1.3"):
+            config = hydra_compose(name, [f"hydra.searchpath=[{others}]", *overrides])
+        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise InputError(
+            f"training configuration {name} cannot be composed: {' '.join(str(error).split())}"
+        ) from None
+    return dict(values)
+
+
+def _folders(config_dir: str | Path | None) -> list[Path]:
+    if config_dir is None:
+        return [CONFIGS]
+    if not Path(config_dir).is_dir():
+        raise InputError(f"--config-dir {config_dir} is not a folder; name one that holds configurations")
+    return [CONFIGS, Path(config_dir).resolve()]
+
+
+def train(values: dict[str, Any]) -> bool:
+    """Carry out the run that a configuration describes; return whether it reached its end."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from autogaze.trainer import Trainer
+    from autogaze.training.builders import build_dataset, build_objective
+    from autogaze.training.distributed import joined_process
+    from autogaze.training.settings import read_settings
+
+    settings = read_settings(values)
+    disable_progress_bar()  # one for each file written would tear the run's own
+    with joined_process(settings.trainer.device) as process:
+        train_data, val_data = (build_dataset(settings.dataset, split) for split in ("train", "val"))
+        trainer = Trainer(settings, build_objective(settings), train_data, val_data, process)
+        return trainer.run()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return the exit code: 0 done, 2 input that cannot be used, 143 asked to stop, with a checkpoint
+    written."""
+    parser = argparse.ArgumentParser(prog="python -m autogaze.train", description=__doc__)
+    parser.add_argument("--config-name", required=True)
+    parser.add_argument("--config-dir", help="a folder of configurations besides the project's own")
+    parser.add_argument("--show", action="store_true", help="print the configuration and do nothing")
+    parser.add_argument("overrides", nargs="*", help="group.key=value")
+    asked = parser.parse_intermixed_args(arguments)
+    try:
+        values = compose(asked.config_name, asked.overrides, asked.config_dir)
+        if asked.show:
+            print(yaml.safe_dump(values, sort_keys=False), end="")
+            return 0
+        return 0 if train(values) else 143
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""From settings to data sets, models and the objective."""
+
+from dataclasses import replace
+from typing import Any, Literal
+
+from autogaze.algorithms.grpo import GRPO, GRPOSettings
+from autogaze.algorithms.ntp import NextTokenPrediction
+from autogaze.algorithms.objective import Objective
+from autogaze.algorithms.reconstruction import Reconstruction
+from autogaze.checkpoints import load_strict
+from autogaze.datasets.synthetic import SyntheticVideos
+from autogaze.embedded import gaze_checkpoint
+from autogaze.embedded.reconstructor import CONFIG
+from autogaze.errors import InputError
+from autogaze.models.autogaze import AutoGaze, AutoGazeConfig
+from autogaze.tasks.video_mae_reconstruction import VideoMAEConfig, VideoMAEReconstruction
+from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, architecture
+from autogaze.tasks.video_mae_reconstruction.initialization import initial_state
+from autogaze.training.masks import MaskMixture
+from autogaze.training.randomness import seed_torch
+from autogaze.training.settings import DatasetSettings, TaskSettings, TrainingSettings
+
+EMBEDDED = "embedded"
+"""Name of the embedded reconstructor's architecture."""
+
+
+def build_dataset(settings: DatasetSettings, split: Literal["train", "val"]) -> Any:
+    """Return the clips of a split, as a map-style data set."""
+    labels = getattr(settings.gt_gazing_pos_paths, split)
+    if settings.name == "synthetic":
+        return _synthetic(settings, split, labels)
+    if settings.root is None:
+        raise InputError(
+            "dataset.root is not set; name folders with train/ and val/ inside, joined by commas"
+        )
+    from autogaze.datasets.video_folder import VideoFolder
+
+    augmentation = settings.train_data_aug if split == "train" else None
+    return VideoFolder(
+        settings.root,
+        split,
+        gt_gazing_pos_paths=labels,
+        random_sample_frame=settings.random_sample_frame,
+        train_data_aug=None if augmentation is None else augmentation.model_dump(),
+        clip_len=settings.clip_len,
+        frame_sample_rate=settings.frame_sample_rate,
+        video_ext=settings.video_ext,
+        size=settings.size,
+        seed=settings.seed,
+    )
+
+
+def _synthetic(settings: DatasetSettings, split: Literal["train", "val"], labels: str | None) -> Any:
+    style, length = (
+        (settings.style, settings.train_length)
+        if split == "train"
+        else (settings.val_style, settings.val_length)
+    )
+    if length is None:
+        raise InputError(f"dataset.{split}_length is not set; synthetic clips have no end, so give a number")
+    return SyntheticVideos(split, style, settings.seed, settings.clip_len, settings.size, length, labels)
+
+
+def build_task(settings: TaskSettings, weights: str | None) -> VideoMAEReconstruction:
+    """Return a reconstructor: with the weights of a checkpoint, or new ones."""
+    if weights is not None:
+        return VideoMAEReconstruction.from_checkpoint(weights, None, settings.attn_implementation)
+    base = CONFIG.to_dict() if settings.recon_model == EMBEDDED else architecture(settings.recon_model)
+    config = VideoMAEConfig.from_dict(base | settings.recon_model_config | {"scales": settings.scales})
+    features = [loss for loss in config.losses if loss in FEATURE_BACKBONES]
+    if features:
+        raise InputError(
+            f"the losses {', '.join(features)} compare features of trained networks, and a new reconstructor "
+            "has none; name a checkpoint that holds them in trainer.task_weights, or use loss_type l1"
+        )
+    task = VideoMAEReconstruction(replace(config, trained=True), settings.attn_implementation)
+    load_strict(task, initial_state(config), "the initial state")
+    return task
+
+
+def build_gaze(model: dict[str, Any], weights: str | None, seed: int) -> AutoGaze:
+    """Return a gaze model with the strategies of ``model``, its configuration: with the weights of a
+    checkpoint, or new ones."""
+    config = AutoGazeConfig(**model)
+    if weights is None:
+        seed_torch(seed, "gaze weights")
+        return AutoGaze(config)
+    gaze = AutoGaze.from_pretrained(gaze_checkpoint(weights))
+    if gaze.arch != config.architecture():
+        raise InputError(
+            f"the gaze model in {weights} has other sizes than the group 'model' says; give the sizes of the "
+            "checkpoint, or leave trainer.gaze_weights out"
+        )
+    gaze.config = config
+    return gaze
+
+
+def build_objective(settings: TrainingSettings) -> Objective:
+    """Return what the run minimises, with its models."""
+    _check_parts(settings)
+    algorithm, trainer = settings.algorithm, settings.trainer
+    if algorithm.name == "ntp":
+        gaze = build_gaze(settings.model, trainer.gaze_weights, trainer.seed)
+        return NextTokenPrediction(gaze, algorithm.optimize_task_loss_prediction)
+    task = build_task(settings.task, trainer.task_weights)
+    if algorithm.name == "grpo":
+        gaze = build_gaze(settings.model, trainer.gaze_weights, trainer.seed)
+        return GRPO(gaze, task, _grpo_settings(settings), train_task=trainer.train_task)
+    masks = MaskMixture(
+        settings.task.mask_selectors,
+        AutoGazeConfig(**settings.model),
+        task.config.grid,
+        settings.task.mask_group_size,
+    )
+    return Reconstruction(task, masks, settings.task.recon_sample_rate, settings.task.validation_ratios)
+
+
+def _grpo_settings(settings: TrainingSettings) -> GRPOSettings:
+    algorithm, temperature = settings.algorithm, settings.trainer.temp_schedule_args.exp
+    return GRPOSettings(
+        group_size=algorithm.group_size,
+        discount_factor=algorithm.discount_factor,
+        optimize_task_loss_prediction=algorithm.optimize_task_loss_prediction,
+        temp_start=temperature.temp_start,
+        temp_end=temperature.temp_end,
+        recon_sample_rate=settings.task.recon_sample_rate,
+        validation_ratios=tuple(settings.task.validation_ratios),
+    )
+
+
+_TRAINABLE = {
+    "reconstruction": [(False, True)],
+    "ntp": [(True, False)],
+    "grpo": [(True, False), (True, True)],
+}
+"""The values of trainer.train_gaze and trainer.train_task that an algorithm takes."""
+
+
+def _check_parts(settings: TrainingSettings) -> None:
+    """Refuse an algorithm that cannot train what it is asked to, or has nothing to learn from."""
+    trainer, name = settings.trainer, settings.algorithm.name
+    if (trainer.train_gaze, trainer.train_task) not in _TRAINABLE[name]:
+        takes = " or ".join(f"train_gaze={g} and train_task={t}" for g, t in _TRAINABLE[name]).lower()
+        raise InputError(f"algorithm {name} takes {takes}; set trainer.train_gaze and trainer.train_task so")
+    if trainer.train_task and trainer.detach_task:
+        raise InputError(
+            "trainer.detach_task=true keeps gradients from the reconstructor that trainer.train_task=true "
+            "is to train; set one of them to false"
+        )
+    labels = settings.dataset.gt_gazing_pos_paths
+    if name == "ntp" and not (labels.train and labels.val):
+        raise InputError(
+            "algorithm ntp learns recorded gazes; name the files that 'python -m autogaze.label' wrote in "
+            "dataset.gt_gazing_pos_paths.train and .val"
+        )

@@ -1,0 +1,176 @@
+"""Checkpoints of a training run: models as their loaders read them, and what it takes to go on.
+
+``checkpoint_latest_train.pt`` alone decides where a run goes on: it holds weights, optimizer and position,
+and appears in one rename. The model folders beside it are for everyone else.
+"""
+
+import os
+import pickle
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from autogaze.errors import InputError
+from autogaze.models.autogaze import AutoGaze, AutoGazeImageProcessor
+
+KEPT = 2
+"""Periodic checkpoints that stay."""
+
+_PERIODIC = re.compile(r"checkpoint_ep(\d+)_iter(\d+)")
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands, and what must be as it was for the data to follow on."""
+
+    step: int
+    """Optimizer steps taken."""
+    steps_per_epoch: int
+    batch_size: int
+    seed: int
+
+    @property
+    def epoch(self) -> int:
+        return self.step // self.steps_per_epoch
+
+    @property
+    def iteration(self) -> int:
+        """Steps taken in the epoch."""
+        return self.step % self.steps_per_epoch
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``exps/<exp_name>``: the checkpoints and the log of one run."""
+
+    path: Path
+
+    @property
+    def latest(self) -> Path:
+        """The file that a resumed run reads."""
+        return self.path / "checkpoint_latest_train.pt"
+
+    def save(self, position: Position, models: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+        """Write the latest checkpoint and a periodic one, and drop periodic ones but the last two."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            periodic = self.path / f"checkpoint_ep{position.epoch}_iter{position.iteration}"
+            for name, model in models.items():
+                _replace(self.path / f"checkpoint_latest_{name}", partial(_export, model))
+            state = {
+                "position": asdict(position),
+                "models": {name: model.state_dict() for name, model in models.items()},
+                "optimizer": optimizer.state_dict(),
+            }
+            _replace(self.latest, lambda file: torch.save(state, file))
+            _replace(periodic, lambda folder: self._copy_latest(folder, models))
+            for old in self._periodic()[:-KEPT]:
+                shutil.rmtree(old)
+        except OSError as error:
+            raise InputError(
+                f"the run's folder {self.path} cannot be written: {error.strerror or error}; free space or "
+                "choose another trainer.logdir"
+            ) from error
+
+    def _copy_latest(self, folder: Path, models: Mapping[str, Any]) -> None:
+        folder.mkdir()
+        for name in models:
+            shutil.copytree(self.path / f"checkpoint_latest_{name}", folder / name)
+        shutil.copy(self.latest, folder / "train.pt")
+
+    def _periodic(self) -> list[Path]:
+        """Folders of periodic checkpoints, the oldest first."""
+        found = []
+        for path in self.path.iterdir():
+            match = _PERIODIC.fullmatch(path.name)
+            if match:
+                found.append((int(match[1]), int(match[2]), path))
+        return [path for *_, path in sorted(found)]
+
+
+def _export(model: Any, folder: Path) -> None:
+    """Write a model into ``folder`` as its own loader reads it."""
+    if isinstance(model, AutoGaze):
+        model.save_pretrained(folder)
+        AutoGazeImageProcessor().save_pretrained(folder)
+    else:
+        model.save(folder)
+
+
+def _replace(target: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a file or folder beside ``target`` and move it into its place."""
+    beside, previous = (target.with_name(target.name + suffix) for suffix in (".partial", ".previous"))
+    for leftover in (beside, previous):
+        shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    write(beside)
+    if target.is_dir():  # a folder cannot be renamed onto one that holds something
+        os.rename(target, previous)
+    os.replace(beside, target)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def find_resumable(resume: str | None, folder: RunFolder) -> Path | None:
+    """Return the file a run goes on from, or None to begin anew.
+
+    ``resume`` is ``auto`` (the folder's latest checkpoint, if there is one), a file, or a checkpoint folder
+    with ``train.pt`` in it.
+    """
+    if resume is None:
+        return None
+    if resume == "auto":
+        return folder.latest if folder.latest.is_file() else None
+    path = Path(resume).expanduser()
+    path = path / "train.pt" if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(
+            f"trainer.resume names {resume}, which is not there; give 'auto', a checkpoint_latest_train.pt, "
+            "or null to begin anew"
+        )
+    return path
+
+
+def load(
+    path: Path, expected: Position, models: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> int:
+    """Bring models and optimizer to where a checkpoint left them, and return the steps taken.
+
+    ``expected`` is the start of the run that goes on. Raises ``InputError`` for a file of another run:
+    other models, batches, data or seed.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        position = Position(**state["position"])
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} is not a training checkpoint of this project ({type(error).__name__}); set "
+            "trainer.resume=null to begin anew"
+        ) from error
+    for field in ("steps_per_epoch", "batch_size", "seed"):
+        was, wanted = getattr(position, field), getattr(expected, field)
+        if was != wanted:
+            raise InputError(
+                f"{path} is from a run with {field} {was}, and this one has {wanted}; use the same settings, "
+                "or set trainer.resume=null"
+            )
+    if state["models"].keys() != models.keys():
+        raise InputError(
+            f"{path} holds {', '.join(state['models'])}, and this run trains {', '.join(models)}; name "
+            "another trainer.exp_name, or set trainer.resume=null"
+        )
+    for name, model in models.items():
+        try:
+            model.load_state_dict(state["models"][name])
+        except RuntimeError:
+            raise InputError(
+                f"the {name} weights in {path} are of another architecture; use the configuration of that "
+                "run, or set trainer.resume=null"
+            ) from None
+    optimizer.load_state_dict(state["optimizer"])
+    return position.step

@@ -1,0 +1,90 @@
+"""The gazes a reconstructor is trained on: a mixture of selectors, so that it favours none."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autogaze.errors import InputError, unknown_name
+from autogaze.models.autogaze import AutoGazeConfig
+from autogaze.models.autogaze.budgets import budgets_of, draw_ratio, draw_ratios
+from autogaze.models.autogaze.generation import gaze_output
+from autogaze.models.autogaze.output import GazeOutput
+from autogaze.patches import PatchGrid
+from autogaze.selectors import SELECTORS
+from autogaze.training.randomness import derived_seed, generator, seed_torch
+
+
+@dataclass(frozen=True)
+class MaskMixture:
+    """Draws a selector and a budget for every few videos, and lets it choose their patches."""
+
+    selectors: Mapping[str, float]
+    """Name of a selector (:mod:`autogaze.selectors`) to its weight in the mixture."""
+    strategies: AutoGazeConfig
+    """Its ``gazing_ratio_config`` and ``gazing_ratio_each_frame_config`` say how budgets are drawn."""
+    grid: PatchGrid
+    group_size: int = 1
+    """Videos that share a draw: more are quicker on a GPU, fewer vary more."""
+
+    def __post_init__(self) -> None:
+        for name, weight in self.selectors.items():
+            if name not in SELECTORS:
+                raise unknown_name("selector in task.mask_selectors", name, SELECTORS)
+            if not weight >= 0:
+                raise InputError(
+                    f"task.mask_selectors gives {name} the weight {weight}; at least 0 is needed"
+                )
+        if not sum(self.selectors.values()):
+            raise InputError("task.mask_selectors names no selector of a weight above 0; give random: 1")
+        if self.group_size < 1:
+            raise InputError(f"task.mask_group_size {self.group_size} must be at least 1")
+
+    def draw(self, video: Tensor, seed: int, step: int, first: int) -> GazeOutput:
+        """Choose patches for (B, T, 3, H, W) videos, the ``first``-th and following of a global batch.
+
+        Depends on the place in the global batch alone, as long as batches are split at multiples of
+        ``group_size``.
+        """
+        groups = [
+            self._group(video[start : start + self.group_size], seed, step, first + start)
+            for start in range(0, len(video), self.group_size)
+        ]
+        return concatenated(groups, self.grid)
+
+    def _group(self, video: Tensor, seed: int, step: int, first: int) -> GazeOutput:
+        place = ("mask", step, first)
+        names, weights = zip(*self.selectors.items(), strict=True)
+        shares = torch.tensor(weights, dtype=torch.float64)
+        drawn = torch.multinomial(shares, 1, generator=generator(seed, *place, "selector"))
+        seed_torch(seed, *place, "ratios")
+        ratios = draw_ratios(
+            self.strategies, True, draw_ratio(self.strategies, True), video.shape[1], _no_rollout
+        )
+        selector = SELECTORS[names[int(drawn)]](derived_seed(seed, *place))
+        return selector(video, budgets_of(ratios, self.grid.patches_per_frame))
+
+
+def concatenated(gazes: Sequence[GazeOutput], grid: PatchGrid) -> GazeOutput:
+    """Put the gazes of several batches of videos into one batch, each frame padded to its longest."""
+    eos = grid.patches_per_frame
+    by_batch = []
+    for gaze in gazes:
+        slots = gaze.num_gazing_each_frame.tolist()
+        indices = gaze.gazing_pos.masked_fill(gaze.if_padded_gazing, -1)
+        frames = enumerate(indices.split(slots, dim=1))
+        by_batch.append([torch.where(frame < 0, eos, frame - eos * t) for t, frame in frames])
+    together = []
+    for parts in zip(*by_batch, strict=True):
+        longest = max(part.shape[1] for part in parts)
+        together.append(torch.cat([F.pad(part, (0, longest - part.shape[1]), value=eos) for part in parts]))
+    return gaze_output(together, grid, None)
+
+
+def _no_rollout(caps: Tensor) -> Tensor:
+    raise InputError(
+        "gazing_ratio_each_frame_config asks for strategy 'self', which needs a gaze model; a reconstructor "
+        "is trained with 'uniform' or 'dirichlet'"
+    )

@@ -1,0 +1,182 @@
+"""The settings of a training run, checked: what the configuration groups may say.
+
+The defaults are in ``autogaze/configs``; here are names and types. Sections of the gaze model and of the
+reconstructor are those of their checkpoints' own configurations.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from autogaze.errors import InputError, unknown_name
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LabelPaths(_Section):
+    """Label files of each split, several joined by commas; wildcards allowed."""
+
+    train: str | None
+    val: str | None
+
+
+class ResizedCrop(_Section):
+    """Bounds of a random crop: share of the picture's area, and width over height."""
+
+    scale_min: Fraction
+    scale_max: Fraction
+    ratio_min: PositiveFloat
+    ratio_max: PositiveFloat
+
+
+class Augmentation(_Section):
+    """How training clips are varied."""
+
+    aug_type: Literal["random_resized_crop"] | None
+    random_resized_crop: ResizedCrop
+
+
+class DatasetSettings(_Section):
+    """Group ``dataset``."""
+
+    name: Literal["synthetic", "video_folder"]
+    clip_len: PositiveInt
+    size: PositiveInt
+    num_workers: int = Field(ge=0)
+    gt_gazing_pos_paths: LabelPaths
+    seed: int = Field(ge=0)
+    """Of synthetic clips and augmentation."""
+    train_length: PositiveInt | None = None
+    """Synthetic clips in an epoch."""
+    val_length: PositiveInt | None = None
+    """Clips of the validation split that are looked at; None for all of a folder's."""
+    style: Literal["mixed", "held_out"] = "mixed"
+    val_style: Literal["mixed", "held_out"] = "mixed"
+    root: str | None = None
+    """Folders with ``train`` and ``val`` inside, joined by commas."""
+    random_sample_frame: bool = False
+    frame_sample_rate: PositiveInt = 1
+    video_ext: str = ".mp4"
+    train_data_aug: Augmentation | None = None
+
+
+class TaskSettings(_Section):
+    """Group ``task``."""
+
+    recon_model: str
+    """``embedded``, or a published network such as ``facebook/vit-mae-large``."""
+    recon_model_config: dict[str, Any]
+    scales: str
+    recon_sample_rate: Fraction
+    """Share of a clip's frames that is reconstructed in a training step."""
+    attn_implementation: str
+    mask_selectors: dict[str, NonNegativeFloat]
+    """Selector to its weight among those that a reconstructor is trained with."""
+    mask_group_size: PositiveInt
+    validation_ratios: list[Fraction]
+
+
+class AlgorithmSettings(_Section):
+    """Group ``algorithm``."""
+
+    name: Literal["reconstruction", "ntp", "grpo"]
+    group_size: PositiveInt = 1
+    discount_factor: Fraction = 1.0
+    optimize_task_loss_prediction: bool = True
+
+
+class ExponentialTemperature(_Section):
+    temp_start: PositiveFloat
+    temp_end: PositiveFloat
+
+
+class TemperatureSchedule(_Section):
+    """Sampling temperature of rollouts over the run."""
+
+    mode: Literal["exp"]
+    exp: ExponentialTemperature
+
+
+class TrainerSettings(_Section):
+    """Group ``trainer``."""
+
+    batch_size: PositiveInt
+    """Videos in an optimizer step, over all processes."""
+    per_gpu_max_batch_size: PositiveInt
+    """Most videos that go through the model at once in a process; gradients are accumulated beyond."""
+    lr: PositiveFloat
+    min_lr: NonNegativeFloat
+    lr_schedule: Literal["linear", "linear_w_warmup", "constant"]
+    optimizer: Literal["adam", "adamw", "sgd"]
+    weight_decay: NonNegativeFloat
+    clip_grad_norm: PositiveFloat | None
+    precision: Literal["float32", "bfloat16"]
+    device: str
+    train_gaze: bool
+    train_task: bool
+    detach_task: bool
+    n_epochs: PositiveInt
+    val_nsteps: PositiveInt
+    save_nsteps: PositiveInt
+    val_only: bool
+    logdir: str
+    exp_name: str
+    use_wandb: bool
+    use_tensorboard: bool
+    resume: str | None
+    """``auto``, a ``*_train.pt`` file, or null for a fresh start."""
+    gaze_weights: str | None
+    task_weights: str | None
+    seed: int = Field(ge=0)
+    temp_schedule_args: TemperatureSchedule
+
+
+class TrainingSettings(_Section):
+    """All groups of a run."""
+
+    algorithm: AlgorithmSettings
+    dataset: DatasetSettings
+    model: dict[str, Any]
+    """``config.json`` of the gaze model."""
+    task: TaskSettings
+    trainer: TrainerSettings
+
+
+def read_settings(values: Mapping[str, Any]) -> TrainingSettings:
+    """Return the settings in a nested mapping; raise ``InputError`` for the first that cannot be used."""
+    try:
+        return TrainingSettings.model_validate(values)
+    except ValidationError as error:
+        # A misspelt key is reported twice, as unknown and as missing: the first says what happened.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise unknown_name("training setting", place, _known(TrainingSettings)) from None
+        if first["type"] == "missing":
+            raise InputError(f"the training setting {place} is missing; give it a value") from None
+        raise InputError(
+            f"the training setting {place} cannot be {first['input']!r}: {first['msg'].lower()}"
+        ) from None
+
+
+def _known(model: type[BaseModel], prefix: str = "") -> list[str]:
+    names = []
+    for name, field in model.model_fields.items():
+        names.append(prefix + name)
+        for section in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(section, type) and issubclass(section, BaseModel):
+                names += _known(section, f"{prefix}{name}.")
+    return names

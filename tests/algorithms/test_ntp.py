@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from autogaze.algorithms.objective import Moment
+from autogaze.datasets.batches import collate, to_inputs
+from tests.training.runs import Clips, tiny_trainer
+
+MOMENT = Moment(seed=0, step=0, steps=10)
+BATCH = collate([Clips(3)[n] for n in range(3)])
+INFO = BATCH["gt_gazing_info"]
+REAL = ~INFO["if_padded_gazing"]
+
+
+@pytest.fixture
+def objective(tmp_path):
+    return tiny_trainer("ntp", tmp_path).objective
+
+
+def scores(objective):
+    return objective.gaze(to_inputs(BATCH, "cpu"), gazing_info=INFO)
+
+
+def test_the_loss_is_per_gaze_of_the_batch(objective):
+    prepared = objective.prepare(BATCH, MOMENT)
+    assert prepared.counts == {"gazes": float(REAL.sum()), "videos": 3}
+    result = objective(prepared, prepared.counts)
+    output = scores(objective)
+    likelihood = -output.log_action_probs[REAL].mean()
+    prediction = (output.task_loss_prediction - INFO["task_losses"])[REAL].square().mean()
+    torch.testing.assert_close(result.metrics["ntp_loss"], likelihood.detach())
+    torch.testing.assert_close(result.metrics["task_loss_prediction_loss"], prediction.detach())
+    torch.testing.assert_close(result.loss, likelihood + prediction)
+
+
+def test_the_loss_prediction_can_be_left_alone(objective):
+    objective.optimize_task_loss_prediction = False
+    prepared = objective.prepare(BATCH, MOMENT)
+    result = objective(prepared, prepared.counts)
+    result.loss.backward()
+    head = objective.gaze.gazing_model.gaze_decoder.task_loss_prediction_head
+    assert not head.weight.grad.any()
+    assert result.loss.item() == pytest.approx(result.metrics["ntp_loss"].item())
+
+
+def test_labels_are_learned(objective):
+    optimizer = torch.optim.Adam(objective.parameters(), 3e-3)
+    prepared = objective.prepare(BATCH, MOMENT)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        result = objective(prepared, prepared.counts)
+        result.loss.backward()
+        optimizer.step()
+        losses.append(result.loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_validation_gives_sums_and_the_gazes_they_are_over(objective):
+    prepared = objective.prepare(BATCH, MOMENT)
+    with torch.no_grad():
+        metrics = objective.validate(BATCH, MOMENT)
+        trained = objective(prepared, prepared.counts).metrics
+    for name, (total, count) in metrics.items():
+        assert count == float(REAL.sum())
+        assert total / count == pytest.approx(float(trained[name]), rel=1e-5)

@@ -1,0 +1,231 @@
+import json
+import os
+import signal
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from autogaze.errors import InputError
+from autogaze.models.autogaze import AutoGaze, AutoGazeImageProcessor
+from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
+from autogaze.training.distributed import Process
+from tests.training.runs import ALGORITHMS, tiny_trainer, weights
+
+TOLERANCE = 5e-6
+"""Largest difference of a weight between two ways to cut a batch, in units of the largest change that
+training made: single-precision sums in another order."""
+
+
+def difference(start, one, other):
+    """Return how far two trained models are apart, in units of how far the first has come."""
+    distance = max(float((one[name] - start[name]).abs().max()) for name in start)
+    return max(float((one[name] - other[name]).abs().max()) for name in start) / distance
+
+
+def stopped_after(trainer, steps):
+    """Run a trainer until it is asked to stop during step number ``steps``."""
+    take = trainer._train_step
+
+    def step(group):
+        if trainer.step == steps - 1:
+            trainer._ask_to_stop()
+        return take(group)
+
+    trainer._train_step = step
+    return trainer.run()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_run_cut_and_resumed_gives_the_weights_of_one_that_was_not(algorithm, tmp_path):
+    whole = tiny_trainer(algorithm, tmp_path / "whole")
+    before = weights(whole)
+    assert whole.run()
+    changed = [name for name, tensor in weights(whole).items() if not torch.equal(tensor, before[name])]
+    assert len(changed) > len(before) / 2
+
+    # The cut falls inside the first epoch, and again at the end of it.
+    for steps in (1, 2):
+        cut = tiny_trainer(algorithm, tmp_path / "cut")
+        assert cut.step == steps - 1
+        assert not stopped_after(cut, steps)
+    resumed = tiny_trainer(algorithm, tmp_path / "cut")
+    assert resumed.step == 2
+    assert resumed.run()
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, weights(resumed)[name]), name
+
+
+def metrics_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_log_of_a_resumed_run_has_every_step_once_and_the_same_numbers(tmp_path):
+    tiny_trainer("ntp", tmp_path / "whole").run()
+    stopped_after(tiny_trainer("ntp", tmp_path / "cut"), 3)
+    with (tmp_path / "cut" / "ntp" / "metrics.jsonl").open("a") as log:
+        log.write(
+            '{"step": 4, "ntp_loss": 0.0}\n{"step": 5, "ntp_'
+        )  # a step past the checkpoint, a torn line
+    tiny_trainer("ntp", tmp_path / "cut").run()
+    whole, resumed = (metrics_of(tmp_path / each / "ntp") for each in ("whole", "cut"))
+    assert [line["step"] for line in resumed] == [1, 2, 3, 4, 4]
+    assert [line.get("ntp_loss") for line in resumed] == [line.get("ntp_loss") for line in whole]
+    assert "val/ntp_loss" in resumed[-1]
+
+
+@pytest.mark.parametrize("algorithm", ["reconstruction", "ntp"])
+def test_accumulated_micro_batches_give_the_gradient_of_the_whole_batch(algorithm, tmp_path):
+    one_step = {"videos": 4, "n_epochs": 1, "optimizer": "sgd", "lr": 0.1}
+    runs = [
+        tiny_trainer(algorithm, tmp_path / str(size), per_gpu_max_batch_size=size, **one_step)
+        for size in (4, 3, 1)
+    ]
+    start = weights(runs[0])
+    for run in runs:
+        run.run()
+        assert run.step == 1
+    for run in runs[1:]:
+        assert difference(start, weights(runs[0]), weights(run)) < TOLERANCE
+
+
+def train_in_a_process(rank, world_size, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size
+    )
+    process = Process(torch.device("cpu"), rank, world_size)
+    for algorithm in ALGORITHMS:
+        trainer = tiny_trainer(algorithm, folder, process, optimizer="sgd", lr=0.1)
+        trainer.run()
+        torch.save(weights(trainer), folder / f"{algorithm}_{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_train_as_one_does_on_the_same_global_batches(tmp_path):
+    mp.spawn(train_in_a_process, (2, tmp_path), nprocs=2)
+    for algorithm in ALGORITHMS:
+        first, second = (torch.load(tmp_path / f"{algorithm}_{rank}.pt") for rank in (0, 1))
+        assert all(torch.equal(first[name], second[name]) for name in first)
+        alone = tiny_trainer(algorithm, tmp_path / "alone", optimizer="sgd", lr=0.1)
+        start = weights(alone)
+        alone.run()
+        assert difference(start, weights(alone), first) < TOLERANCE
+        together, single = (metrics_of(tmp_path / part / algorithm) for part in (".", "alone"))
+        assert together[-1] == pytest.approx(single[-1], rel=1e-4)  # validation of shards, added up
+
+
+def test_checkpoints_are_what_the_loaders_read_and_only_the_last_two_periodic_ones_stay(tmp_path):
+    trainer = tiny_trainer("grpo", tmp_path, save_nsteps=1, train_task=True)
+    trainer.run()
+    folder = tmp_path / "grpo"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint_ep1_iter1",
+        "checkpoint_ep2_iter0",
+        "checkpoint_latest_gaze",
+        "checkpoint_latest_task",
+        "checkpoint_latest_train.pt",
+        "metrics.jsonl",
+    ]
+    for gaze, task in (
+        (folder / "checkpoint_latest_gaze", folder / "checkpoint_latest_task"),
+        (folder / "checkpoint_ep2_iter0" / "gaze", folder / "checkpoint_ep2_iter0" / "task"),
+    ):
+        loaded = {
+            "gaze": AutoGaze.from_pretrained(gaze),
+            "task": VideoMAEReconstruction.from_checkpoint(task),
+        }
+        assert loaded["task"].config.trained
+        assert AutoGazeImageProcessor.from_pretrained(gaze).rescale_factor == pytest.approx(1 / 127.5)
+        for name, model in loaded.items():
+            for key, tensor in model.state_dict().items():
+                assert torch.equal(tensor, trainer.models[name].state_dict()[key]), key
+
+
+def test_a_new_run_starts_from_the_checkpoints_it_is_given(tmp_path):
+    stage_1 = tiny_trainer("ntp", tmp_path)
+    stage_1.run()
+    stage_0 = tiny_trainer("reconstruction", tmp_path)
+    stage_0.run()
+    stage_2 = tiny_trainer(
+        "grpo",
+        tmp_path,
+        gaze_weights=str(tmp_path / "ntp" / "checkpoint_latest_gaze"),
+        task_weights=str(tmp_path / "reconstruction" / "checkpoint_latest_task"),
+    )
+    for name, tensor in weights(stage_1).items():
+        assert torch.equal(tensor, weights(stage_2)[name]), name
+    frozen = stage_2.objective.task.state_dict()
+    for name, tensor in stage_0.models["task"].state_dict().items():
+        assert torch.equal(tensor, frozen[name]), name
+    assert stage_2.objective.gaze.config.gazing_ratio_each_frame_config[
+        "sample_strategy_during_training"
+    ] == ("self")
+
+
+def test_sigterm_ends_the_run_after_the_step_with_a_checkpoint(tmp_path):
+    trainer = tiny_trainer("ntp", tmp_path)
+    take = trainer._train_step
+
+    def step(group):
+        if trainer.step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take(group)
+
+    trainer._train_step = step
+    before = signal.getsignal(signal.SIGTERM)
+    assert not trainer.run()
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert tiny_trainer("ntp", tmp_path).step == 2
+
+
+def test_val_only_measures_and_changes_nothing(tmp_path, capsys):
+    trainer = tiny_trainer("reconstruction", tmp_path, val_only=True)
+    before = weights(trainer)
+    assert trainer.run()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(trainer).items())
+    (line,) = metrics_of(tmp_path / "reconstruction")
+    assert line.keys() == {"step", "val/loss@0.05", "val/psnr@0.05"}
+    assert "loss@0.05" in capsys.readouterr().err
+
+
+def test_clipping_bounds_the_gradient_and_is_logged(tmp_path):
+    trainer = tiny_trainer("ntp", tmp_path, clip_grad_norm=1e-3, n_epochs=1)
+    trainer.run()
+    norm = torch.stack([p.grad.norm() for p in trainer.parameters]).norm()
+    assert norm == pytest.approx(1e-3, rel=1e-3)
+    assert metrics_of(tmp_path / "ntp")[0]["grad_norm"] > 1e-3
+
+
+def test_bfloat16_trains_float32_weights(tmp_path):
+    trainer = tiny_trainer("grpo", tmp_path, precision="bfloat16", n_epochs=1)
+    before = weights(trainer)
+    trainer.run()
+    after = weights(trainer)
+    assert all(tensor.dtype == torch.float32 and tensor.isfinite().all() for tensor in after.values())
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in after.items())
+
+
+def test_the_optimizer_follows_the_schedule_of_learning_rates(tmp_path):
+    tiny_trainer("ntp", tmp_path, lr_schedule="linear", lr=3e-3, min_lr=0.0).run()
+    rates = [line["lr"] for line in metrics_of(tmp_path / "ntp") if "lr" in line]
+    assert rates == pytest.approx([3e-3, 2e-3, 1e-3, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 2}, "batch_size|steps_per_epoch"),
+        ({"seed": 1}, "seed 666, and this one has 1"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(changes, message, tmp_path):
+    stopped_after(tiny_trainer("ntp", tmp_path), 1)
+    with pytest.raises(InputError, match=message):
+        tiny_trainer("ntp", tmp_path, **changes)
+
+
+def test_a_data_set_smaller_than_a_batch_is_refused(tmp_path):
+    with pytest.raises(InputError, match="3 videos, fewer than batch_size 4"):
+        tiny_trainer("ntp", tmp_path, videos=3)

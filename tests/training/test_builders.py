@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import torch
+
+from autogaze.datasets.labels import GazeLabels, write_labels
+from autogaze.datasets.synthetic import SyntheticVideos
+from autogaze.embedded.reconstructor import CONFIG
+from autogaze.errors import InputError
+from autogaze.train import compose
+from autogaze.training.builders import build_dataset, build_objective, build_task
+from autogaze.training.settings import read_settings
+from tests.training.runs import settings
+
+
+def composed(name, *overrides):
+    return read_settings(compose(name, overrides))
+
+
+def test_synthetic_clips_are_those_the_settings_name(tmp_path):
+    asked = composed(
+        "synthetic_video_mae_reconstruction",
+        "dataset.clip_len=2",
+        "dataset.train_length=3",
+        "dataset.val_length=2",
+        "dataset.val_style=held_out",
+        "dataset.seed=5",
+    ).dataset
+    train, val = build_dataset(asked, "train"), build_dataset(asked, "val")
+    assert (len(train), len(val)) == (3, 2)
+    assert train[1]["frames"].equal(SyntheticVideos("train", "mixed", 5, clip_len=2)[1]["frames"])
+    assert val[1]["frames"].equal(SyntheticVideos("val", "held_out", 5, clip_len=2)[1]["frames"])
+
+
+def test_labels_reach_the_data(tmp_path):
+    clips = SyntheticVideos("train", clip_len=2)
+    labels = {clips.path(2): GazeLabels(((0,), (1, 2)), ((0.5,), (0.4, 0.3)))}
+    write_labels(tmp_path / "labels.json", labels)
+    asked = composed(
+        "synthetic_video_mae_reconstruction_ar_gaze_ntp",
+        "dataset.clip_len=2",
+        f"dataset.gt_gazing_pos_paths.train={tmp_path}/labels.json",
+    ).dataset
+    (item,) = [build_dataset(asked, "train")[0]]
+    assert item["video_path"] == clips.path(2)
+    assert item["gt_gazing_info"]["gazing_pos"] == [[0], [1, 2]]
+
+
+def test_folders_of_videos_are_cropped_at_random_in_training_alone(tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        picture = np.random.RandomState(0).randint(0, 256, (4, 240, 240, 3), dtype=np.uint8)
+        np.savez(tmp_path / split / "clip.npz", frames=picture)
+    asked = composed(
+        "video_folder_video_mae_reconstruction_ar_gaze_grpo",
+        f"dataset.root={tmp_path}",
+        "dataset.clip_len=2",
+        "dataset.video_ext=.npz",
+    ).dataset
+    train, val = build_dataset(asked, "train"), build_dataset(asked, "val")
+    shown = [data[0]["frames"] for data in (train, val)]
+    assert all(frames.shape == (2, 224, 224, 3) for frames in shown)
+    train.set_epoch(1)
+    assert not train[0]["frames"].equal(shown[0])
+    val.set_epoch(1)
+    assert val[0]["frames"].equal(shown[1])
+
+
+def test_a_new_reconstructor_has_the_embedded_sizes_and_counts_as_trained():
+    task = build_task(composed("synthetic_video_mae_reconstruction").task, None)
+    assert task.config.hidden_size == CONFIG.hidden_size
+    assert task.config.trained
+    other = build_task(composed("synthetic_video_mae_reconstruction").task, None)
+    for name, tensor in task.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("reconstruction", ["trainer.train_gaze=true"], "takes train_gaze=false and train_task=true"),
+        ("ntp", ["trainer.train_task=true"], "algorithm ntp takes train_gaze=true and train_task=false"),
+        ("ntp", [], "name the files that 'python -m autogaze.label' wrote"),
+        ("grpo", ["trainer.train_task=true", "trainer.detach_task=true"], "set one of them to false"),
+        ("reconstruction", ["task.recon_model=vit"], "unknown network architecture 'vit'"),
+        ("reconstruction", ["task.recon_model_config.loss_type=l1+siglip2"], "must pair up"),
+        (
+            "reconstruction",
+            ["task.recon_model_config.loss_type=l1+siglip2", "task.recon_model_config.loss_weights=1+0.3"],
+            "siglip2 compare features .* trainer.task_weights",
+        ),
+        ("grpo", ["trainer.gaze_weights=nowhere"], "nowhere does not exist"),
+        ("grpo", ["trainer.task_weights=nowhere"], "nowhere does not exist"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(name, overrides, message):
+    suffix = "" if name == "reconstruction" else f"_ar_gaze_{name}"
+    with pytest.raises(InputError, match=message):
+        build_objective(composed(f"synthetic_video_mae_reconstruction{suffix}", *overrides))
+
+
+def test_weights_of_another_size_are_refused(tmp_path):
+    build_objective(settings("ntp", tmp_path)).gaze.save_pretrained(tmp_path / "tiny")
+    with pytest.raises(InputError, match="tiny has other sizes than the group 'model' says"):
+        build_objective(
+            composed(
+                "synthetic_video_mae_reconstruction_ar_gaze_grpo", f"trainer.gaze_weights={tmp_path}/tiny"
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["dataset=video_folder"], "dataset.root is not set"),
+        (["dataset.train_length=null"], "dataset.train_length is not set"),
+    ],
+)
+def test_data_that_is_not_named_is_refused(overrides, message):
+    with pytest.raises(InputError, match=message):
+        build_dataset(composed("synthetic_video_mae_reconstruction", *overrides).dataset, "train")
