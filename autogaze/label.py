@@ -1,0 +1,158 @@
+"""Record greedy gazes for a gaze model to learn from.
+
+``python -m autogaze.label --dataset synthetic --split train --count 1000 --out gazing_labels.json``
+
+Labels are written after every batch, and a run that is started again goes on where it was cut off. Several
+processes share the work with ``--shard 0/2`` and ``--shard 1/2``, each with a file of its own; training takes
+them together as ``gazing_labels.*.json``. ``--compare-exact 2`` labels nothing, but measures on two clips
+what the accelerated search loses against the exact one.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from autogaze.datasets.batches import collate, to_inputs
+from autogaze.embedded import load_reconstructor
+from autogaze.errors import InputError
+from autogaze.labelling.agreement import agreement
+from autogaze.labelling.greedy import CANDIDATES, Mode
+from autogaze.labelling.maker import Clips, LabelSettings, Shard, draw_budgets, make_labels
+from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+Split = Literal["train", "val"]
+
+_SYNTHETIC_CLIPS = 1000
+"""Synthetic clips have no end; this many are labelled unless told otherwise."""
+
+
+@app.command()
+def label(
+    out: Annotated[Path, typer.Option(help="Label file to write or to continue.")] = Path(
+        "gazing_labels.json"
+    ),
+    dataset: Annotated[Literal["synthetic", "folder"], typer.Option(help="Where clips come from.")] = (
+        "synthetic"
+    ),
+    root: Annotated[
+        str | None, typer.Option(help="With folder: folders with train/ and val/ inside.")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Part of the data set.")] = "train",
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Clips to label: 1000 synthetic ones or all videos by default.")
+    ] = None,
+    clip_len: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 16,
+    task_checkpoint: Annotated[
+        str | None, typer.Option(help="Reconstructor: a folder or a hub id; the embedded one if not given.")
+    ] = None,
+    mode: Annotated[Mode, typer.Option(help="Try every patch that is left, or the most promising.")] = (
+        "accelerated"
+    ),
+    candidates: Annotated[
+        int, typer.Option(min=1, help="Patches that accelerated tries at a step: better labels, more time.")
+    ] = CANDIDATES,
+    ratio_min: Annotated[float, typer.Option(help="Least average gazing ratio of a clip.")] = 0.02,
+    ratio_max: Annotated[float, typer.Option(help="Greatest average gazing ratio of a clip.")] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the gazing ratios and of synthetic clips.")] = 0,
+    shard: Annotated[str, typer.Option(help="Part of the work for this process: 0/2, 1/2.")] = "0/1",
+    batch_size: Annotated[int, typer.Option(min=1, help="Clips searched together.")] = 4,
+    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")] = "cpu",
+    compare_exact: Annotated[
+        int | None, typer.Option(min=1, help="Label nothing; compare both modes on this many clips.")
+    ] = None,
+) -> None:
+    """Record greedy gazes for a gaze model to learn from."""
+    settings = LabelSettings(mode, candidates, seed, ratio_min, ratio_max)
+    part = Shard.parse(shard)
+    target = _device(device)
+    task, trained = load_reconstructor(task_checkpoint)
+    clips, names = _clips(dataset, root, split, count, clip_len, task.config.image_size, seed)
+    console = Console(stderr=True)
+    if not trained:
+        console.print("! untrained reconstructor: its gazes mean nothing", soft_wrap=True)
+    if compare_exact is not None:
+        print(comparison(task.to(target), clips, settings, min(compare_exact, len(names))))
+        return
+    columns = (TextColumn("labels"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        row = bar.add_task("labels", total=None)
+        labels = make_labels(
+            task,
+            clips,
+            names,
+            out,
+            settings,
+            part,
+            batch_size,
+            target,
+            progress=lambda done, total: bar.update(row, completed=done, total=total),
+        )
+    print(f"{len(labels)} labelled clips in {part.file(out)}")
+
+
+def comparison(task: VideoMAEReconstruction, clips: Clips, settings: LabelSettings, count: int) -> str:
+    """Search the first ``count`` clips both ways and return a line on how well the results agree."""
+    batch = collate([clips[number] for number in range(count)])
+    device = next(task.parameters()).device
+    video = to_inputs(batch, device)["video_for_task"]
+    patches = task.config.grid.patches_per_frame
+    budgets = [draw_budgets(path, clips.clip_len, settings, patches) for path in batch["video_path"]]
+    found = agreement(task, video, budgets, settings.candidates)
+    return (
+        f"{sum(map(sum, budgets))} gazes in {len(budgets)} clips, {settings.candidates} candidates: "
+        f"{found.same_picks:.1%} of the exact search's patches, loss {found.loss_ratio:.4f} times its loss, "
+        f"in {found.accelerated_seconds:.1f} s instead of {found.exact_seconds:.1f} s"
+    )
+
+
+def _clips(
+    dataset: str, root: str | None, split: Split, count: int | None, clip_len: int, size: int, seed: int
+) -> tuple[Clips, list[str]]:
+    """Return a data set, and the paths of the clips to label."""
+    if dataset == "synthetic":
+        from autogaze.datasets.synthetic import SyntheticVideos
+
+        count = count or _SYNTHETIC_CLIPS
+        synthetic = SyntheticVideos(split, seed=seed, clip_len=clip_len, size=size, length=count)
+        return synthetic, [synthetic.path(number) for number in range(count)]
+    if root is None:
+        raise InputError(
+            "--dataset folder needs --root: folders with train/ and val/ inside, joined by commas"
+        )
+    from autogaze.datasets.video_folder import VideoFolder
+
+    folder = VideoFolder(root, split, clip_len=clip_len, size=size, seed=seed)
+    return folder, [str(video) for video in folder.videos[:count]]
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device '{name}' cannot be used here ({str(error).splitlines()[0]}); name cpu, or a device that "
+            "torch finds"
+        ) from None
+    return device
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; input that cannot be used is a sentence on standard error and exit code 2."""
+    try:
+        app(args=arguments, prog_name="python -m autogaze.label")
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

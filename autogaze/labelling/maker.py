@@ -1,0 +1,211 @@
+"""Labels for a whole data set: clip by clip into a file, from which a later run goes on."""
+
+import glob
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from autogaze.checkpoints import state_hash
+from autogaze.configuration import read_json
+from autogaze.datasets.batches import collate, to_inputs
+from autogaze.datasets.labels import GazeLabels, read_labels, write_labels
+from autogaze.datasets.video_utils import get_relative_video_path
+from autogaze.errors import InputError
+from autogaze.labelling.greedy import CANDIDATES, Mode, as_labels, greedy_frames
+from autogaze.models.autogaze import AutoGazeConfig
+from autogaze.models.autogaze.budgets import budgets_of, draw_ratio, draw_ratios
+from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
+
+_FIRST_FRAME, _OTHER_FRAMES = 10, 3
+"""Concentration of the Dirichlet distribution that splits a clip's patches over its frames."""
+
+
+class Clips(Protocol):
+    """A data set to label."""
+
+    clip_len: int
+    """Frames of a clip."""
+
+    def __getitem__(self, index: int, /) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Every ``count``-th clip from clip ``number`` on: the part of the work that one process does."""
+
+    number: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.number < self.count:
+            raise InputError(f"shard {self.number}/{self.count} does not exist: shards of n are 0/n to n-1/n")
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read ``number/count``, such as ``0/2`` and ``1/2`` for two processes."""
+        try:
+            number, count = text.split("/")
+            return cls(int(number), int(count))
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"shard '{text}' is not of the form 0/2: number and count of shards") from None
+
+    def file(self, out: Path) -> Path:
+        """Return where the shard's labels go: ``labels.0-of-2.json`` where there are several."""
+        return out if self.count == 1 else out.with_stem(f"{out.stem}.{self.number}-of-{self.count}")
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """What labels depend on besides the clips and the reconstructor."""
+
+    mode: Mode = "accelerated"
+    candidates: int = CANDIDATES
+    seed: int = 0
+    ratio_min: float = 0.02
+    ratio_max: float = 0.2
+    """Bounds of a clip's average gazing ratio, a share of its patches."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio_min <= self.ratio_max <= 1:
+            raise InputError(
+                f"gazing ratios from {self.ratio_min:g} to {self.ratio_max:g} cannot be drawn: bounds must "
+                "ascend and lie in (0, 1]"
+            )
+
+
+def draw_budgets(
+    video_path: str, frames: int, settings: LabelSettings, patches_per_frame: int
+) -> tuple[int, ...]:
+    """Draw how many patches each of a clip's frames is given: the same for a clip's name and a seed, always.
+
+    The average ratio is exponentially distributed inside its bounds, with the gaze model's own rate, and
+    Dirichlet(10, 3, ..., 3) splits it over the frames (Shi et al., 2026).
+    """
+    defaults = AutoGazeConfig().gazing_ratio_config
+    config = AutoGazeConfig(
+        gazing_ratio_config={
+            "sample_strategy_during_training": "exponential",
+            "exponential": {
+                "lambda": defaults["exponential"]["lambda"],
+                "gazing_ratio_min": settings.ratio_min,
+                "gazing_ratio_max": settings.ratio_max,
+            },
+        },
+        gazing_ratio_each_frame_config={
+            "sample_strategy_during_training": "dirichlet",
+            "dirichlet": {"alpha": ",".join(map(str, [_FIRST_FRAME] + [_OTHER_FRAMES] * (frames - 1)))},
+        },
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(
+            zlib.crc32(f"{settings.seed} {get_relative_video_path(video_path)}".encode())
+        )
+        mean = draw_ratio(config, training=True)
+        ratios = draw_ratios(config, True, mean, frames, rollout=lambda ratios: ratios)
+    return budgets_of(ratios, patches_per_frame)
+
+
+def make_labels(
+    task: VideoMAEReconstruction,
+    clips: Clips,
+    names: Sequence[str],
+    out: Path,
+    settings: LabelSettings = LabelSettings(),
+    shard: Shard = Shard(),
+    batch_size: int = 4,
+    device: torch.device | str = "cpu",
+    progress: Callable[[float, int], None] = lambda done, total: None,
+) -> dict[str, GazeLabels]:
+    """Label the clips of a shard that ``out`` has no labels of yet, and return all labels in its file.
+
+    ``names`` are the paths of the first clips, those to label. The file is written after every ``batch_size``
+    clips, complete each time. ``progress`` is told how many clips are labelled, parts of clips included, and
+    of how many.
+
+    Raises ``InputError`` if the file holds labels that were made with other settings or another
+    reconstructor.
+    """
+    file = shard.file(out)
+    _claim(file, settings, task, clips.clip_len)
+    labels = read_labels(glob.escape(str(file))) if file.exists() else {}
+    numbers = range(shard.number, len(names), shard.count)
+    missing = [n for n in numbers if get_relative_video_path(names[n]) not in labels]
+    task = task.to(device)
+    for first in range(0, len(missing), batch_size):
+        batch = missing[first : first + batch_size]
+        # A data set may give another clip in the place of one that it cannot read.
+        items = [clips[n] for n in batch]
+        unique = {get_relative_video_path(item["video_path"]): item for item in items}
+        new = {name: item for name, item in unique.items() if name not in labels}
+        if not new:
+            continue
+        tell = partial(_tell, progress, len(numbers) - len(missing) + first, len(batch), len(numbers))
+        labels |= _label(task, new, settings, device, tell)
+        write_labels(file, labels)
+    progress(len(numbers), len(numbers))
+    return labels
+
+
+def _label(
+    task: VideoMAEReconstruction,
+    items: Mapping[str, dict[str, Any]],
+    settings: LabelSettings,
+    device: torch.device | str,
+    progress: Callable[[float], None],
+) -> dict[str, GazeLabels]:
+    """Label items of a data set by name, as one batch; ``progress`` is told the share of it that is done."""
+    video = to_inputs(collate(list(items.values())), device)["video_for_task"]
+    frames, patches = video.shape[1], task.config.grid.patches_per_frame
+    budgets = [draw_budgets(name, frames, settings, patches) for name in items]
+    by_frame = []
+    for gazes in greedy_frames(task, video, budgets, settings.mode, settings.candidates):
+        by_frame.append(gazes)
+        progress(len(by_frame) / frames)
+    return dict(zip(items, as_labels(by_frame), strict=True))
+
+
+def _tell(
+    progress: Callable[[float, int], None], done: int, batch: int, total: int, share_of_batch: float
+) -> None:
+    progress(done + share_of_batch * batch, total)
+
+
+def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, clip_len: int) -> None:
+    """Write down beside a label file how its labels are made; refuse one whose labels are made otherwise."""
+    if "," in str(file):
+        raise InputError(f"label file '{file}' has a comma in its path, which joins paths; name another file")
+    made = asdict(settings) | {"clip_len": clip_len, "reconstructor": state_hash(task)}
+    note = file.with_name(f"{file.name}.settings")
+    if not file.exists():
+        _write_note(note, made)
+        return
+    if not note.exists():
+        raise InputError(
+            f"label file '{file}' does not say how it was made ('{note.name}' is missing), so it cannot be "
+            "continued; name a new file"
+        )
+    before = read_json(note)
+    for name, value in made.items():
+        if before.get(name) != value:
+            raise InputError(
+                f"label file '{file}' was made with {name} {before.get(name)}, not {value}; label with the "
+                "same, or name a new file"
+            )
+
+
+def _write_note(note: Path, made: Mapping[str, Any]) -> None:
+    beside = note.with_name(f"{note.name}.partial")
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+        beside.replace(note)
+    except OSError as error:
+        raise InputError(f"labels cannot be written beside '{note}': {error.strerror or error}") from None

@@ -1,0 +1,79 @@
+"""Which patches are worth trying: a guess of what each would gain, from where the reconstruction is wrong.
+
+A patch of a scale can mend its part of the frame as far as that scale shows it. So its *score* is the error
+of the current reconstruction there, less the error of the frame itself seen at that scale only. It costs
+nothing but the reconstruction, which is there anyway. A gain that was measured then tells what a score is
+worth: for that very patch, and for those of its scale that have not been tried.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from autogaze.patches import PatchGrid
+from autogaze.selectors.energy import pooled
+
+_KEPT = 0.9
+"""Weight of what was learnt about a scale before, each time that something is learnt."""
+
+_PRIOR = 1e-4
+"""Loss, both gained and scored, that a scale is credited with before anything is learnt: so little that the
+first measurement outweighs it."""
+
+
+class Promise:
+    """Guesses for one frame after another of a batch of clips.
+
+    Nothing in it depends on more than one clip.
+    """
+
+    def __init__(self, grid: PatchGrid, clips: int, device: torch.device) -> None:
+        self._grid = grid
+        counts = torch.tensor(grid.counts, device=device)
+        self._scale = torch.arange(len(counts), device=device).repeat_interleave(counts)  # (patches,)
+        self._gained = torch.full((clips, len(counts)), _PRIOR, device=device)
+        self._scored = self._gained.clone()
+
+    def begin(self, original: Tensor, reconstruction: Tensor) -> None:
+        """Go to the next frame: (clips, C, H, W), and as it is reconstructed without a patch of its own."""
+        seen = [F.interpolate(original.float(), (scale, scale), mode="area") for scale in self._grid.scales]
+        size = original.shape[-2:]
+        shown = [F.interpolate(picture, size, mode="bilinear", align_corners=False) for picture in seen]
+        self._limits = torch.cat([self._cell_error(picture, original) for picture in shown], dim=1)
+        self._errors = self._cell_error(reconstruction, original)
+        shape = len(original), self._grid.patches_per_frame
+        self._worth = torch.full(shape, float("nan"), device=original.device)
+
+    def best(self, clips: Tensor, closed: Tensor, count: int) -> Tensor:
+        """Return (len(clips), count) int64: the patches of each clip with the greatest guesses, best first.
+
+        ``closed``, (len(clips), patches) bool, says which are out of the question.
+        """
+        rates = (self._gained[clips] / self._scored[clips])[:, self._scale]
+        worth = self._worth[clips]
+        guesses = self._scores(clips) * torch.where(worth.isnan(), rates, worth)
+        order = guesses.masked_fill(closed, float("-inf")).argsort(dim=1, descending=True, stable=True)
+        return order[:, :count]
+
+    def learn(self, clips: Tensor, tried: Tensor, gains: Tensor) -> None:
+        """Take in how much loss the patches ``tried`` take off now; both (len(clips), patches tried)."""
+        scores = self._scores(clips).gather(1, tried).clamp(min=_PRIOR)
+        self._worth[clips[:, None], tried] = gains / scores
+        scale = self._scale[tried]
+        for sums, values in ((self._gained, gains), (self._scored, scores)):
+            sums[clips] = (_KEPT * sums[clips]).scatter_add(1, scale, values)
+
+    def update(self, clips: Tensor, original: Tensor, reconstruction: Tensor) -> None:
+        """Take in the reconstructions, (len(clips), C, H, W), after another patch was chosen."""
+        self._errors[clips] = self._cell_error(reconstruction, original)
+
+    def _scores(self, clips: Tensor) -> Tensor:
+        """Return (len(clips), patches), in units of the L1 loss of the frame."""
+        mendable = (self._errors[clips] - self._limits[clips]).relu()  # (clips, scales, rows, columns)
+        scales = zip(mendable.split(1, dim=1), self._grid.sides, strict=True)
+        return torch.cat([pooled(of_scale, side) for of_scale, side in scales], dim=1)
+
+    def _cell_error(self, picture: Tensor, original: Tensor) -> Tensor:
+        """Return (clips, 1, rows, columns): the mean difference in each patch of the finest scale."""
+        difference = (picture.float() - original.float()).abs().mean(dim=1, keepdim=True)
+        return F.adaptive_avg_pool2d(difference, self._grid.sides[-1])

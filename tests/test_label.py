@@ -1,0 +1,73 @@
+"""``python -m autogaze.label``."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autogaze.datasets.labels import read_labels
+from autogaze.label import main
+from tests.labelling.examples import small_task
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("reconstructor")
+    small_task().save(folder)
+    return str(folder)
+
+
+def run(*arguments: str) -> int:
+    """Return the exit code."""
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert isinstance(exit_.value.code, int)
+    return exit_.value.code
+
+
+def test_synthetic_clips_are_labelled(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "labels.json"
+    arguments = ("--count", "3", "--clip-len", "2", "--task-checkpoint", checkpoint, "--out", str(out))
+    assert run(*arguments) == 0
+    labels = read_labels(str(out))
+    assert sorted(labels) == [f"synthetic_mixed_0/train/{number:08d}.mp4" for number in range(3)]
+    assert capsys.readouterr().out.strip() == f"3 labelled clips in {out}"
+
+
+def test_folders_of_videos_are_labelled(checkpoint: str, tmp_path: Path) -> None:
+    folder = tmp_path / "set" / "val"
+    folder.mkdir(parents=True)
+    for name in "ab":
+        np.save(folder / f"{name}.npy", np.random.RandomState(0).randint(0, 256, (2, 64, 64, 3), np.uint8))
+    out = tmp_path / "labels.json"
+    source = ("--dataset", "folder", "--root", str(tmp_path / "set"), "--split", "val", "--clip-len", "2")
+    assert run(*source, "--task-checkpoint", checkpoint, "--out", str(out), "--shard", "1/2") == 0
+    assert list(read_labels(str(tmp_path / "labels.1-of-2.json"))) == ["set/val/b.npy"]
+
+
+def test_the_modes_are_compared(checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "labels.json"
+    arguments = ("--compare-exact", "2", "--clip-len", "2", "--candidates", "20")
+    assert run(*arguments, "--task-checkpoint", checkpoint, "--out", str(out)) == 0
+    assert "100.0% of the exact search's patches, loss 1.0000 times its loss" in capsys.readouterr().out
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--dataset", "folder"), "--dataset folder needs --root"),
+        (("--device", "abacus"), "device 'abacus' cannot be used here"),
+        (("--shard", "2"), "shard '2' is not of the form 0/2"),
+        (("--ratio-min", "0.5"), "cannot be drawn"),
+        (("--task-checkpoint", "./nowhere"), "checkpoint folder ./nowhere does not exist"),
+    ],
+)
+def test_input_that_cannot_be_used_is_a_sentence(
+    arguments: tuple[str, ...], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments, "--out", str(tmp_path / "labels.json")) == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
