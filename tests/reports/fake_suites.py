@@ -112,6 +112,21 @@ def kernel_records_on_cpu() -> list[Record]:
     ]
 
 
+def ceiling_records() -> list[Record]:
+    """Return what the made-up GPU can do at best in each precision."""
+    return [
+        record(
+            Cell(workload="ceiling", axes={"dtype": dtype}),
+            0.1,
+            details={
+                "ceiling.bytes_per_second": BANDWIDTH,
+                "ceiling.flops_per_second": flops,
+            },
+        )
+        for dtype, flops in ARITHMETIC.items()
+    ]
+
+
 def engine_cell(setting: str, engine: str, dtype: str = "float32", batch: int = 1) -> Cell:
     axes: dict[str, AxisValue] = {"setting": setting, "chunk": 16, "dtype": dtype, "attention": "sdpa"}
     return Cell(workload="gaze", axes={**axes, "batch": batch, "engine": engine})

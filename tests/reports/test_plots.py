@@ -109,7 +109,11 @@ def test_curves_by_frame_cover_the_clip(gpu_results: list[CellResult]) -> None:
     ("records", "drawn", "missing"),
     [
         (kernel_records, ["roofline"], []),
-        (engine_records, ["latency_by_stage"], ["Roofline", "Gazes by frame"]),
+        (
+            engine_records,
+            ["latency_by_stage"],
+            ["Roofline", "Gazes by frame", "Agreement of engines and data types"],
+        ),
         (encode_records, ["latency_by_stage"], []),
         (attention_records, [], []),
     ],

@@ -7,6 +7,7 @@ from reports.style import styled
 from tests.reports.fake_suites import (
     ARITHMETIC,
     BANDWIDTH,
+    ceiling_records,
     encode_records,
     engine_records,
     kernel_records,
@@ -39,6 +40,14 @@ def test_a_roof_is_bandwidth_up_to_the_ridge_and_flat_beyond() -> None:
             assert list(line.get_ydata()) == pytest.approx([low * BANDWIDTH, ceiling, ceiling])
             assert ridge == pytest.approx(ceiling / BANDWIDTH)
         assert {figure.axes[0].get_xscale(), figure.axes[0].get_yscale()} == {"log"}
+
+
+def test_engines_stand_under_ceilings_that_their_own_run_measured() -> None:
+    with styled():
+        axes = roofline(results_from([*ceiling_records(), *engine_records()])).axes
+        assert [one.get_title(loc="left") for one in axes] == ["Engines, by setting"]
+        labels = {line.get_label() for line in axes[0].get_lines()}
+    assert {f"measured at best, {dtype}" for dtype in ARITHMETIC} <= labels
 
 
 def test_engines_stand_under_ceilings_that_another_run_measured_on_the_device() -> None:

@@ -8,6 +8,7 @@ from reports.tables import summary_table
 from reports.views import ENGINES, OTHER, VIDEO, Group, groups, remarks
 from tests.reports.fake_suites import (
     attention_records,
+    ceiling_records,
     encode_records,
     engine_cell,
     engine_record,
@@ -30,14 +31,43 @@ def rows(group: Group) -> dict[str, dict[str, str]]:
 
 MEASURED = {
     *("kept", "clip", "frame", "step", "steps", "launches", "synchronisations", "speed_up", "patches"),
+    *("copy", "matmul"),
     *("call", "bandwidth", "compute", "of_copy", "of_matmul", "relative_error", "error", "shape"),
-    *("memory", "energy", "status"),
+    *("memory", "energy", "status", "over_ours", "over_ours_interval", "agreement"),
 }
 
 
 def only(records: Sequence[Record]) -> Group:
     (group,) = groups(results_from(records))
     return group
+
+
+def test_ceilings_are_rates_in_each_precision() -> None:
+    found = rows(only(ceiling_records()))
+    assert found["float32"] | {"status": ""} == {
+        "dtype": "float32",
+        "copy": "3000",
+        "matmul": "400",
+        "status": "",
+    }
+    assert found["bfloat16"]["matmul"] == "800"
+
+
+def test_the_share_of_patches_that_the_definition_chooses_too_is_shown_where_it_was_taken() -> None:
+    shares = {("eager", "bfloat16"): 0.4375, ("triton", "float32"): 1.0, ("triton", "bfloat16"): 0.5}
+    cells = [engine_cell("ratio_0.75", *way) for way in (("eager", "float32"), *shares)]
+    quality = [{}, *({"agreement": share} for share in shares.values())]
+    records = [
+        engine_record(cell).model_copy(update={"quality": figures})
+        for cell, figures in zip(cells, quality, strict=True)
+    ]
+    found = {name: row["agreement"] for name, row in rows(only(records)).items()}
+    assert found == {
+        "float32 eager": "–",
+        "bfloat16 eager": "43.8",
+        "float32 triton": "100.0",
+        "bfloat16 triton": "50.0",
+    }
 
 
 def test_kernels_have_a_group_for_each_operation() -> None:
@@ -184,3 +214,46 @@ def test_samples_are_summed_up_by_their_median() -> None:
     samples = [Sample(index=i, stage="end_to_end", seconds=time) for i, time in enumerate((1.0, 2.0, 9.0))]
     (group,) = groups(results_from([Record(cell=own, status=Status.OK, samples=tuple(samples))]))
     assert rows(group)["mine"]["call"] == "2000"
+
+
+def paired_record() -> Record:
+    """A cell of the released package, three times as slow as ours however busy the machine is."""
+    cell = engine_cell("ratio_0.75", "released")
+    made = engine_record(engine_cell("ratio_0.75", "eager"))
+    samples = [
+        Sample(index=index, stage=stage, seconds=seconds * busy)
+        for index, busy in enumerate((1.0, 1.0, 4.0, 9.0, 2.0))
+        for stage, seconds in (("gaze", 3.0), ("ours", 1.0), ("end_to_end", 3.1))
+    ]
+    details = {
+        "gaze.engine": "released",
+        "ours.engine": "triton",
+        "released.commit": "2943b28",
+        "released.torch": "2.7.1",
+        "released.transformers": "4.51.3",
+        "released.attention": "attn_mode=sdpa",
+    }
+    quality = {"agreement": 0.75}
+    return made.model_copy(
+        update={"cell": cell, "samples": tuple(samples), "details": details, "quality": quality}
+    )
+
+
+def test_a_peer_is_held_against_ours_pair_by_pair_and_patch_by_patch() -> None:
+    found = rows(only([*engine_records(), paired_record()]))
+    row = found["ratio_0.75 released"]
+    assert (row["over_ours"], row["over_ours_interval"], row["agreement"]) == ("3.00", "3.00 to 3.00", "75.0")
+    assert found["ratio_0.75 triton"]["over_ours"] == "–"
+
+
+def test_what_the_peer_was_and_what_it_was_held_against_is_said() -> None:
+    said = remarks(only([*engine_records(), paired_record()]))
+    assert (
+        "released is the package at commit 2943b28, with torch 2.7.1, transformers 4.51.3 and "
+        "attn_mode=sdpa; ours beside it is engine triton"
+    ) in said
+
+
+def test_without_a_peer_no_column_speaks_of_one() -> None:
+    columns = {column.key for column in summary_table(only(engine_records())).columns}
+    assert not columns & {"over_ours", "over_ours_interval"}

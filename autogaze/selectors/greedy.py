@@ -1,0 +1,42 @@
+"""The oracle: at every step the patch that lowers the reconstruction loss most."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from autogaze.models.autogaze.generation import gaze_output
+from autogaze.models.autogaze.output import GazeOutput
+from autogaze.patches import PatchGrid
+from autogaze.selectors.ordered import check_request
+from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
+
+
+class GreedySelector:
+    """Chooses as the label maker does, by trying patches out on a reconstructor: a
+    :data:`~autogaze.selectors.ordered.Selector`.
+
+    It sees the losses that others only guess, so it shows how much is left to gain. ``task`` is the
+    reconstructor, by default the embedded one, loaded when first needed.
+    """
+
+    def __init__(self, grid: PatchGrid, task: VideoMAEReconstruction | None = None) -> None:
+        self.grid = grid
+        if task is not None:
+            self.task = task
+
+    @cached_property
+    def task(self) -> VideoMAEReconstruction:
+        return VideoMAEReconstruction.from_checkpoint(None)
+
+    def __call__(self, video: Tensor, budgets: Sequence[int]) -> GazeOutput:
+        checked = check_request(video, budgets, self.grid)
+        from autogaze.labelling import greedy_gaze
+
+        labels = greedy_gaze(self.task.to(video.device, video.dtype), video, checked, mode="accelerated")
+        frames = [
+            torch.tensor([clip.gazing_pos[t] for clip in labels], device=video.device)
+            for t in range(len(checked))
+        ]
+        return gaze_output(frames, self.grid, requirement=None)

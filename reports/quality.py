@@ -1,0 +1,234 @@
+"""Which selector's patches reconstruct best: what is said and tabulated of the suite ``quality``.
+
+The unit is the clip. Selectors saw the same clips, so two are compared by the mean of their differences clip
+by clip, which leaves out how hard a clip is.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Literal
+
+from scipy import stats
+
+from bench.statistics import Mean, mean_of
+from reports.document import Block, Bullets, Column, Paragraph, Table, tabulate
+from reports.results import UNTRAINED, CellResult, peer
+from reports.units import fixed, percent, signed, text
+
+WORKLOAD = "quality"
+GAZE = "gaze"
+"""The selector that others are compared with."""
+
+Figure = Literal["loss", "psnr", "ssim", "mae"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The gaze model against something else on the same clips, in reconstruction loss."""
+
+    result: CellResult
+    against: CellResult
+    difference: Mean
+    """Loss of ``result`` minus that of ``against``: below zero, ``result`` is better."""
+
+    @property
+    def verdict(self) -> str:
+        """Which is better, where the whole interval says so and the weights mean something."""
+        if self.result.untrained or self.against.untrained:
+            return UNTRAINED
+        if self.difference.high < 0:
+            return "better"
+        return "worse" if self.difference.low > 0 else "no difference shown"
+
+
+def by_clip(result: CellResult, name: Figure) -> dict[int, float]:
+    """Return a figure's mean over the frames of each clip, by clip; empty where frames have none."""
+    found: dict[int, list[float]] = {}
+    for frame in result.frames:
+        value: float | None = getattr(frame, name)
+        if value is not None:
+            found.setdefault(frame.clip, []).append(value)
+    return {clip: mean(values) for clip, values in found.items()}
+
+
+def compare(result: CellResult, against: CellResult) -> Comparison | None:
+    """Compare two cells on the clips that both have; None where there are none."""
+    ours, theirs = by_clip(result, "loss"), by_clip(against, "loss")
+    differences = [ours[clip] - theirs[clip] for clip in ours.keys() & theirs.keys()]
+    return Comparison(result, against, mean_of(differences)) if differences else None
+
+
+def blocks(results: Sequence[CellResult]) -> list[Block]:
+    """Return what a report says of selectors; nothing where no cell measured any."""
+    measured = [result for result in results if result.ok and result.cell.workload == WORKLOAD]
+    said: list[Block] = []
+    margins = _against_baselines(measured)
+    if margins:
+        said += [
+            Paragraph(
+                "The gaze model against each other selector on the same clips, at the same number of "
+                "patches: the mean difference in reconstruction loss, clip by clip, with its 95 % bootstrap "
+                "interval over clips. Below zero the gaze model is better; it is said to be better, or "
+                "worse, only where the whole interval is on one side."
+            ),
+            Bullets((*_tallies(margins), *_few_clips(margins))),
+            _comparison_table(margins, "selector"),
+        ]
+    positions = _against(measured, positions="released")
+    if positions:
+        said += [
+            Paragraph(
+                "The gaze model with the decoder's steps at their true positions (sequential) against the "
+                "same with those of the released loop:"
+            ),
+            _comparison_table(positions, "positions"),
+        ]
+    sweep = requirements(measured)
+    if sweep:
+        said += [
+            Paragraph(
+                "The stopping rule: the loss that was requested and the loss that came out. The model never "
+                "sees the loss, it predicts it. A frame is exhausted where all its patches did not suffice."
+            ),
+            Bullets(tuple(_calibrations(sweep))),
+            _calibration_table(sweep),
+        ]
+    return said
+
+
+def requirements(results: Iterable[CellResult]) -> list[CellResult]:
+    """Return the cells that stop at a requirement and nothing else, with a measured loss."""
+    return [
+        result
+        for result in results
+        if result.cell.workload == WORKLOAD
+        and requested(result) is not None
+        and result.quality("loss") is not None
+    ]
+
+
+def requested(result: CellResult) -> float | None:
+    """Return the loss that a cell's setting requests; None where it has a budget."""
+    setting = str(result.axis("setting"))
+    return float(setting.removeprefix("task_")) if setting.startswith("task_") else None
+
+
+def sources(results: Sequence[CellResult]) -> dict[str, list[CellResult]]:
+    """Return the cells by the source of their clips; of several runs, by run and source."""
+    runs = {result.run.id for result in results}
+    found: dict[str, list[CellResult]] = {}
+    for result in results:
+        source = str(result.axis("source"))
+        found.setdefault(source if len(runs) == 1 else f"{source}, {result.label}", []).append(result)
+    return found
+
+
+def _against_baselines(results: Sequence[CellResult]) -> list[Comparison]:
+    found = []
+    for result in results:
+        if result.axis("selector") == GAZE or result.axis("judge") != "pixels":
+            continue
+        gaze = peer(result, results, selector=GAZE) or _more_clips(result, results)
+        comparison = compare(gaze, result) if gaze else None
+        found += [comparison] if comparison else []
+    return found
+
+
+def _more_clips(result: CellResult, results: Sequence[CellResult]) -> CellResult | None:
+    """Return the gaze model's cell that differs in the number of clips too: the first ones are the same."""
+    counts = {other.axis("clips") for other in results}
+    found = (peer(result, results, selector=GAZE, clips=count) for count in counts if isinstance(count, int))
+    return next((gaze for gaze in found if gaze), None)
+
+
+def _against(results: Sequence[CellResult], **axes: str) -> list[Comparison]:
+    """Compare the cells that differ from a peer in these axes alone with that peer."""
+    found = []
+    for result in results:
+        other = peer(result, results, **axes)
+        comparison = compare(result, other) if other and other is not result else None
+        found += [comparison] if comparison else []
+    return found
+
+
+def _tallies(margins: Sequence[Comparison]) -> list[str]:
+    """Say against which selectors the gaze model is better everywhere, and where it is not."""
+    said = []
+    trained = [margin for margin in margins if margin.verdict != UNTRAINED]
+    for name in dict.fromkeys(str(margin.against.axis("selector")) for margin in trained):
+        mine = [margin for margin in trained if margin.against.axis("selector") == name]
+        others = [margin for margin in mine if margin.verdict != "better"]
+        sentence = f"{name}: the gaze model is better in {len(mine) - len(others)} of {len(mine)} cells"
+        if others:
+            where = "; ".join(
+                f"{margin.against.axis('source')} {margin.against.axis('setting')} ({margin.verdict})"
+                for margin in others
+            )
+            sentence += f"; not in {where}"
+        said.append(sentence)
+    return said
+
+
+def _few_clips(margins: Sequence[Comparison]) -> list[str]:
+    caveats = dict.fromkeys(warning for margin in margins for warning in margin.difference.warnings)
+    return [f"intervals over few clips are too narrow: {caveat}" for caveat in caveats]
+
+
+def _comparison_table(comparisons: Sequence[Comparison], axis: str) -> Table:
+    varied = "against" if axis == "selector" else axis
+
+    def of_axis(comparison: Comparison) -> str:
+        return text((comparison.against if axis == "selector" else comparison.result).axis(axis))
+
+    columns: list[Column[Comparison]] = [
+        Column("source", "clips of", lambda each: text(each.result.axis("source")), numeric=False),
+        Column("setting", "setting", lambda each: text(each.result.axis("setting")), numeric=False),
+        Column(varied, varied, of_axis, numeric=False),
+        Column("kept", "kept", lambda each: each.against.kept_ratio, "%", percent),
+        Column("loss", "loss", lambda each: _mean_loss(each, each.result), "", fixed(4)),
+        Column("other_loss", "its loss", lambda each: _mean_loss(each, each.against), "", fixed(4)),
+        Column("difference", "difference", lambda each: each.difference.estimate, "", signed(4)),
+        Column("low", "from", lambda each: each.difference.low, "", signed(4)),
+        Column("high", "to", lambda each: each.difference.high, "", signed(4)),
+        Column("clips", "clips", lambda each: each.difference.count),
+        Column("verdict", "verdict", lambda each: each.verdict, numeric=False),
+    ]
+    return tabulate(columns, comparisons)
+
+
+def _mean_loss(comparison: Comparison, of: CellResult) -> float:
+    """Return the mean loss on the clips that were compared."""
+    shared = by_clip(comparison.result, "loss").keys() & by_clip(comparison.against, "loss").keys()
+    return mean(loss for clip, loss in by_clip(of, "loss").items() if clip in shared)
+
+
+def _calibrations(sweep: Sequence[CellResult]) -> list[str]:
+    said = []
+    for source, cells in sources(sweep).items():
+        pairs = [(requested(cell) or 0.0, loss) for cell in cells for loss in by_clip(cell, "loss").values()]
+        gap = mean(abs(measured - asked) for asked, measured in pairs)
+        sentence = f"{source}: mean absolute gap {gap:.4f} over {len(cells)} requirements of each clip"
+        asked, measured = zip(*pairs)
+        if len(set(asked)) > 1 and len(set(measured)) > 1:
+            sentence += f", rank correlation {float(stats.spearmanr(asked, measured).statistic):.2f}"
+        said.append(sentence)
+    return said
+
+
+def _calibration_table(sweep: Sequence[CellResult]) -> Table:
+    def source(cell: CellResult) -> str:
+        return str(cell.axis("source"))
+
+    def gap(cell: CellResult) -> float:
+        return (cell.quality("loss") or 0.0) - (requested(cell) or 0.0)
+
+    columns: list[Column[CellResult]] = [
+        Column("source", "clips of", source, numeric=False),
+        Column("requested", "requested", requested, "", fixed(2)),
+        Column("measured", "measured", lambda cell: cell.quality("loss"), "", fixed(4)),
+        Column("gap", "gap", gap, "", signed(4)),
+        Column("kept", "kept", lambda cell: cell.kept_ratio, "%", percent),
+        Column("exhausted", "exhausted", lambda cell: cell.quality("exhausted"), "%", percent),
+    ]
+    return tabulate(columns, sorted(sweep, key=lambda cell: (source(cell), requested(cell) or 0.0)))

@@ -1,0 +1,117 @@
+"""What reports say of selectors: who beats whom, by how much, and how far that can be trusted."""
+
+import pytest
+
+from reports.contents import document
+from reports.document import Bullets, Table
+from reports.quality import blocks, by_clip, compare
+from reports.results import CellResult
+from tests.reports.fake_quality import (
+    NO_LPIPS,
+    quality_cell,
+    quality_record,
+    quality_records,
+)
+from tests.reports.fake_run import UNTRAINED
+from tests.reports.fake_suites import results_from
+
+
+@pytest.fixture(scope="module")
+def results() -> list[CellResult]:
+    return results_from(quality_records())
+
+
+def tables(results: list[CellResult]) -> list[Table]:
+    return [block for block in blocks(results) if isinstance(block, Table)]
+
+
+def sentences(results: list[CellResult]) -> list[str]:
+    return [item for block in blocks(results) if isinstance(block, Bullets) for item in block.items]
+
+
+def rows(table: Table) -> list[dict[str, str]]:
+    return [
+        dict(zip((column.key for column in table.columns), row, strict=True)) for row in table.formatted()
+    ]
+
+
+def test_the_gaze_model_is_held_against_each_selector_clip_by_clip(results: list[CellResult]) -> None:
+    margins = rows(tables(results)[0])
+    assert len(margins) == 3 * 2 * 3
+    random = [row for row in margins if row["against"] == "random"]
+    assert {row["verdict"] for row in random} == {"better"}
+    assert all(-0.045 < float(row["low"]) < float(row["high"]) < -0.035 for row in random), (
+        "clips differ by 0.5"
+    )
+    alike = [row["verdict"] for row in margins if row["against"] == "laplacian"]
+    assert alike.count("no difference shown") >= 5, "an interval of six clips is wrong now and then"
+
+
+def test_a_selector_of_fewer_clips_is_compared_on_those(results: list[CellResult]) -> None:
+    oracle = [row for row in rows(tables(results)[0]) if row["against"] == "greedy"]
+    assert {(row["clips"], row["verdict"]) for row in oracle} == {("3", "worse")}
+    assert all(abs(float(row["loss"]) - float(row["other_loss"]) - 0.02) < 0.005 for row in oracle)
+    assert any("only 3 samples" in sentence for sentence in sentences(results))
+
+
+def test_where_the_gaze_model_does_not_win_is_said_by_name(results: list[CellResult]) -> None:
+    said = sentences(results)
+    assert "random: the gaze model is better in 6 of 6 cells" in said
+    (laplacian,) = [sentence for sentence in said if sentence.startswith("laplacian")]
+    assert laplacian.startswith(
+        "laplacian: the gaze model is better in 0 of 6 cells; not in video ratio_0.05 ("
+    )
+
+
+def test_untrained_weights_win_and_lose_nothing() -> None:
+    cells = [quality_cell("gaze"), quality_cell("random")]
+    untrained = results_from([quality_record(cell, 0.5, 0.1, notes=(UNTRAINED,)) for cell in cells])
+    assert [row["verdict"] for row in rows(tables(untrained)[0])] == ["untrained weights"]
+    assert sentences(untrained) == []
+
+
+def test_step_positions_are_compared_with_each_other(results: list[CellResult]) -> None:
+    (row,) = rows(tables(results)[1])
+    assert (row["positions"], row["setting"], row["verdict"]) == ("sequential", "ratio_0.10", "worse")
+    assert float(row["difference"]) == pytest.approx(0.01, abs=0.003)
+
+
+def test_the_stopping_rule_is_judged_by_rank_and_by_gap(results: list[CellResult]) -> None:
+    (sentence,) = [sentence for sentence in sentences(results) if "rank correlation" in sentence]
+    assert sentence.startswith("video: mean absolute gap 0.1")
+    assert "over 4 requirements of each clip, rank correlation 0." in sentence
+    sweep = rows(tables(results)[2])
+    assert [row["requested"] for row in sweep] == ["0.30", "0.40", "0.60", "0.80"]
+    assert all(float(row["gap"]) == pytest.approx(-0.02, abs=0.005) for row in sweep)
+
+
+def test_cells_without_a_clip_in_common_are_not_compared() -> None:
+    ours, theirs = results_from(
+        [quality_record(quality_cell(selector), 0.5, 0.1) for selector in ("gaze", "random")]
+    )
+    assert theirs.record is not None
+    elsewhere = theirs.record.model_copy(
+        update={"frames": tuple(f.model_copy(update={"clip": f.clip + 50}) for f in theirs.frames)}
+    )
+    assert compare(ours, CellResult(theirs.run, theirs.label, theirs.cell, elsewhere)) is None
+
+
+def test_a_clip_stands_for_its_frames() -> None:
+    (result,) = results_from([quality_record(quality_cell(), 0.5, 0.1)])
+    means = by_clip(result, "psnr")
+    assert list(means) == [0, 1, 2, 3, 4, 5]
+    assert means[2] == pytest.approx(26 - 5 - 2)
+
+
+def test_other_suites_say_nothing_of_selectors(gpu_results: list[CellResult]) -> None:
+    assert blocks(gpu_results) == []
+    titles = [section.title for section in document(gpu_results).sections]
+    assert "Selectors compared" not in titles
+
+
+def test_a_missing_judge_is_a_row_with_its_cure(results: list[CellResult]) -> None:
+    content = document(results)
+    assert "Selectors compared" in [section.title for section in content.sections]
+    (summary,) = [section for section in content.sections if section.title == "Summary"]
+    said = [item for block in summary.blocks if isinstance(block, Bullets) for item in block.items]
+    assert any(sentence.endswith(f"unsupported ({NO_LPIPS})") for sentence in said)

@@ -1,0 +1,117 @@
+"""Motion vectors point at what moves, be they read from a file or from an encoding made for the purpose."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from autogaze.datasets.geometry import normalize
+from autogaze.datasets.timeline import import_av
+from autogaze.datasets.video_file import open_source
+from autogaze.errors import BackendUnavailable, InputError
+from autogaze.patches import PatchGrid
+from autogaze.selectors import file_motion_vectors, motion
+from autogaze.selectors.coverage import coarse_first
+from autogaze.selectors.motion import motion_vectors
+from tests.datasets.videos import write_video
+
+GRID = PatchGrid((32, 64), 16)
+"""Patches 0 to 3 and 4 to 19."""
+BUDGETS = (5, 5, 5, 5)
+
+
+def texture(seed: int, size: int, low: int, high: int) -> np.ndarray:
+    """Smooth in the large and rough in the small, as natural pictures are."""
+    pixels = np.random.RandomState(seed).randint(low, high, (size // 8, size // 8, 3)).astype(np.uint8)
+    smooth = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC), np.float32)
+    rough = np.random.RandomState(seed + 1).normal(0, 6, smooth.shape)
+    return (smooth + rough).clip(0, 255).astype(np.uint8)
+
+
+def moving_square() -> np.ndarray:
+    """A square that moves right, 3 pixels a frame, in the lower left quarter; all else stands still."""
+    frames = np.repeat(texture(0, 64, 60, 150)[None], 4, axis=0)
+    for t, frame in enumerate(frames):
+        frame[44:60, 2 + 3 * t : 18 + 3 * t] = texture(2, 16, 0, 255)
+    return frames
+
+
+def clip(frames: np.ndarray) -> Tensor:
+    return torch.from_numpy(normalize(frames))[None]
+
+
+def assert_finds_the_square(order: Tensor) -> None:
+    for frame in order[0, 1:].tolist():
+        assert frame[0] == 2  # the coarse patch over the lower left quarter
+        assert frame[1] in {12, 13, 16, 17}  # a fine one below it
+
+
+@pytest.mark.parametrize("codec", [("libx264", "h264"), ("mpeg4", "mpeg4")])
+def test_what_moves_is_looked_at(codec: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(motion, "_CODECS", [codec])
+    assert_finds_the_square(motion_vectors(clip(moving_square()), BUDGETS, GRID))
+
+
+def test_the_first_frame_and_frames_that_stand_still_are_covered_evenly() -> None:
+    still = clip(np.repeat(moving_square()[:1], 4, axis=0))
+    assert torch.equal(motion_vectors(still, BUDGETS, GRID), coarse_first(still, BUDGETS, GRID))
+
+
+def test_content_that_no_motion_explains_counts_as_motion() -> None:
+    frames = np.repeat(moving_square()[:1], 4, axis=0)
+    frames[2:, 16:32, 32:48] = np.random.RandomState(1).randint(0, 255, (16, 16, 3))
+    order = motion_vectors(clip(frames), BUDGETS, GRID)
+    assert order[0, 2, :2].tolist() == [1, 10]
+
+
+def test_odd_sides_are_encoded_all_the_same() -> None:
+    frames = np.pad(moving_square(), ((0, 0), (0, 1), (0, 1), (0, 0)), mode="edge")
+    assert_finds_the_square(motion_vectors(clip(frames), BUDGETS, GRID))
+
+
+@pytest.mark.parametrize(("codec", "b_frames"), [("libx264", 0), ("libx264", 2), ("mpeg4", 0)])
+def test_a_file_tells_its_own_vectors(tmp_path: Path, codec: str, b_frames: int) -> None:
+    path = write_video(tmp_path / "moving.mp4", 8, codec, b_frames=b_frames)
+    source = open_source(path)
+    frames = clip(source.read(2, 4).frames)
+    order = file_motion_vectors(path, start=2)(frames, BUDGETS, GRID)
+    assert order.shape == (1, 4, 20)
+    assert (order.sort().values == torch.arange(20)).all()
+    assert not torch.equal(order, coarse_first(frames, BUDGETS, GRID))
+
+
+def test_frames_behind_the_end_of_a_file_show_no_motion(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "short.mp4", 5)
+    video = torch.zeros(1, 4, 3, 64, 64)
+    order = file_motion_vectors(path, start=3, geometry="center_crop")(video, BUDGETS, GRID)
+    assert torch.equal(order[:, 2:], coarse_first(video, BUDGETS, GRID)[:, 2:])
+
+
+def test_files_without_vectors_are_refused(tmp_path: Path) -> None:
+    video = torch.zeros(1, 4, 3, 64, 64)
+    path = write_video(tmp_path / "intra.mp4", 6, "mjpeg", options={"strict": "unofficial"})
+    with pytest.raises(InputError, match=r"tells no motion vectors in frames 0 to 3: H\.264"):
+        file_motion_vectors(path)(video, BUDGETS, GRID)
+    path = write_video(tmp_path / "short.mp4", 3)
+    with pytest.raises(InputError, match="ends before frame 7: start earlier"):
+        file_motion_vectors(path, start=7)(video, BUDGETS, GRID)
+    with pytest.raises(InputError, match="the batch holds 2: give one clip"):
+        file_motion_vectors(path)(video.repeat(2, 1, 1, 1, 1), BUDGETS, GRID)
+    with pytest.raises(InputError, match="cannot be opened"):
+        file_motion_vectors(tmp_path / "missing.mp4")(video, BUDGETS, GRID)
+
+
+def test_without_an_encoder_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bare:
+        codecs_available: frozenset[str] = frozenset()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(import_av(), name)
+
+    monkeypatch.setattr(motion, "import_av", Bare)
+    with pytest.raises(BackendUnavailable, match="without libx264 and mpeg4: install PyAV's own wheel"):
+        motion_vectors(clip(moving_square()), BUDGETS, GRID)
