@@ -1,0 +1,317 @@
+"""The released package as a peer: its public call, on our video and our weights, beside our engines.
+
+The package has the name of this one, so it is never imported here: a child process runs
+:mod:`suites.released_child` with the checkout at the head of its path, and is spoken to over its standard
+input and output. Its times are taken in the child, around the call alone, the device synchronised at both
+ends.
+"""
+
+import functools
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from autogaze.errors import InputError
+from suites.settings import GazeSetting
+from suites.workload import Inputs
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from autogaze.models.autogaze import GazeOutput
+    from autogaze.patches import PatchGrid
+
+RELEASED = "released"
+"""The engine that is the released package."""
+
+PACKAGE = "autogaze/models/autogaze"
+"""Where a checkout holds what is imported."""
+
+PATIENCE_SECONDS = 600.0
+"""An answer that takes longer is given up."""
+
+BATCH_MATES = (
+    "with a requirement the released package lets the patches of a video depend on its batch: "
+    "hold patches against ours at batch 1"
+)
+PEER_MEMORY = "memory is that of the released package's process, which holds the gaze model alone"
+
+_CHILD = Path(__file__).with_name("released_child.py")
+_START = (
+    "import runpy, sys; sys.path[:] = [sys.argv[2], *filter(None, sys.path)]; "
+    "runpy.run_path(sys.argv[1], run_name='__main__')"
+)
+_PATH_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH")
+"""They lead our interpreter to our packages, and the child must not find these."""
+_CHUNK = 1 << 16
+_TAIL_LINES = 30
+_OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")
+_FAREWELL_SECONDS = 10.0
+
+
+class ReleasedPackage:
+    """A child process with the released package in it; ends with :meth:`close`, or with this object.
+
+    ``upstream`` is the folder of a checkout, ``python`` an interpreter (None: the one that runs this).
+    Raises ``InputError`` for a folder that is no such checkout, an interpreter that is not there, and a
+    package that it cannot import. Whatever goes wrong later is a ``ChildProcessError`` that ends with the
+    last line the child printed, or a ``MemoryError``.
+    """
+
+    def __init__(self, upstream: str | None, python: str | None = None) -> None:
+        checkout, program = _checkout(upstream), _interpreter(python)
+        self._folder = tempfile.TemporaryDirectory(prefix="released-")
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self._process = _started(checkout, program, self._errors)
+        self._end = weakref.finalize(self, _ended, self._process)
+        self._unread = b""
+        try:
+            versions = self._ask("import_package")
+        except ChildProcessError as error:
+            self.close()
+            raise InputError(
+                f"the released code in {upstream} cannot be imported by {program} ({_last_words(error)}): "
+                "install what it requires there, or name the interpreter that has it with UPSTREAM_PYTHON="
+            ) from error
+        self.details: dict[str, str] = {"released.folder": str(checkout), "released.interpreter": program}
+        self.details |= {"released.commit": commit} if (commit := _commit(checkout)) else {}
+        self.details |= {f"released.{name}": value for name, value in versions.items()}
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def load(self, checkpoint: Path, device: str, dtype: str, threads: int) -> None:
+        """Load the weights in a hub folder; ``threads`` are those that it computes with on a CPU."""
+        facts = self._ask(
+            "load", checkpoint=str(checkpoint.resolve()), device=device, dtype=dtype, threads=threads
+        )
+        self.details |= {f"released.{name}": value for name, value in facts.items()}
+
+    def hand_over(self, call: int, video: "Tensor") -> None:
+        """Give it the normalised video, (batch, frames, 3, height, width), of the call of that number."""
+        import numpy as np
+
+        path = Path(self._folder.name, "video.npy")
+        np.save(path, video.float().cpu().numpy())
+        self._ask("hand_over", call=call, path=str(path))
+        path.unlink()
+
+    def gaze(
+        self, call: int, setting: GazeSetting, grid: "PatchGrid", device: "torch.device"
+    ) -> "tuple[GazeOutput, float]":
+        """Choose patches of a video handed over; return them, and the seconds that the choosing took."""
+        # With a requirement alone the released call draws a ratio, or fails on a CPU; 1 is what it means.
+        ratio = 1.0 if setting.gazing_ratio is None else setting.gazing_ratio
+        asked = {"gazing_ratio": ratio}
+        if setting.task_loss_requirement is not None:
+            asked["task_loss_requirement"] = setting.task_loss_requirement
+        path = Path(self._folder.name, "gaze.npz")
+        seconds: float = self._ask("gaze", call=call, path=str(path), **asked)
+        return _gaze_output(path, grid, device), seconds
+
+    def forget_peaks(self) -> None:
+        self._ask("forget_peaks")
+
+    def peaks(self) -> Mapping[str, int]:
+        found: dict[str, int] = self._ask("peaks")
+        return found
+
+    def close(self) -> None:
+        """End the process and remove its files."""
+        self._end()
+        self._errors.close()
+        self._folder.cleanup()
+
+    def _ask(self, command: str, **arguments: Any) -> Any:
+        """Give a command and return its result."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # It died: the answer that does not come says so.
+            self._process.stdin.write(json.dumps({"do": command, **arguments}).encode() + b"\n")
+            self._process.stdin.flush()
+        try:
+            answer = json.loads(self._line(time.monotonic() + PATIENCE_SECONDS))
+        except TimeoutError:
+            raise self._failure(
+                f"the released package did not answer '{command}' within {PATIENCE_SECONDS:g} s"
+            ) from None
+        except (EOFError, ValueError):
+            raise self._failure(f"the released package {self._fate()} at '{command}'") from None
+        if "error" not in answer:
+            return answer["result"]
+        sentence = f"the released package failed at '{command}': {answer['error']}"
+        if answer["kind"] in _OUT_OF_MEMORY:
+            raise MemoryError(sentence)
+        raise ChildProcessError(sentence) from RuntimeError(self._tail())
+
+    def _line(self, deadline: float) -> bytes:
+        """Return the next line that the child writes."""
+        assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            while b"\n" not in self._unread:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError
+                chunk = os.read(pipe, _CHUNK)
+                if not chunk:
+                    raise EOFError
+                self._unread += chunk
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
+
+    def _failure(self, sentence: str) -> ChildProcessError:
+        """Return the error that ends with the last line the child printed, with more of it in its cause."""
+        tail = self._tail()
+        error = ChildProcessError(f"{sentence}: {tail.splitlines()[-1]}" if tail else sentence)
+        error.__cause__ = RuntimeError(tail)
+        return error
+
+    def _fate(self) -> str:
+        try:
+            code = self._process.wait(_FAREWELL_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "gave no answer"
+        return f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+    def _tail(self) -> str:
+        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _CHUNK))
+        printed = self._errors.read().decode(errors="replace").strip()
+        return "\n".join(printed.splitlines()[-_TAIL_LINES:])
+
+
+@functools.cache
+def check_upstream(upstream: str | None, python: str | None) -> None:
+    """Raise ``InputError`` unless there is a checkout of the released code that an interpreter can import."""
+    ReleasedPackage(upstream, python).close()
+
+
+def load_peer(inputs: Inputs, dtype: str) -> ReleasedPackage:
+    """Start the released package with the weights that our gaze model has for these inputs."""
+    import torch
+
+    from autogaze.embedded import gaze_checkpoint
+    from autogaze.embedded.gaze_model import seeded_gaze_model
+
+    package = ReleasedPackage(inputs.upstream, inputs.upstream_python)
+    with tempfile.TemporaryDirectory() as written:
+        folder = Path(written)
+        if inputs.checkpoint is None:
+            seeded_gaze_model().save_pretrained(folder)
+        else:
+            folder = gaze_checkpoint(inputs.checkpoint, inputs.revision)
+        package.load(folder, inputs.device, dtype, torch.get_num_threads())
+    return package
+
+
+def _checkout(upstream: str | None) -> Path:
+    if upstream is None:
+        raise InputError(
+            f"engine '{RELEASED}' is the released package, and no checkout of it is named: give UPSTREAM="
+        )
+    folder = Path(upstream).expanduser().resolve()
+    if not (folder / PACKAGE).is_dir():
+        raise InputError(
+            f"UPSTREAM {upstream} is not a checkout of the released code: it has no folder {PACKAGE}; "
+            "name the folder that holds it"
+        )
+    return folder
+
+
+def _interpreter(python: str | None) -> str:
+    found = shutil.which(os.path.expanduser(python or sys.executable))
+    if found is None:
+        raise InputError(
+            f"UPSTREAM_PYTHON {python} is not a program that can be run: name the Python interpreter that "
+            "has what the released code requires"
+        )
+    return os.path.abspath(found)  # Not resolved: a link into a virtual environment must stay one.
+
+
+def _started(checkout: Path, program: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    environment = {name: value for name, value in os.environ.items() if name not in _PATH_VARIABLES}
+    try:
+        return subprocess.Popen(
+            [program, "-c", _START, str(_CHILD), str(checkout)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=checkout,
+            env=environment,
+        )
+    except OSError as error:
+        raise InputError(
+            f"UPSTREAM_PYTHON {program} cannot be started ({error.strerror}): name a Python interpreter"
+        ) from error
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):  # What was still to be written has no reader any more.
+            if pipe is not None:
+                pipe.close()
+
+
+def _last_words(error: ChildProcessError) -> str:
+    """Return the last line that the child printed before it failed, or else how it did."""
+    tail = str(error.__cause__ or "")
+    return tail.splitlines()[-1] if tail else str(error)
+
+
+def _commit(checkout: Path) -> str | None:
+    """Return the commit of a checkout, marked where files differ from it; None where it is no git tree of its
+    own."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(checkout), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != checkout:
+            return None
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _gaze_output(path: Path, grid: "PatchGrid", device: "torch.device") -> "GazeOutput":
+    """Read what the child wrote: the positions and padding of the released output are ours too."""
+    import numpy as np
+    import torch
+
+    from autogaze.models.autogaze import GazeOutput
+    from autogaze.models.autogaze.output import gazing_masks
+
+    with np.load(path) as arrays:
+        positions, padded, slots = (
+            torch.from_numpy(arrays[name])
+            for name in ("gazing_pos", "if_padded_gazing", "num_gazing_each_frame")
+        )
+    if positions.shape != padded.shape or positions.shape[-1] != int(slots.sum()):
+        raise ChildProcessError(
+            f"the released package returned positions {list(positions.shape)}, padding {list(padded.shape)} "
+            f"and {int(slots.sum())} slots, which do not fit together"
+        )
+    positions, padded = positions.to(device, torch.int64), padded.to(device, torch.bool)
+    return GazeOutput(
+        gazing_pos=positions,
+        if_padded_gazing=padded,
+        num_gazing_each_frame=slots.to(device, torch.int64),
+        gazing_mask=gazing_masks(positions, padded, len(slots), grid),
+        scales=list(grid.scales),
+        num_vision_tokens_each_frame=grid.patches_per_frame,
+    )
