@@ -15,7 +15,7 @@ SUITE ?= default
 OUT   ?= results
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench evaluate compare report doctor test test-oldest check-kernels gpu-check lint clean
+.PHONY: help setup bench evaluate compare report doctor test test-oldest check-kernels microbench gpu-check lint clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -30,10 +30,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
-bench: $(STAMP)  ## Measure: GPU= SUITE= ATTN= CHUNK= DTYPE= SETTING= BATCH= VIDEO= CHECKPOINT= OUT= PLAN=1 RESUME=
+bench: $(STAMP)  ## Measure: GPU= SUITE= ATTN= CHUNK= DTYPE= SETTING= BATCH= ENGINE= VIDEO= CHECKPOINT= OUT= PLAN=1 RESUME=
 	@$(BIN)/python -m bench run --gpu '$(GPU)' --suite '$(SUITE)' --out '$(OUT)' \
 		$(if $(ATTN),--attn '$(ATTN)') $(if $(CHUNK),--chunk '$(CHUNK)') $(if $(DTYPE),--dtype '$(DTYPE)') \
 		$(if $(SETTING),--setting '$(SETTING)') $(if $(BATCH),--batch '$(BATCH)') \
+		$(if $(ENGINE),--engine '$(ENGINE)') $(if $(UPSTREAM),--upstream '$(UPSTREAM)') \
+		$(if $(UPSTREAM_PYTHON),--upstream-python '$(UPSTREAM_PYTHON)') \
 		$(if $(VIDEO),--video '$(VIDEO)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') \
 		$(if $(TASK_CHECKPOINT),--task-checkpoint '$(TASK_CHECKPOINT)') $(if $(GEOMETRY),--geometry '$(GEOMETRY)') \
 		$(if $(PLAN),--plan) $(if $(RESUME),--resume '$(RESUME)')
@@ -78,14 +80,15 @@ $(OLDEST)/installed: pyproject.toml constraints.txt
 check-kernels: $(STAMP)  ## Compile every kernel for sm_80, sm_90 and sm_100; no GPU needed
 	@$(BIN)/python -m kernels.compilation
 
-# With the Python that is there, torch, triton and transformers in it; nothing is installed, and PyAV is not needed.
-gpu-check:  ## All GPU tests, and the suites kernels and engines, into one results folder: OUT=
+microbench: $(STAMP)  ## Kernel references and CPU paths one by one, as pytest-benchmark tests and as a run: OUT= ARGS=
 	@mkdir -p '$(OUT)'
-	@$(PYTHON) -m autogaze.embedded.street_scene '$(OUT)/street.npz'
-	$(PYTHON) -m pytest -q -p no:cacheprovider tests/kernels tests/attention tests/models
-	@for suite in kernels engines attention; do \
-		$(PYTHON) -m bench run --gpu '$(GPU)' --suite $$suite --video '$(OUT)/street.npz' --out '$(OUT)' || exit 1; \
-	done
+	@$(BIN)/python -m pytest tests/microbench -m microbench --benchmark-json='$(OUT)/microbench.json' \
+		--benchmark-warmup=on --benchmark-warmup-iterations=1 $(ARGS)
+	@$(BIN)/python -m bench import '$(OUT)/microbench.json' --out '$(OUT)'
+
+# With the Python that is there, torch, triton and transformers in it; nothing is installed, and PyAV is not needed.
+gpu-check:  ## What wants a GPU: suites, tests and goals, within LIMIT= seconds, into one folder: GPU= OUT=
+	@$(PYTHON) -m bench gpu-check --gpu '$(GPU)' --out '$(OUT)' $(if $(LIMIT),--limit '$(LIMIT)')
 
 lint: $(STAMP)  ## Check style and types
 	@$(BIN)/ruff check .

@@ -23,6 +23,9 @@ class Observer(Protocol):
     def count(self, name: str, amount: int) -> None:
         """Add ``amount`` to the counter ``name``."""
 
+    def took(self, name: str, seconds: float) -> None:
+        """Hear that stage ``name`` took so long; it was timed by whoever carried it out."""
+
 
 _observer: ContextVar[Observer | None] = ContextVar("stage_observer", default=None)
 _UNOBSERVED = nullcontext()
@@ -39,6 +42,13 @@ def count(name: str, amount: int = 1) -> None:
     observer = _observer.get()
     if observer is not None:
         observer.count(name, amount)
+
+
+def took(name: str, seconds: float) -> None:
+    """Say that stage ``name`` took ``seconds``, as another process timed it."""
+    observer = _observer.get()
+    if observer is not None:
+        observer.took(name, seconds)
 
 
 @contextmanager

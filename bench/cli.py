@@ -3,7 +3,9 @@
 ``python -m bench run``       measure a suite, print its table, write its report
 ``python -m bench compare``   say whether one run is worse than another
 ``python -m bench report``    one report over any number of runs
+``python -m bench import``    results of pytest-benchmark, as a run that can be reported and compared
 ``python -m bench evaluate``  the published reconstruction evaluation
+``python -m bench gpu-check`` everything that wants a GPU: suites, tests, and the goals met
 ``python -m bench doctor``    what can run here, what cannot, and why
 
 Exit codes: 0 done, 1 something failed or is worse, 2 input that cannot be used, 130 interrupted.
@@ -21,6 +23,7 @@ import typer
 from rich.console import Console
 
 from autogaze.errors import InputError
+from bench import gpu_check as checks
 from bench.compare import TOLERANCE
 from bench.compare import compare as compare_runs
 from bench.records import Record, Status
@@ -36,7 +39,14 @@ app = typer.Typer(
 
 Geometry = Literal["square", "center_crop"]
 
-_AXES = {"attn": "attention", "chunk": "chunk", "dtype": "dtype", "setting": "setting", "batch": "batch"}
+_AXES = {
+    "attn": "attention",
+    "chunk": "chunk",
+    "dtype": "dtype",
+    "setting": "setting",
+    "batch": "batch",
+    "engine": "engine",
+}
 """Option to the axis it replaces."""
 
 _PIPE_WIDTH = 120
@@ -54,6 +64,9 @@ def run(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16, comma separated.")] = None,
     setting: Annotated[str | None, typer.Option(help="Gaze settings such as ratio_0.25,task_0.70.")] = None,
     batch: Annotated[str | None, typer.Option(help="Videos at a time, comma separated.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="auto, eager, graph, triton, released, comma separated.")
+    ] = None,
     video: Annotated[
         str | None, typer.Option(help="Video file; the project's own clip if not given.")
     ] = None,
@@ -62,6 +75,12 @@ def run(
     revision: Annotated[str | None, typer.Option(help="Revision of the gaze model on the hub.")] = None,
     task_revision: Annotated[
         str | None, typer.Option(help="Revision of the reconstructor on the hub.")
+    ] = None,
+    upstream: Annotated[
+        str | None, typer.Option(help="Checkout of the released code, to be measured beside ours.")
+    ] = None,
+    upstream_python: Annotated[
+        str | None, typer.Option(help="The interpreter that has what it requires; this one if not given.")
     ] = None,
     geometry: Annotated[Geometry, typer.Option(help="How video that is not square becomes so.")] = "square",
     seed: Annotated[int, typer.Option(help="Seed of anything random.")] = 0,
@@ -90,9 +109,20 @@ def run(
     if resume is not None:
         runner.check_resumable(journal.read_head(resume)[1])
         raise typer.Exit(_measure([resume], console, retry))
-    typed = {"attn": attn, "chunk": chunk, "dtype": dtype, "setting": setting, "batch": batch}
+    typed = {
+        "attn": attn,
+        "chunk": chunk,
+        "dtype": dtype,
+        "setting": setting,
+        "batch": batch,
+        "engine": engine,
+    }
     overrides = {_AXES[option]: values for option, text in typed.items() if (values := _listed(text))}
-    loaded = load_suite(suite, overrides)
+    if upstream_python and not upstream:
+        raise InputError(
+            f"UPSTREAM_PYTHON {upstream_python} has nothing to run: name a checkout with UPSTREAM="
+        )
+    loaded = load_suite(suite, overrides, ["upstream"] if upstream else [])
     loaded = replace(
         loaded,
         min_samples=samples or loaded.min_samples,
@@ -112,6 +142,8 @@ def run(
         task_revision=task_revision or None,
         geometry=geometry,
         seed=seed,
+        upstream=str(Path(upstream).expanduser().resolve()) if upstream else None,
+        upstream_python=upstream_python or None,
     )
     folders = (runner.start(loaded, each, inputs, tuple(sys.argv), out) for each in plans)
     raise typer.Exit(_measure(folders, console))
@@ -150,6 +182,17 @@ def report(
     written = reports.write_all(runs[0]) if len(runs) == 1 else reports.write_comparable(runs, out)
     for path in written:
         typer.echo(path)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="JSON file that pytest-benchmark wrote: --benchmark-json.")],
+    out: Annotated[Path, typer.Option(help="Folder that the run's folder is made in.")] = Path("results"),
+) -> None:
+    """Make a run of the results of pytest-benchmark, print its table, write its report."""
+    from bench.imported import import_results
+
+    _report(import_results(file, out, tuple(sys.argv)), _console())
 
 
 @app.command()
@@ -213,6 +256,29 @@ def evaluate(
     console.print(f"{len(written)} files in {output_dir}", soft_wrap=True, highlight=False)
 
 
+@app.command("gpu-check")
+def gpu_check(
+    gpu: Annotated[
+        str, typer.Option(help="auto, or a name such as h100; cpu to try the steps out.")
+    ] = "auto",
+    out: Annotated[Path, typer.Option(help="Folder that the check's folder is made in.")] = Path("results"),
+    limit: Annotated[
+        float, typer.Option(min=1.0, help="Seconds for all of it; each step has its share.")
+    ] = checks.LIMIT_SECONDS,
+) -> None:
+    """Run the suites engines, kernels and attention and the GPU tests; say which goals are met."""
+    from bench.devices import find_devices, select
+    from bench.environment import torch_cuda_version
+
+    device = select(gpu, find_devices(), torch_has_cuda=torch_cuda_version() is not None)[0]
+    checks.refuse_cpu(device, gpu)
+    folder = checks.make_folder(out, device)
+    outcomes = checks.check(folder, checks.standard_steps(folder, device), device, limit, typer.echo)
+    typer.echo((folder / checks.SUMMARY_FILE).read_text(encoding="utf-8"))
+    typer.echo(f"all of it: {folder}")
+    raise typer.Exit(int(any(outcome.failed for outcome in outcomes)))
+
+
 @app.command()
 def doctor() -> None:
     """Say what can run here, what cannot, why, and what to install."""
@@ -244,7 +310,6 @@ def _listed(text: str | None) -> list[str]:
 
 def _measure(folders: Iterable[Path], console: Console, retry: bool = False) -> int:
     """Measure what is left of each run, print its table and write its reports; return the exit code."""
-    import reports
     from bench import runner
     from bench.terminal import BarProgress, PlainProgress
 
@@ -258,11 +323,18 @@ def _measure(folders: Iterable[Path], console: Console, retry: bool = False) -> 
             cure = f"python -m bench run --resume {folder}"
             typer.echo(f"interrupted: every finished cell is kept; finish the rest with: {cure}", err=True)
             return 130
-        reports.print_table(folder, console)
-        written = reports.write_all(folder)
-        console.print(f"report: {written[0]}", soft_wrap=True, highlight=False)
+        _report(folder, console)
         code = max(code, _exit_code(records))
     return code
+
+
+def _report(folder: Path, console: Console) -> None:
+    """Print the table of a run and write its reports into its folder."""
+    import reports
+
+    reports.print_table(folder, console)
+    written = reports.write_all(folder)
+    console.print(f"report: {written[0]}", soft_wrap=True, highlight=False)
 
 
 def _exit_code(records: Sequence[Record]) -> int:

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 WHOLE = "end_to_end"
 """The stage that is the whole of a workload's ``run``."""
+OURS = "ours"
+"""The stage that is the same work done by this project, in turns with a peer's; it lies outside the whole."""
 
 
 class DeviceEvent(Protocol):
@@ -107,6 +109,9 @@ class StageClock:
 
     def count(self, name: str, amount: int) -> None:
         self.counters[name] = self.counters.get(name, 0) + amount
+
+    def took(self, name: str, seconds: float) -> None:
+        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
     def times(self) -> dict[str, StageTime]:
         """Return the time of every stage, in the order entered; call it once the repetition is over."""

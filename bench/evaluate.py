@@ -11,7 +11,7 @@ from autogaze.errors import InputError
 from autogaze.stages import observed_by
 from bench.clocks import StageClock, device_clock
 from suites.evaluation import Evaluated, evaluate
-from suites.pipeline import Pipeline
+from suites.models import Pipeline
 from suites.workload import Inputs
 
 

@@ -11,6 +11,8 @@ OTHERS = "other_programs_cpu_share"
 
 _STAT = Path("/proc/stat")
 _IDLE, _WAITING = 3, 4
+_USER, _SYSTEM = 11, 12
+"""Places in a process's ``stat``, counted from behind its name."""
 _COLUMNS = 8
 """user, nice, system, idle, iowait, irq, softirq, steal; guest columns are part of user."""
 
@@ -24,12 +26,15 @@ class LoadMeter:
 
     _SHORTEST = 0.1
 
-    def __init__(self) -> None:
-        self._begun = _moment()
+    def __init__(self, peer: int | None = None) -> None:
+        """Count from now on; the process ``peer`` is none of the others."""
+        self._peer = peer
+        self.begin()
 
     def begin(self) -> None:
         """Start counting."""
         self._begun = _moment()
+        self._begun_peer = _used_by(self._peer)
 
     def share(self) -> float | None:
         """Return the others' share since :meth:`begin`, None where it cannot be told."""
@@ -37,6 +42,7 @@ class LoadMeter:
         if self._begun is None or ended is None:
             return None
         total, busy, own = (after - before for before, after in zip(self._begun, ended))
+        own += _used_by(self._peer) - self._begun_peer
         if total < self._SHORTEST * (os.cpu_count() or 1):
             return None
         return min(1.0, max(0.0, (busy - own) / total))
@@ -64,3 +70,16 @@ def _moment() -> tuple[float, float, float] | None:
     own = os.times()
     total, idle = sum(ticks) / hertz, (ticks[_IDLE] + ticks[_WAITING]) / hertz
     return total, total - idle, own.user + own.system
+
+
+def _used_by(process: int | None) -> float:
+    """Return the CPU seconds of another process since its start, 0 where there is none to look at."""
+    if process is None:
+        return 0.0
+    try:
+        # The second field is a name that may hold anything, in brackets.
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        hertz = os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError):
+        return 0.0
+    return (int(fields[_USER]) + int(fields[_SYSTEM])) / hertz

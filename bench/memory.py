@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.records import Memory
+from suites.workload import Peer
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -18,12 +19,17 @@ class MemoryMeter:
     reset its resident peak, that peak is the process's whole life's.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, peer: Peer | None = None) -> None:
+        """Look at the process of ``peer`` where there is one: it does what is measured, this one waits."""
         self._cuda = device if device.startswith("cuda") else None
+        self._peer = peer
         self._peaks: dict[str, int] = {}
 
     def begin(self) -> None:
         """Forget the peaks so far."""
+        if self._peer is not None:
+            self._peer.forget_peaks()
+            return
         with suppress(OSError):
             _CLEAR.write_text(_RESET_PEAK)
         if self._cuda is not None:
@@ -33,6 +39,10 @@ class MemoryMeter:
 
     def end(self) -> None:
         """Note the peaks since :meth:`begin`."""
+        if self._peer is not None:
+            for name, value in self._peer.peaks().items():
+                self._note(name, value)
+            return
         self._note("resident_peak", resident_peak())
         if self._cuda is not None:
             import torch

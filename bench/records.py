@@ -98,7 +98,7 @@ class Record(_Frozen):
     decode_steps, flops, bytes."""
     frames: tuple[FrameQuality, ...] = ()
     quality: dict[str, float] = Field(default_factory=dict)
-    """Means over frames: loss, mae, mse, psnr, ssim; kept_ratio."""
+    """Means over frames: loss, mae, mse, psnr, ssim; kept_ratio; agreement with float32 ``eager``."""
     patch_hash: str | None = None
     """Names the patches chosen in the timed repetitions; None, and a note, where they differed."""
     memory: Memory = Memory()

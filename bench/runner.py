@@ -1,6 +1,8 @@
 """A run from plan to finished journal."""
 
 import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +16,7 @@ from bench.export import export
 from bench.job import Job
 from bench.plan import Plan, earlier_records, estimate, time_left
 from bench.records import AxisValue, Cell, Record, Run
-from suites.loader import Suite
+from suites.loader import Suite, check_inputs
 from suites.workload import Inputs
 
 _BLOCK = 1 << 20
@@ -36,7 +38,8 @@ class Progress(Protocol):
 def start(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...], results: Path) -> Path:
     """Write the head of a new run into ``results`` and return the run's folder; the device is the plan's.
 
-    Raises ``InputError`` for an output folder that cannot be written and a video that cannot be read.
+    Raises ``InputError`` for an output folder that cannot be written, a video that cannot be read, and inputs
+    that some cell cannot be measured with.
     """
     settings: dict[str, AxisValue] = {
         **{name: value for name, value in asdict(inputs).items() if name != "device"},
@@ -57,6 +60,7 @@ def start(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...], re
         environment=describe(plan.device),
         cells=plan.cells,
     )
+    check_inputs(suite, inputs)
     return journal.create(run, results)
 
 
@@ -137,16 +141,31 @@ def _number(run: Run, name: str) -> float:
 
 
 def _video_hash(video: str | None) -> str | None:
-    """Return the SHA-256 of the video; raises ``InputError`` for one that cannot be read or is empty."""
+    """Return the SHA-256 of the video, of one picture after the other where it is a folder of them.
+
+    Raises ``InputError`` for one that cannot be read or is empty.
+    """
     if video is None:
         return None
     digest = hashlib.sha256()
     try:
-        with open(video, "rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-            if not file.tell():
-                raise InputError(f"video {video} is empty: name a video file")
+        for path in _files(video):
+            with open(path, "rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+                if not file.tell():
+                    raise InputError(f"video {path} is empty: name a video file")
     except OSError as error:
-        raise InputError(f"video {video} cannot be read ({error.strerror}): name a video file") from error
+        raise InputError(
+            f"video {video} cannot be read ({error.strerror}): "
+            "name a video file, a folder of pictures or an .npz"
+        ) from error
     return digest.hexdigest()
+
+
+def _files(video: str) -> Sequence[str | Path]:
+    if not os.path.isdir(video):
+        return (video,)
+    from autogaze.datasets.frame_source import ImageFolder
+
+    return ImageFolder.open(Path(video)).files

@@ -6,8 +6,9 @@ part of the results.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -43,12 +44,24 @@ class Ratio:
     """How many times larger B is than A."""
 
     estimate: float
-    """Median of B over median of A."""
+    """Median of B over median of A, or the median over pairs of B over A."""
     low: float
     high: float
     """Ends of the 95 % bootstrap interval; both equal the estimate where a sample has one value only."""
     floor: float
     """Smallest of B over smallest of A: what is left when the noise that adds time is taken away."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of a sample, in its unit."""
+
+    estimate: float
+    low: float
+    high: float
+    """Ends of the 95 % bootstrap interval; both equal the estimate where the sample has one value only."""
+    count: int
     warnings: tuple[str, ...]
 
 
@@ -82,15 +95,39 @@ def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio:
     undefined (as it is when a sample hardly varies). Raises ``ValueError`` for an empty sample or a time that
     is not positive.
     """
-    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if not first.size or not second.size:
+    first, second = _times(a), _times(b)
+    return _ratio(first, second, (first, second), _ratio_of_medians)
+
+
+def ratio_of_pairs(a: Sequence[float], b: Sequence[float]) -> Ratio:
+    """Compare two samples taken in turns: the n-th of each form a pair, and lie next to each other in time.
+
+    What slows the machine for longer than a pair takes slows both and leaves their ratio alone, so that the
+    interval is that of the median over pairs, by resampling pairs. Raises ``ValueError`` as
+    :func:`ratio_of_medians` does, and for samples of different length.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"samples of {len(a)} and {len(b)} values are no pairs")
+    first, second = _times(a), _times(b)
+    return _ratio(first, second, (second / first,), np.median)
+
+
+def _times(values: Sequence[float]) -> np.ndarray:
+    times = np.asarray(values, dtype=float)
+    if not times.size:
         raise ValueError("no values to compare")
-    if min(first.min(), second.min()) <= 0:
+    if times.min() <= 0:
         raise ValueError("times to compare must be positive")
-    estimate = float(np.median(second) / np.median(first))
+    return times
+
+
+def _ratio(
+    first: np.ndarray, second: np.ndarray, samples: tuple[np.ndarray, ...], statistic: Callable[..., Any]
+) -> Ratio:
+    estimate = float(statistic(*samples))
     low, high = estimate, estimate
-    if min(first.size, second.size) > 1 and (np.ptp(first) or np.ptp(second)):
-        low, high = _interval(first, second)
+    if min(first.size, second.size) > 1 and any(map(np.ptp, samples)):
+        low, high = _interval(samples, statistic)
     return Ratio(
         estimate,
         min(low, estimate),
@@ -100,18 +137,34 @@ def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio:
     )
 
 
-def _interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    from scipy import stats
+def mean_of(values: Sequence[float]) -> Mean:
+    """Return the mean of ``values`` with its interval, by the same bootstrap; raises ``ValueError`` for none.
 
-    def ratio(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
-        return np.asarray(np.median(b, axis=axis) / np.median(a, axis=axis))
+    Two conditions that were measured on the same things are compared by the mean of their differences.
+    """
+    sample = np.asarray(values, dtype=float)
+    if not sample.size:
+        raise ValueError("no values to take the mean of")
+    estimate = float(sample.mean())
+    low, high = estimate, estimate
+    if sample.size > 1 and np.ptp(sample):
+        low, high = _interval((sample,), np.mean)
+    return Mean(estimate, min(low, estimate), max(high, estimate), sample.size, _caveats(sample.size))
+
+
+def _ratio_of_medians(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
+    return np.asarray(np.median(b, axis=axis) / np.median(a, axis=axis))
+
+
+def _interval(samples: tuple[np.ndarray, ...], statistic: Callable[..., Any]) -> tuple[float, float]:
+    from scipy import stats
 
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = stats.bootstrap(
-                (first, second),
-                ratio,
+                samples,
+                statistic,
                 n_resamples=_RESAMPLES,
                 confidence_level=_CONFIDENCE,
                 method=method,

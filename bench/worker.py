@@ -4,6 +4,9 @@ The order of a cell: build the workload (stage ``setup``); warm up; then repeat 
 and the time budget is used. The whole of every repetition is stage ``end_to_end``. Its clock has stopped, and
 the garbage collector rests, before the outputs of that very repetition are judged.
 
+Where a peer does the work, this project does it too, right after or right before, in turns: stage ``ours``,
+which lies outside the repetition. Memory is then the peer's.
+
 Nothing here imports torch, unless the device is a CUDA one: it is the workload that decides what is loaded.
 """
 
@@ -21,14 +24,14 @@ from typing import Any
 
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.stages import observed_by
-from bench.clocks import WHOLE, DeviceClock, StageClock, device_clock
+from bench.clocks import OURS, WHOLE, DeviceClock, StageClock, device_clock
 from bench.fingerprint import fingerprint
 from bench.job import Event, Job
 from bench.load import OTHERS, LoadMeter, others_share
 from bench.memory import MemoryMeter
 from bench.power import PowerMeter, open_meter
 from bench.records import FrameQuality, Memory, Record, Sample, Status
-from suites.workload import Doubting, Inputs, Quality, Workload
+from suites.workload import Doubting, Inputs, Paired, Quality, Workload
 
 _WARMUPS_HOST = 1
 _WARMUPS_CUDA = 3
@@ -88,27 +91,31 @@ def _measure(job: Job, send: Send, measurement: Measurement) -> None:
         [Sample(index=0, stage="setup", seconds=time.perf_counter() - started, warmup=True)],
     )
     measurement.workload = workload
-    measurement.memory = memory = MemoryMeter(inputs.device)
+    paired = workload if isinstance(workload, Paired) and workload.peer is not None else None
+    measurement.memory = memory = MemoryMeter(inputs.device, paired.peer if paired else None)
 
     send(Event(kind="phase", phase="warm-up"))
     for index in range(_WARMUPS_CUDA if inputs.device.startswith("cuda") else _WARMUPS_HOST):
         _, samples, _ = _repeat(workload, clock, meter, index, warmup=True)
-        _keep(measurement, send, samples)
+        _keep(measurement, send, samples + _ours(paired, clock, index, warmup=True))
 
     judge = _Judge(workload)
     spent = 0.0
     index = 0
     while index < job.min_samples or (spent < job.time_budget_seconds and index < _MOST_SAMPLES):
         send(Event(kind="phase", phase=f"sample {index + 1}"))
+        # Every other time ours goes first, so that neither always finds the machine as the other left it.
+        ours = _ours(paired, clock, index) if index % 2 else []
         joules = meter.energy_joules()
         memory.begin()
         output, samples, counters = _repeat(workload, clock, meter, index, warmup=False)
         memory.end()
         if joules is not None:
             measurement.joules.append((meter.energy_joules() or joules) - joules)
-        spent += samples[0].seconds
+        ours = ours or _ours(paired, clock, index)
+        spent += sum(sample.seconds for sample in (samples[0], *ours))
         index += 1
-        _keep(measurement, send, samples)
+        _keep(measurement, send, samples + ours)
         measurement.counted.append(dict(counters))
         measurement.judged.append(judge(output))
         del output
@@ -119,7 +126,8 @@ def _repeat(
 ) -> tuple[Any, list[Sample], dict[str, int]]:
     """Run the workload once; return outputs, the time of every stage (the whole first), work counted."""
     stages = StageClock(clock)
-    load = LoadMeter()
+    peer = workload.peer if isinstance(workload, Paired) else None
+    load = LoadMeter(peer.pid if peer else None)
     gc.collect()
     gc.disable()
     load.begin()
@@ -142,6 +150,26 @@ def _repeat(
         for name, taken in stages.times().items()
     ]
     return output, samples, stages.counters
+
+
+def _ours(paired: Paired | None, clock: DeviceClock, index: int, warmup: bool = False) -> list[Sample]:
+    """Do with our own means what a peer does; return the time of it, or nothing where there is no peer."""
+    if paired is None:
+        return []
+    stages = StageClock(clock)
+    gc.collect()
+    gc.disable()
+    try:
+        with stages.stage(OURS):
+            paired.run_ours()
+    finally:
+        gc.enable()
+    return [
+        Sample(
+            index=index, stage=name, seconds=taken.seconds, device_seconds=taken.device_seconds, warmup=warmup
+        )
+        for name, taken in stages.times().items()
+    ]
 
 
 def _doubt(measurement: Measurement) -> str | None:
@@ -203,7 +231,7 @@ def _record(
         samples=tuple(measurement.samples),
         counters=counters,
         frames=frames,
-        quality=_frame_means(frames) | _kept_ratio(counters),
+        quality=_frame_means(frames) | _kept_ratio(counters) | _means([each.figures for each in judged]),
         patch_hash=hashes.pop() if len(hashes) == 1 else None,
         memory=measurement.memory.peaks() if measurement.memory else Memory(),
         energy_joules=sum(joules) / len(joules) if joules else None,

@@ -37,6 +37,8 @@ class Series:
     low: Sequence[float] | None = None
     """Lower ends of the error bars."""
     high: Sequence[float] | None = None
+    band: bool = False
+    """Whether the error bars are drawn as a band along the line."""
     published: bool = False
     """Measured elsewhere: drawn dashed and grey."""
     names: Sequence[str] = ()
@@ -95,6 +97,11 @@ def heat_map(names: Sequence[str], counts: Sequence[Sequence[float]], title: str
 def curves(panels: Sequence[Panel], title: str, x_label: str) -> Figure:
     """Draw panels over the same x with one legend; a name looks the same in all of them."""
     return _grid(panels, title, x_label, _draw_lines)
+
+
+def against_diagonal(panels: Sequence[Panel], title: str, x_label: str) -> Figure:
+    """Draw points, with error bars, beside the line on which y is x."""
+    return _grid(panels, title, x_label, _draw_points_and_diagonal, height=4.2)
 
 
 def rooflines(panels: Sequence[Panel], title: str) -> Figure:
@@ -159,11 +166,25 @@ def _looks(panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
 
 
 def _draw_lines(axes: Axes, panel: Panel, looks: Looks) -> None:
-    for series in panel.series:
+    for place, series in enumerate(panel.series):
         look = looks[series.name]
-        axes.plot(series.x, series.y, label=series.name, **look)
-        if series.low is not None and series.high is not None:
+        # The first series lies on top: it is what the others are compared with.
+        axes.plot(series.x, series.y, label=series.name, zorder=3 - place / 100, **look)
+        if series.low is None or series.high is None:
+            continue
+        if series.band:
+            axes.fill_between(series.x, series.low, series.high, color=look["color"], alpha=0.15, linewidth=0)
+        else:
             axes.vlines(series.x, series.low, series.high, color=look["color"], linewidth=1.2, alpha=0.7)
+
+
+def _draw_points_and_diagonal(axes: Axes, panel: Panel, looks: Looks) -> None:
+    _draw_lines(axes, panel, looks)
+    ends = [value for series in panel.series for value in (*series.x, *series.y)]
+    line = min(ends), max(ends)
+    axes.plot(
+        line, line, color="black", linewidth=1.1, linestyle="--", label="measured = requested", zorder=1
+    )
 
 
 def _draw_points_under_roofs(axes: Axes, panel: Panel, looks: Looks) -> None:
@@ -202,6 +223,15 @@ def scale_for_doubling(figure: Figure, values: Sequence[float]) -> None:
         axes.xaxis.set_major_locator(FixedLocator(sorted(set(values))))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(ScalarFormatter())
+
+
+def scale_shares(figure: Figure) -> None:
+    """Put x, shares in %, on a logarithm: the first patches matter most."""
+    for axes in figure.axes:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter("{x:g}")
 
 
 def stacked_bars(

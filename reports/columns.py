@@ -17,6 +17,7 @@ from reports.units import (
     milliseconds,
     number,
     percent,
+    significant,
     tera,
     text,
 )
@@ -34,6 +35,16 @@ KEPT: CellColumn = Column("kept", "kept", lambda result: result.kept_ratio, "%",
 MEMORY: CellColumn = Column("memory", "memory", lambda result: result.peak_memory, "MiB", mebibytes, spare=2)
 ENERGY: CellColumn = Column(
     "energy", "energy", lambda result: result.per("clip", result.energy), "J/clip", number, spare=5
+)
+
+AGREEMENT: CellColumn = Column(
+    "agreement",
+    "agree",
+    lambda result: result.quality("agreement"),
+    "%",
+    percent,
+    spare=1,
+    note=f"agree is the share of patches that {EAGER} in float32 chooses too, mean over frames",
 )
 
 
@@ -129,11 +140,18 @@ def speed_up_column(base: Base, name: str) -> CellColumn:
 def rate_columns(results: Sequence[CellResult]) -> list[CellColumn]:
     """Return what was moved and computed in a second, by the least bytes and FLOPs that the result needs."""
     highest = max((result.rate("flops") or 0.0 for result in results), default=0.0)
-    unit, format = ("TFLOP/s", tera) if highest >= _TERA_FROM else ("GFLOP/s", giga)
     return [
         Column("bandwidth", "traffic", lambda result: result.rate("bytes"), "GB/s", giga, spare=3),
-        Column("compute", "compute", lambda result: result.rate("flops"), unit, format, spare=1),
+        compute_column("compute", highest, lambda result: result.rate("flops"), spare=1),
     ]
+
+
+def compute_column(
+    heading: str, highest: float, value: Callable[[CellResult], float | None], spare: int = 0
+) -> CellColumn:
+    """Return floating-point operations a second, in a unit that suits the ``highest`` there is."""
+    unit, format = ("TFLOP/s", tera) if highest >= _TERA_FROM else ("GFLOP/s", giga)
+    return Column(heading, heading, value, unit, format, spare=spare)
 
 
 def ceiling_column(key: str, heading: str, counter: str) -> CellColumn:
@@ -172,3 +190,24 @@ def same_patches_column(results: Sequence[CellResult]) -> CellColumn:
         numeric=False,
         note=f"patches are held against those of {EAGER} in float32",
     )
+
+
+def over_ours_columns() -> list[CellColumn]:
+    """Return how many times as long as ours a peer took, with the interval; empty where there is no peer."""
+
+    def interval(result: CellResult) -> str | None:
+        ratio = result.over_ours
+        return f"{significant(ratio.low)} to {significant(ratio.high)}" if ratio else None
+
+    note = "over ours is a peer's time over that of our engine, repeated in turns with it"
+    return [
+        Column(
+            "over_ours",
+            "over ours",
+            lambda result: result.over_ours.estimate if result.over_ours else None,
+            "×",
+            number,
+            note=note,
+        ),
+        Column("over_ours_interval", "95 % interval", interval, "×", spare=1),
+    ]

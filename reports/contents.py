@@ -6,6 +6,7 @@ from itertools import groupby
 from bench.clocks import WHOLE
 from bench.environment import COMPARABILITY
 from bench.records import AxisValue, Run
+from reports import quality
 from reports.document import (
     Block,
     Bullets,
@@ -20,7 +21,7 @@ from reports.document import (
 )
 from reports.naming import axes_text, constant_axes, merged, which
 from reports.published import H100, RTX_3090, RTX_3090_CAVEAT
-from reports.results import CellResult, device_name
+from reports.results import EAGER, CellResult, device_name
 from reports.tables import (
     outside_table,
     published_table,
@@ -71,6 +72,21 @@ READING: tuple[tuple[frozenset[str], str], ...] = (
         "synchronisation is one wait of the host for the device; those of the eager engine are not counted.",
     ),
     (
+        frozenset({"agreement"}),
+        "Agreement is taken on the outputs of the timed repetitions: for each frame, the patches chosen by "
+        f"both the cell and {EAGER} in float32, over the larger of the two choices. One early difference "
+        "changes everything a frame sees later, so that a small share says little about a wrong engine in "
+        "half precision; in float32 anything below 100 % is a fault.",
+    ),
+    (
+        frozenset({"over_ours"}),
+        "Over ours is the time that a peer took to choose patches over the time that our engine took, on the "
+        "same video and weights and in turns within one cell: the median over pairs, with its 95 % bootstrap "
+        "interval. What slows the machine for a while slows both. The peer's time is taken in its own "
+        "process, around its call; where it computes attention in half precision, agreement may be below "
+        "100 %.",
+    ),
+    (
         frozenset({"memory"}),
         "Peak memory is what the allocator of the device held at most; on a CPU, the resident set, which "
         "holds the libraries too.",
@@ -99,6 +115,7 @@ def document(results: Sequence[CellResult], pictures: Sequence[Block] = ()) -> D
         else Section("What was measured", (runs_table(results), *_differences(runs, labels))),
         Section("Caveats", (Bullets(tuple(caveats(results))),)),
         Section("Summary", (*_summaries(parts), *_unsuccessful(results))),
+        Section("Selectors compared", tuple(quality.blocks(results))),
         Section("Plots", tuple(pictures)),
         Section(
             "Stages",

@@ -39,6 +39,15 @@ def _identity(result: CellResult, axes: Sequence[str]) -> Row:
     }
 
 
+def _over_ours(result: CellResult) -> Row:
+    ratio = result.over_ours
+    return {
+        "over_ours": ratio.estimate if ratio else None,
+        "over_ours_low": ratio.low if ratio else None,
+        "over_ours_high": ratio.high if ratio else None,
+    }
+
+
 def _cell_rows(results: Sequence[CellResult], axes: Sequence[str]) -> Callable[[CellResult], Iterator[Row]]:
     """Make the rows of cells: times are medians of a repetition, counters those of a repetition.
 
@@ -60,6 +69,7 @@ def _cell_rows(results: Sequence[CellResult], axes: Sequence[str]) -> Callable[[
             "kept_ratio": result.kept_ratio,
             **{f"counted_{name}" if name in axes else name: result.counter(name) for name in counters},
             **{name: result.quality(name) for name in _QUALITY},
+            **_over_ours(result),
             "patch_hash": result.patch_hash,
             "resident_peak_bytes": result.memory.resident_peak,
             "device_allocated_peak_bytes": result.memory.device_allocated_peak,

@@ -23,10 +23,11 @@ from reports.charts import (
 from reports.document import Block, Image, Paragraph
 from reports.naming import cell_label, setting_kind
 from reports.published import H100, RTX_3090, matching, published_figures
-from reports.results import PIPELINE, CellResult
+from reports.quality_plots import agreement, overlap_by_selector, quality_by_selector, stopping_rule
+from reports.results import MEANINGLESS, PIPELINE, CellResult
 from reports.roofline import roofline
 from reports.style import styled
-from reports.views import ENCODE, ENGINES, KERNEL, VIDEO, View, groups
+from reports.views import ENCODE, ENGINES, KERNEL, QUALITY, VIDEO, View, groups
 
 QUALITIES = {
     "psnr": ("PSNR", "dB"),
@@ -34,7 +35,6 @@ QUALITIES = {
     "loss": ("Loss", "loss"),
     "mae": ("MAE", "MAE"),
 }
-MEANINGLESS = " (untrained weights: meaningless)"
 MOST_CURVES = 8
 """More curves than this cannot be told apart."""
 
@@ -303,5 +303,40 @@ PLOTS = (
         "are drawn once.",
         quality_by_frame,
         (VIDEO,),
+    ),
+    Plot(
+        "quality_by_selector",
+        "Quality by selector",
+        "Reconstruction quality over the share of candidate patches that were kept, for the gaze model and "
+        "for selectors that learned nothing, on the same clips. What all have in "
+        "common on a clip, how hard it is, is taken out of the 95 % bands: they are those of differences "
+        "between selectors.",
+        quality_by_selector,
+        (QUALITY,),
+    ),
+    Plot(
+        "stopping_rule",
+        "Measured against requested loss",
+        "Where the stopping rule stops: the loss that came out over the loss that was requested. Below the "
+        "diagonal more patches were kept than were needed, above it fewer.",
+        stopping_rule,
+        (QUALITY,),
+    ),
+    Plot(
+        "overlap_by_selector",
+        "Choices from frame to frame",
+        "The share of patches that a frame and the one before it have in common, of those that either has: "
+        "100 % is always the same patches. Selectors that look at the grid alone show what a rule without a "
+        "video gives; in a scene that moves, neither end of the scale is good in itself.",
+        overlap_by_selector,
+        (QUALITY,),
+    ),
+    Plot(
+        "agreement",
+        "Agreement of engines and data types",
+        "The share of patches that eager in float32 chooses too. One early difference changes all that a "
+        "frame sees later.",
+        agreement,
+        (ENGINES,),
     ),
 )

@@ -13,16 +13,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bench.clocks import WHOLE
+from bench.clocks import OURS, WHOLE
 from bench.journal import read_run
 from bench.records import AxisValue, Cell, FrameQuality, Memory, Record, Run, Sample, Status
-from bench.statistics import Summary, summarise
+from bench.statistics import Ratio, Summary, ratio_of_pairs, summarise
 from reports.units import Value, text
 
 PIPELINE = ("decode", "preprocess", "gaze", "reconstruct", "encode")
 """The top-level stages that a repetition consists of, in order."""
 UNTRAINED = "untrained weights"
 """How the note of a cell begins whose quality figures mean nothing."""
+MEANINGLESS = " (untrained weights: meaningless)"
+"""What the title of a picture of such figures ends with."""
 NOT_RUN = "not run"
 """The status of a planned cell that the journal does not hold yet."""
 EAGER = "eager"
@@ -166,6 +168,16 @@ class CellResult:
             for sample in self._timed
             if sample.device_seconds is not None
         )
+
+    @cached_property
+    def over_ours(self) -> Ratio | None:
+        """How many times as long a peer took to choose patches as our engine did, in turns with it."""
+        theirs, ours = (
+            {sample.index: sample.seconds for sample in self._timed if sample.stage == stage}
+            for stage in ("gaze", OURS)
+        )
+        pairs = sorted(theirs.keys() & ours.keys())
+        return ratio_of_pairs([ours[i] for i in pairs], [theirs[i] for i in pairs]) if pairs else None
 
     def first_warmup(self, stage: str) -> float | None:
         """Return the seconds of a stage's first warm-up, which holds compilation and first allocations."""

@@ -26,7 +26,9 @@ def roofline(results: Sequence[CellResult]) -> Figure:
             if roofs and series:
                 panels.append(Panel(title, "FLOP/s", series, roofs))
     if not panels:
-        raise MissingDataError("no cell measured what its device can do at best; the suite kernels does")
+        raise MissingDataError(
+            "no cell measured what its device can do at best; the suites kernels and engines do"
+        )
     return rooflines(panels, "Roofline")
 
 

@@ -44,6 +44,11 @@ def fixed(decimals: int) -> Format:
     return _numeric(lambda number: f"{number:.{decimals}f}")
 
 
+def signed(decimals: int) -> Format:
+    """Return the same for differences: with a sign either way."""
+    return _numeric(lambda number: f"{number:+.{decimals}f}")
+
+
 number = _numeric(significant)
 """Three significant digits."""
 whole = fixed(0)

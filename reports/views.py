@@ -9,13 +9,16 @@ from dataclasses import dataclass
 
 from bench.clocks import WHOLE
 from reports.columns import (
+    AGREEMENT,
     ENERGY,
     KEPT,
     MEMORY,
     CellColumn,
     ceiling_column,
+    compute_column,
     count_column,
     error_column,
+    over_ours_columns,
     quality_column,
     rate_columns,
     same_patches_column,
@@ -26,7 +29,7 @@ from reports.columns import (
 from reports.document import Column
 from reports.naming import axes_text, axis_text, usual_axes, which
 from reports.results import EAGER, CellResult, peer
-from reports.units import mean_count, microseconds
+from reports.units import giga, mean_count, microseconds, percent
 
 VIDEO_WORKLOADS = ("gaze", "reconstruct", "end_to_end")
 """The workloads that choose patches or paint frames from them: what others have published figures of."""
@@ -123,6 +126,8 @@ def _video(results: Sequence[CellResult]) -> list[CellColumn]:
             spare=1,
             note="p95 is that of end to end",
         ),
+        *over_ours_columns(),
+        AGREEMENT,
         MEMORY,
         ENERGY,
         quality_column("psnr", "PSNR", "dB", 2),
@@ -147,7 +152,9 @@ def _engines(results: Sequence[CellResult]) -> list[CellColumn]:
         count_column("launches", "launches", "launches", "call", note=note),
         Column("synchronisations", "syncs", synchronisations, "/call", mean_count, note=note),
         speed_up_column(lambda result: peer(result, results, engine=EAGER), EAGER),
+        *over_ours_columns(),
         same_patches_column(results),
+        AGREEMENT,
         Column("memory", "memory", MEMORY.value, MEMORY.unit, MEMORY.format, spare=3),
         ENERGY,
     ]
@@ -193,6 +200,40 @@ def _kernel(results: Sequence[CellResult]) -> list[CellColumn]:
     ]
 
 
+def _ceiling(results: Sequence[CellResult]) -> list[CellColumn]:
+    highest = max((result.figure("ceiling.flops_per_second") or 0.0 for result in results), default=0.0)
+    return [
+        Column("copy", "copy", lambda result: result.figure("ceiling.bytes_per_second"), "GB/s", giga),
+        compute_column("matmul", highest, lambda result: result.figure("ceiling.flops_per_second")),
+    ]
+
+
+def _quality(results: Sequence[CellResult]) -> list[CellColumn]:
+    judged = dict.fromkeys(
+        str(result.axis("judge")) for result in results if result.axis("judge") not in (None, "pixels")
+    )
+    return [
+        KEPT,
+        count_column("gazes", "gazes", "selected_patches", spare=4, note="gazes are per clip"),
+        quality_column("loss", "loss", "", 4),
+        quality_column("psnr", "PSNR", "dB", 2),
+        quality_column("ssim", "SSIM", "", 4, spare=2),
+        quality_column("mae", "MAE", "", 4, spare=3),
+        *(quality_column(judge, judge, "", 4) for judge in judged),
+        Column(
+            "overlap",
+            "overlap",
+            lambda result: result.quality("overlap"),
+            "%",
+            percent,
+            spare=1,
+            note="overlap is the share of patches that a frame and the one before it have in common, of "
+            "those that either has",
+        ),
+        time_column("gaze", "choosing", "gaze", "frame", spare=5),
+    ]
+
+
 def _sizes(result: CellResult) -> dict[str, str]:
     """Return the named sizes of a kernel's inputs, which only a cell that was set up knows."""
     return dict(size.split("=") for size in str(result.detail("shape") or "").split())
@@ -227,13 +268,28 @@ def _other(results: Sequence[CellResult]) -> list[CellColumn]:
 
 _ENGINE_RAN = _ran("engine", "gaze.engine")
 
-VIDEO = View("Pipeline", "clip", _video, _ENGINE_RAN)
-ENGINES = View("Engines", "clip", _engines, _ENGINE_RAN, rivals="engine", points="setting")
+
+def _engine_remarks(results: Sequence[CellResult]) -> list[str]:
+    """Say which engine ran where that was left open, and what a peer was that took part."""
+    peers = [
+        f"released is the package at commit {result.detail('released.commit') or 'unknown'}, with torch "
+        f"{result.detail('released.torch')}, transformers {result.detail('released.transformers')} and "
+        f"{result.detail('released.attention')}; ours beside it is engine {result.detail('ours.engine')}"
+        for result in results
+        if result.detail("released.torch")
+    ]
+    return [*_ENGINE_RAN(results), *dict.fromkeys(peers)]
+
+
+VIDEO = View("Pipeline", "clip", _video, _engine_remarks)
+ENGINES = View("Engines", "clip", _engines, _engine_remarks, rivals="engine", points="setting")
 ENCODE = View("Encoder", "clip", _encode)
 ATTENTION = View(
     "Attention", "call", _attention, _ran("backend", "attention.kernels"), rivals="backend", points="tokens"
 )
 KERNEL = View("Kernels", "call", _kernel, _kernel_remarks, apart="operation", rivals="form", points="size")
+QUALITY = View("Selectors", "clip", _quality, _ENGINE_RAN, apart="source")
+CEILING = View("Ceilings", "call", _ceiling)
 OTHER = View("Other workloads", "call", _other)
 """For workloads that a suite brings itself: only what can be said of any."""
 
@@ -242,5 +298,7 @@ VIEWS: Mapping[str, View] = {
     "encode": ENCODE,
     "attention": ATTENTION,
     "kernel": KERNEL,
+    "ceiling": CEILING,
+    "quality": QUALITY,
 }
 """Workload name to its view; a run over several engines reads ``gaze`` in the view ``ENGINES``."""

@@ -30,6 +30,8 @@ WORKLOADS = {
     "attention": "suites.attention:Attention",
     "encode": "suites.encode:Encode",
     "kernel": "suites.kernels:Kernel",
+    "ceiling": "suites.ceilings:Ceiling",
+    "quality": "suites.quality:SelectorQuality",
 }
 """Workload name to ``module:class``. The planning process imports the module too, to check axis values: it
 must not import torch at its top."""

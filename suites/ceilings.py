@@ -1,14 +1,19 @@
 """What a device can do at best: measured, beside the figures that are held against it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from autogaze.stages import stage
+from suites.pipeline import DTYPES
+from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:
     import torch
 
-_COPY_BYTES = 2**28
+_COPY_BYTES = {"cpu": 2**28, "cuda": 2**30}
+"""Far more than any cache holds, and on a GPU enough for a launch to cost nothing beside it."""
 _MATRIX = {"cpu": 1536, "cuda": 8192}
 _ROUNDS = 8
 
@@ -21,6 +26,10 @@ class Ceilings:
     """Read and written by a copy of a buffer too large for any cache."""
     flops_per_second: float
     """Of a large square matrix product in the given precision."""
+
+    def details(self) -> dict[str, Any]:
+        """Return both by the names that reports look for."""
+        return {f"ceiling.{name}": value for name, value in vars(self).items()}
 
 
 def measure_ceilings(device: "torch.device", dtype: "torch.dtype") -> Ceilings:
@@ -37,13 +46,13 @@ def measure_ceilings(device: "torch.device", dtype: "torch.dtype") -> Ceilings:
             best = min(best, time.perf_counter() - started)
         return best
 
-    source = torch.ones(_COPY_BYTES, dtype=torch.uint8, device=device)
+    source = torch.ones(_COPY_BYTES[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     copy = seconds(lambda: target.copy_(source))
     size = _MATRIX[device.type]
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     product = seconds(lambda: left @ right)
-    return Ceilings(2 * _COPY_BYTES / copy, 2 * size**3 / product)
+    return Ceilings(2 * source.numel() / copy, 2 * size**3 / product)
 
 
 def _synchronise(device: "torch.device") -> None:
@@ -51,3 +60,34 @@ def _synchronise(device: "torch.device") -> None:
         import torch
 
         torch.cuda.synchronize(device)
+
+
+class Ceiling:
+    """The workload ``ceiling``: the device's own limits in one precision.
+
+    A suite that has it once for each precision gives every other cell its roof: reports look for ceilings
+    among the cells of the same device and precision.
+    """
+
+    axes: ClassVar[Mapping[str, Axis]] = {"dtype": Axis("float32", known=DTYPES)}
+
+    def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
+        import torch
+
+        self._device, self._dtype = torch.device(inputs.device), getattr(torch, str(axes["dtype"]))
+        self._best = Ceilings(0.0, 0.0)
+        self.notes: list[str] = []
+        self.details: dict[str, Any] = {}
+
+    def run(self) -> Ceilings:
+        with stage("ceiling"):
+            return measure_ceilings(self._device, self._dtype)
+
+    def quality(self, output: Ceilings) -> Quality:
+        """Keep the best of all repetitions."""
+        self._best = Ceilings(
+            max(self._best.bytes_per_second, output.bytes_per_second),
+            max(self._best.flops_per_second, output.flops_per_second),
+        )
+        self.details |= self._best.details()
+        return Quality(patch_hash="")

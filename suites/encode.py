@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from autogaze.stages import stage
-from suites.pipeline import AXES, UNTRAINED, ClipWorkload
+from suites.models import UNTRAINED
+from suites.pipeline import AXES, ENGINES, ClipWorkload
 from suites.settings import canonical_setting
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
@@ -49,6 +50,7 @@ class Encode(ClipWorkload):
     axes: ClassVar[Mapping[str, Axis]] = {
         **AXES,
         "setting": Axis("ratio_0.05", check=_setting),
+        "engine": Axis("auto", known=ENGINES),
         "attn_type": Axis("block_causal", known=("block_causal", "causal", "bidirectional")),
     }
     reconstructs = False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autogaze.errors import InputError
 from autogaze.stages import stage
-from suites.pipeline import Pipeline, Result
+from suites.models import Pipeline, Result
 from suites.settings import PUBLISHED_SETTINGS, GazeSetting
 
 if TYPE_CHECKING:

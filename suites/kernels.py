@@ -70,8 +70,7 @@ class Kernel:
             "shape": shape_name(self.shape),
             "calls": copies,
             "relative_error": error,
-            "ceiling.bytes_per_second": self.ceilings.bytes_per_second,
-            "ceiling.flops_per_second": self.ceilings.flops_per_second,
+            **self.ceilings.details(),
         }
 
     def _shape(self, size: int) -> "Shape":

@@ -7,7 +7,7 @@ import importlib
 import itertools
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 
 from autogaze.errors import InputError, unknown_name
 from suites import WORKLOADS
-from suites.workload import Axis, AxisValue, Workload
+from suites.workload import Axis, AxisValue, Inputs, Particular, Workload
 
 _FOLDER = Path(__file__).parent
 
@@ -67,19 +67,23 @@ def suite_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
-def load_suite(suite: str, overrides: Mapping[str, Sequence[str]] | None = None) -> Suite:
+def load_suite(
+    suite: str, overrides: Mapping[str, Sequence[str]] | None = None, given: Collection[str] = ()
+) -> Suite:
     """Read a suite by name, or from the path of a TOML file.
 
     ``overrides`` maps axis names to values as typed on a command line; each replaces its axis in every block
-    whose workload has that axis.
+    whose workload has that axis. ``given`` names the inputs of this run that only some values need
+    (:attr:`suites.workload.Axis.needs`); what the suite has of other such values is left out.
 
-    Raises ``InputError`` for an unknown suite, workload, axis or value, and for a file that does not parse.
+    Raises ``InputError`` for an unknown suite, workload, axis or value, for a file that does not parse, for a
+    value typed that needs an input which is not given, and for one given that nothing needs.
     """
     path = _suite_path(suite)
     file = _parse(path)
     registry = {**WORKLOADS, **file.workloads}
     overrides = dict(overrides or {})
-    points: dict[Point, None] = {}
+    points: dict[Point, set[str]] = {}
     unused = set(overrides)
     known_axes: set[str] = set()
     for block in file.cells:
@@ -92,9 +96,10 @@ def load_suite(suite: str, overrides: Mapping[str, Sequence[str]] | None = None)
         axes = workload_class(name, registry).axes
         known_axes |= set(axes)
         unused -= set(axes)
-        points |= dict.fromkeys(_points(name, block, axes, overrides))
+        points |= {point: _needs(point, axes) for point in _points(name, block, axes, overrides, given)}
     if unused:
         raise unknown_name(f"axis of suite {path.stem}", min(unused), known_axes)
+    measurable = _measurable(path.stem, points, set(given))
     return Suite(
         path.stem,
         file.version,
@@ -103,7 +108,7 @@ def load_suite(suite: str, overrides: Mapping[str, Sequence[str]] | None = None)
         file.min_samples,
         file.timeout_seconds,
         registry,
-        tuple(points),
+        measurable,
     )
 
 
@@ -119,6 +124,34 @@ def workload_class(name: str, registry: Mapping[str, str] = WORKLOADS) -> type[W
             f"workload '{name}' is registered as '{registry[name]}', which cannot be imported: {error}"
         ) from error
     return found
+
+
+def check_inputs(suite: Suite, inputs: Inputs) -> None:
+    """Raise ``InputError`` for inputs that some point of ``suite`` cannot be measured with."""
+    for point in suite.points:
+        workload: object = workload_class(point.workload, suite.workloads)
+        if isinstance(workload, Particular):
+            workload.check(dict(point.axes), inputs)
+
+
+def _measurable(suite: str, points: Mapping[Point, set[str]], given: set[str]) -> tuple[Point, ...]:
+    """Return the points whose needs are given; raise ``InputError`` where there is none, or where something
+    is given in vain."""
+    needed = {name for needs in points.values() for name in needs}
+    if idle := given - needed:
+        raise InputError(
+            f"no cell of suite {suite} takes {min(idle).upper()}: leave it out, take suite engines, or ask "
+            "for ENGINE=released"
+        )
+    found = tuple(point for point, needs in points.items() if needs <= given)
+    if not found:
+        raise InputError(f"every cell of suite {suite} needs {min(needed).upper()}: give it")
+    return found
+
+
+def _needs(point: Point, axes: Mapping[str, Axis]) -> set[str]:
+    """Return the inputs without which the point cannot be measured."""
+    return {axes[name].needs[value] for name, value in point.axes if value in axes[name].needs}
 
 
 def _suite_path(suite: str) -> Path:
@@ -149,7 +182,11 @@ def _parse(path: Path) -> _SuiteFile:
 
 
 def _points(
-    workload: str, block: Mapping[str, Any], axes: Mapping[str, Axis], overrides: Mapping[str, Sequence[str]]
+    workload: str,
+    block: Mapping[str, Any],
+    axes: Mapping[str, Axis],
+    overrides: Mapping[str, Sequence[str]],
+    inputs: Collection[str],
 ) -> list[Point]:
     """Return the product of one block's axes, the last axis varying fastest."""
     for name in block:
@@ -158,7 +195,7 @@ def _points(
     values: dict[str, list[AxisValue]] = {}
     for name, axis in axes.items():
         if name in overrides:
-            given: list[Any] = [_typed(workload, name, axis, text) for text in overrides[name]]
+            given: list[Any] = [_typed(workload, name, axis, text, inputs) for text in overrides[name]]
         else:
             written = block.get(name, axis.default)
             given = written if isinstance(written, list) else [written]
@@ -168,17 +205,20 @@ def _points(
     return [Point(workload, tuple(zip(values, chosen))) for chosen in itertools.product(*values.values())]
 
 
-def _typed(workload: str, name: str, axis: Axis, text: str) -> AxisValue:
-    """Read a value typed on the command line as the type the axis has."""
+def _typed(workload: str, name: str, axis: Axis, text: str, inputs: Collection[str]) -> AxisValue:
+    """Read a value typed on the command line as the type the axis has; what it needs must be given."""
     example = next((value for value in (axis.default, *axis.known) if value is not None), "")
     try:
-        if isinstance(example, bool):
-            return {"true": True, "false": False}[text.lower()]
-        return type(example)(text)
+        value = (
+            {"true": True, "false": False}[text.lower()] if isinstance(example, bool) else type(example)(text)
+        )
     except (ValueError, KeyError):
         raise InputError(
             f"value '{text}' of axis {name} of workload {workload} does not fit: write it like {example}"
         ) from None
+    if axis.needs.get(value) not in (None, *inputs):
+        raise InputError(f"{name} {value} needs {axis.needs[value].upper()}: give it, or leave {value} out")
+    return value
 
 
 def _accepted(workload: str, name: str, axis: Axis, value: Any) -> AxisValue:

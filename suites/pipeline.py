@@ -8,13 +8,14 @@ that measures.
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.errors import InputError
-from autogaze.stages import stage
-from suites.settings import GazeSetting, canonical_setting, parse_setting
+from autogaze.stages import stage, took
+from suites.models import Pipeline, Result
+from suites.released import BATCH_MATES, PEER_MEMORY, RELEASED, ReleasedPackage, check_upstream, load_peer
+from suites.settings import canonical_setting, parse_setting
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ CLIP_FRAMES = 16
 
 ATTENTION_BACKENDS = ("eager", "sdpa", "flash_attention_2", "flex", "triton")
 DTYPES = ("float32", "bfloat16", "float16")
-ENGINES = ("auto", "eager", "graph", "triton")
-
-UNTRAINED = "untrained weights: quality figures are meaningless"
+ENGINES = ("auto", "eager", "native", "graph", "triton")
 
 
 def at_least_one(name: str, value: AxisValue) -> AxisValue:
@@ -45,129 +44,8 @@ AXES: Mapping[str, Axis] = {
     "dtype": Axis("float32", known=DTYPES),
     "attention": Axis("sdpa", known=ATTENTION_BACKENDS),
     "batch": Axis(1, check=partial(at_least_one, "batch")),
-    "engine": Axis("auto", known=ENGINES),
+    "engine": Axis("auto", known=(*ENGINES, RELEASED), needs={RELEASED: "upstream"}),
 }
-
-
-@dataclass
-class Result:
-    """One call: what was seen, what was chosen, and what came of it."""
-
-    video: "Tensor"
-    """(batch, chunk, 3, size, size), normalised."""
-    gaze: "GazeOutput"
-    reconstruction: dict[str, Any] | None = None
-
-
-class Pipeline:
-    """The models on a device, and the steps from frames to reconstruction.
-
-    ``engine`` names how patches are generated, ``dtype`` a torch data type, ``attention`` a backend;
-    ``reconstructs`` says whether a reconstructor is loaded too.
-    """
-
-    def __init__(
-        self, inputs: Inputs, dtype: str, attention: str, engine: str = "auto", *, reconstructs: bool
-    ) -> None:
-        import torch
-
-        from autogaze.attention import require_backend
-        from autogaze.checkpoints import state_hash
-        from autogaze.embedded import load_gaze_model, load_reconstructor
-        from autogaze.models.autogaze.engines import choose_engine
-
-        self.geometry = inputs.geometry
-        self.device, self.dtype = torch.device(inputs.device), getattr(torch, dtype)
-        require_backend(attention, self.device, self.dtype)
-        torch.manual_seed(inputs.seed)
-        self.gaze_model, trained = load_gaze_model(inputs.checkpoint, inputs.revision, attention)
-        self.gaze_model.to(self.device, self.dtype)
-        self.gaze_model.engine = choose_engine(engine, self.gaze_model.arch, self.device, self.dtype)
-        self.details: dict[str, Any] = {
-            "gaze.weights": state_hash(self.gaze_model),
-            "gaze.engine": self.gaze_model.engine,
-            "attention": attention,
-        }
-        self.task = None
-        if reconstructs:
-            self.task, task_trained = load_reconstructor(
-                inputs.task_checkpoint, inputs.task_revision, attention
-            )
-            self.task.to(self.device, self.dtype)
-            self.details["task.weights"] = state_hash(self.task)
-            self.details["task.loss"] = self.task.config.loss_type
-            trained = trained and task_trained
-        self.notes = [] if trained else [UNTRAINED]
-
-    def preprocess(self, clips: list[Any]) -> "Tensor":
-        """Bring (frames, height, width, 3) uint8 clips to (clips, frames, 3, size, size), normalised, on the
-        device."""
-        import numpy as np
-        import torch
-
-        from autogaze.datasets.geometry import fit_frames, normalize
-
-        size = self.gaze_model.arch.image_size
-        video = np.stack([normalize(fit_frames(clip, size, self.geometry)) for clip in clips])
-        return torch.from_numpy(video).to(self.device, self.dtype)
-
-    def gaze(self, video: "Tensor", setting: GazeSetting) -> "GazeOutput":
-        """Choose patches of a normalised video."""
-        output: GazeOutput = self.gaze_model(
-            {"video": video},
-            gazing_ratio=setting.gazing_ratio,
-            task_loss_requirement=setting.task_loss_requirement,
-        )
-        return output
-
-    def reconstruct(self, video: "Tensor", gaze: "GazeOutput") -> dict[str, Any]:
-        """Paint all frames from their gazed patches, and judge them by the reconstructor's own loss."""
-        assert self.task is not None
-        output: dict[str, Any] = self.task.forward_output({"video_for_task": video}, gaze)
-        return output
-
-    def judge(self, result: Result, video: int) -> list[dict[str, float]]:
-        """Return for each frame of one video of a call its gazes, and its loss and picture quality where
-        there are any."""
-        rows: list[dict[str, float]] = [{"gazes": n} for n in result.gaze.gazes_each_frame()[video].tolist()]
-        if result.reconstruction is None:
-            return rows
-        from autogaze.datasets.geometry import unnormalize
-        from autogaze.tasks.video_mae_reconstruction import frame_metrics
-
-        pictures = frame_metrics(
-            unnormalize(result.video[video]), unnormalize(result.reconstruction["reconstruction"][video])
-        )
-        losses = result.reconstruction["reconstruction_loss_each_reconstruction_frame"][video].tolist()
-        # Equal frames have infinite PSNR, which no mean survives: 100 dB is beyond what 8-bit pixels can
-        # tell.
-        return [
-            {**row, **picture, "psnr": min(picture["psnr"], 100.0), "loss": loss}
-            for row, picture, loss in zip(rows, pictures, losses)
-        ]
-
-    def work(self, result: Result) -> dict[str, float]:
-        """Return the work of one call."""
-        from autogaze.models.autogaze.work import gaze_work
-        from autogaze.tasks.video_mae_reconstruction.work import reconstruction_work
-
-        gaze, size = result.gaze, result.video.element_size()
-        videos, frames = result.video.shape[:2]
-        selected = int((~gaze.if_padded_gazing).sum())
-        work = gaze_work(self.gaze_model.arch, gaze.num_gazing_each_frame.tolist(), size) * videos
-        if result.reconstruction is not None:
-            assert self.task is not None
-            for gazes in gaze.gazes_each_frame().tolist():
-                work += reconstruction_work(self.task.config, gazes, size)
-        return {
-            "clips": videos,
-            "frames": videos * frames,
-            "candidate_patches": videos * frames * gaze.num_vision_tokens_each_frame,
-            "selected_patches": selected,
-            "padded_patches": gaze.gazing_pos.numel() - selected,
-            "flops": work.flops,
-            "bytes": work.bytes,
-        }
 
 
 class ClipWorkload:
@@ -175,6 +53,14 @@ class ClipWorkload:
 
     axes: ClassVar[Mapping[str, Axis]] = AXES
     reconstructs: ClassVar[bool]
+    peer: ReleasedPackage | None = None
+    """Chooses the patches where the engine is ``released``."""
+
+    @classmethod
+    def check(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
+        """Raise ``InputError`` where the engine is the released package and that cannot be imported."""
+        if axes.get("engine") == RELEASED:
+            check_upstream(inputs.upstream, inputs.upstream_python)
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         from autogaze.datasets.video_file import open_source
@@ -187,10 +73,16 @@ class ClipWorkload:
             inputs,
             str(axes["dtype"]),
             str(axes["attention"]),
-            str(axes["engine"]),
+            "auto" if axes["engine"] == RELEASED else str(axes["engine"]),
             reconstructs=self.reconstructs,
         )
         self.details, self.notes = self.pipeline.details, list(self.pipeline.notes)
+        if axes["engine"] == RELEASED:
+            self.peer = load_peer(inputs, str(axes["dtype"]))
+            self.details |= {"ours.engine": self.details["gaze.engine"], "gaze.engine": RELEASED}
+            self.details |= self.peer.details
+            if self.batch > 1 and self.setting.task_loss_requirement is not None:
+                self.notes.append(BATCH_MATES)
         calls = max(1, CLIP_FRAMES // (self.chunk * self.batch))
         self.starts = [
             [(call * self.batch + b) * self.chunk for b in range(self.batch)] for call in range(calls)
@@ -222,8 +114,24 @@ class ClipWorkload:
         """Return the input of every call of a repetition."""
         return [self.pipeline.preprocess(self.decode(starts)) for starts in self.starts]
 
+    def hand_over(self, call: int, video: "Tensor") -> None:
+        """Give the peer, if there is one, the video of a call."""
+        if self.peer is not None:
+            with stage("hand_over"):
+                self.peer.hand_over(call, video)
 
-class _Judged(ClipWorkload):
+    def choose(self, call: int, video: "Tensor") -> "GazeOutput":
+        """Choose the patches of a call's video, which the peer has if there is one: stage ``gaze``."""
+        if self.peer is None:
+            with stage("gaze"):
+                return self.pipeline.gaze(video, self.setting)
+        arch = self.pipeline.gaze_model.arch
+        gaze, seconds = self.peer.gaze(call, self.setting, arch.grid, self.pipeline.device)
+        took("gaze", seconds)
+        return gaze
+
+
+class Judged(ClipWorkload):
     """Workloads whose calls give a :class:`Result`, and the judgement of what came out."""
 
     def quality(self, output: list[Result]) -> Quality:
@@ -241,38 +149,100 @@ class _Judged(ClipWorkload):
         return Quality(digest.hexdigest()[:16], frames, dict(counters))
 
 
-class Gaze(_Judged):
-    """Choosing patches, on video already on the device."""
+class _Choosing(Judged):
+    """Workloads that time the choosing of patches, be it a peer's, and can judge it by the definition's."""
+
+    _videos: list["Tensor"]
+    """The input of every call, on the device, for our engine to choose from in turns with a peer."""
+    _is_judged: bool
+    """Whether the definition has a say: it costs a model of its own."""
+
+    def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
+        super().__init__(axes, inputs)
+        self._inputs = inputs
+        self._exact: list[GazeOutput] | None = None
+
+    def run_ours(self) -> list["GazeOutput"]:
+        """Choose the patches of every call with our own engine."""
+        import torch
+
+        with torch.inference_mode():
+            return [self.pipeline.gaze(video, self.setting) for video in self._videos]
+
+    def quality(self, output: list[Result]) -> Quality:
+        """Judge as above, and by the share of patches that ``eager`` chooses in float32 on the same clip."""
+        quality = super().quality(output)
+        if not self._is_judged:
+            return quality
+        if self._exact is None:
+            self._exact = self._choose_exactly()
+        frames = [
+            share
+            for result, exact in zip(output, self._exact, strict=True)
+            for share in result.gaze.agreement(exact).flatten().tolist()
+        ]
+        quality.figures |= {
+            "agreement": sum(frames) / len(frames),
+            "agreement.worst_frame": min(frames),
+        }
+        return quality
+
+    def _choose_exactly(self) -> "list[GazeOutput]":
+        """Return what ``eager`` chooses in float32, call by call; its model is gone when this returns."""
+        import torch
+
+        exact = Pipeline(self._inputs, "float32", "sdpa", "eager", reconstructs=False)
+        with torch.inference_mode():
+            return [exact.gaze(exact.preprocess(self.decode(starts)), self.setting) for starts in self.starts]
+
+
+class Gaze(_Choosing):
+    """Choosing patches, on video already on the device; judged by what the definition would have chosen."""
 
     reconstructs = False
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         super().__init__(axes, inputs)
+        self._is_judged = (self.details["gaze.engine"], axes["dtype"]) != ("eager", "float32")
         self._videos = self.videos()
+        for call, video in enumerate(self._videos):
+            self.hand_over(call, video)
 
     def run(self) -> list[Result]:
         import torch
 
-        results = []
         with torch.inference_mode():
-            for video in self._videos:
-                with stage("gaze"):
-                    gaze = self.pipeline.gaze(video, self.setting)
-                results.append(Result(video, gaze))
-        return results
+            return [Result(video, self.choose(call, video)) for call, video in enumerate(self._videos)]
 
 
-class Reconstruct(_Judged):
-    """Reconstruction from patches chosen beforehand."""
+class Reconstruct(Judged):
+    """Reconstruction from patches chosen beforehand.
 
+    The reconstructor is the run's ``checkpoint`` (the embedded one, if it names none), or one of the
+    ``released_size`` with seeded weights: its times mean something, its pictures do not.
+    """
+
+    axes: ClassVar[Mapping[str, Axis]] = {
+        **AXES,
+        "reconstructor": Axis("checkpoint", known=("checkpoint", "released_size")),
+    }
     reconstructs = True
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         import torch
 
+        from autogaze.embedded.reconstructor import RELEASED_SIZE, seeded_reconstructor
+
         super().__init__(axes, inputs)
+        if axes["reconstructor"] == "released_size":
+            self.pipeline.use(seeded_reconstructor(str(axes["attention"]), config=RELEASED_SIZE))
+        self._chosen = []
         with torch.inference_mode():
-            self._chosen = [(video, self.pipeline.gaze(video, self.setting)) for video in self.videos()]
+            for call, video in enumerate(self.videos()):
+                self.hand_over(call, video)
+                self._chosen.append((video, self.choose(call, video)))
+        if self.peer is not None:
+            self.peer.close()
 
     def run(self) -> list[Result]:
         import torch
@@ -286,23 +256,30 @@ class Reconstruct(_Judged):
         return results
 
 
-class EndToEnd(_Judged):
+class EndToEnd(_Choosing):
     """From the encoded file to reconstructed frames, stage by stage."""
 
     reconstructs = True
+
+    def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
+        super().__init__(axes, inputs)
+        self._is_judged = self.peer is not None
+        self._videos = [] if self.peer is None else self.videos()
+        if self.peer is not None:
+            self.notes.append(PEER_MEMORY)
 
     def run(self) -> list[Result]:
         import torch
 
         results = []
         with torch.inference_mode():
-            for starts in self.starts:
+            for call, starts in enumerate(self.starts):
                 with stage("decode"):
                     clips = self.decode(starts)
                 with stage("preprocess"):
                     video = self.pipeline.preprocess(clips)
-                with stage("gaze"):
-                    gaze = self.pipeline.gaze(video, self.setting)
+                self.hand_over(call, video)
+                gaze = self.choose(call, video)
                 with stage("reconstruct"):
                     reconstruction = self.pipeline.reconstruct(video, gaze)
                 results.append(Result(video, gaze, reconstruction))

@@ -16,6 +16,9 @@ class Axis:
     """Values accepted; empty where :attr:`check` decides."""
     check: Any = None
     """Called with the value; returns its canonical form; raises ``InputError`` where it has none."""
+    needs: Mapping[AxisValue, str] = field(default_factory=dict)
+    """Values that take an input of the run which not every run has, by that field of :class:`Inputs`: a suite
+    leaves them out where it is not given, and who asks for one by name is told."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,10 @@ class Inputs:
     """How a video that is not square becomes so; the gaze model and the reconstructor see the same
     picture."""
     seed: int = 0
+    upstream: str | None = None
+    """Folder of a checkout of the released code, to be held against ours; None for no such peer."""
+    upstream_python: str | None = None
+    """The interpreter that runs it; None for the one that runs this."""
 
 
 @dataclass
@@ -49,6 +56,8 @@ class Quality:
     """One entry a frame: clip, frame, gazes; loss, mae, mse, psnr, ssim where there is a reconstruction."""
     counters: dict[str, float] = field(default_factory=dict)
     """Work of the repetition: clips, frames, candidate_patches, selected_patches, padded_patches ..."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Figures of quality that are no mean over frames: ``agreement`` ..."""
 
 
 class Workload(Protocol):
@@ -84,3 +93,39 @@ class Doubting(Protocol):
     def impossible(self, seconds: Sequence[float]) -> str | None:
         """Say why these times of repetitions cannot be true, and make the cell ``invalid``; None where they
         can."""
+
+
+@runtime_checkable
+class Particular(Protocol):
+    """A workload that knows of inputs it cannot be measured with, before anything is measured."""
+
+    @classmethod
+    def check(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
+        """Raise ``InputError`` for inputs that do not do for this cell; cheap when asked again."""
+
+
+class Peer(Protocol):
+    """Another program, in a process of its own, that does a workload's work."""
+
+    @property
+    def pid(self) -> int:
+        """Its process, whose CPU time is the workload's and not that of strangers."""
+
+    def forget_peaks(self) -> None:
+        """Begin to look for the peaks of its memory anew."""
+
+    def peaks(self) -> Mapping[str, int]:
+        """Return the peaks of its memory in bytes, by field of :class:`bench.records.Memory`."""
+
+
+@runtime_checkable
+class Paired(Protocol):
+    """A workload that a peer may do. It is then also done by this project, in turns within each repetition:
+    what slows the machine for a while slows both, and their ratio stays."""
+
+    @property
+    def peer(self) -> Peer | None:
+        """Whoever does :meth:`Workload.run`; None where that is this project itself."""
+
+    def run_ours(self) -> Any:
+        """Do the same work with this project's own means; return the outputs."""

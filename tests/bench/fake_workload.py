@@ -135,3 +135,35 @@ class Fake:
         ]
         counters = {"clips": 1.0, "frames": 2.0, "candidate_patches": 530.0, "selected_patches": 53.0}
         return Quality(f"hash{output['run']}", frames, counters)
+
+
+class FakePeer:
+    """A process that does not exist, and needs seven bytes."""
+
+    pid = 2**30
+
+    def forget_peaks(self) -> None:
+        return
+
+    def peaks(self) -> dict[str, int]:
+        return {"resident_peak": 7}
+
+
+class Accompanied(Fake):
+    """Has a peer, whose input ``upstream`` some values need; notes whose turn it was."""
+
+    axes: ClassVar[Mapping[str, Axis]] = {"behaviour": Axis("good", needs={"peer": "upstream"})}
+    peer = FakePeer()
+    turns: ClassVar[list[str]] = []
+
+    @classmethod
+    def check(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
+        if axes["behaviour"] == "peer" and inputs.upstream == "/nowhere":
+            raise InputError("UPSTREAM /nowhere is not a checkout: name one")
+
+    def run(self) -> dict[str, Any]:
+        self.turns.append("theirs")
+        return super().run()
+
+    def run_ours(self) -> None:
+        self.turns.append("ours")

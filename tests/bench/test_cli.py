@@ -70,6 +70,16 @@ def test_a_plan_measures_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["--video", "/nowhere.mp4"], "error: video /nowhere.mp4 cannot be read"),
         (["--out", "/dev/null/out"], "cannot be written"),
         (["--resume", "/nowhere"], "error: /nowhere is not a run"),
+        (["--upstream", "/nowhere"], "error: no cell of suite fake takes UPSTREAM"),
+        (["--upstream-python", "python3"], "error: UPSTREAM_PYTHON python3 has nothing to run"),
+        (
+            ["--suite", "default", "--engine", "released"],
+            "error: engine released needs UPSTREAM: give it, or leave released out",
+        ),
+        (
+            ["--suite", "engines", "--upstream", "/nowhere"],
+            "error: UPSTREAM /nowhere is not a checkout of the released code",
+        ),
         (["--samples", "0"], "Invalid value for '--samples'"),
         (["--wrong"], "No such option"),
     ],

@@ -1,7 +1,7 @@
 import pytest
 
-from autogaze.stages import count, observed_by, stage
-from bench.clocks import StageClock, device_clock
+from autogaze.stages import count, observed_by, stage, took
+from bench.clocks import HostClock, StageClock, device_clock
 
 
 class FakeEvent:
@@ -92,3 +92,17 @@ def test_cuda_stages_have_device_time_close_to_their_wall_clock() -> None:
     assert steps.device_seconds is not None
     assert 0 < steps.device_seconds <= gaze.device_seconds <= gaze.seconds
     assert steps.seconds < gaze.seconds
+
+
+def test_time_that_another_process_took_is_added_to_its_stage() -> None:
+    clock = StageClock(HostClock())
+    with observed_by(clock), stage("end_to_end"):
+        took("gaze", 2.0)
+        took("gaze", 1.0)
+    times = clock.times()
+    assert times["gaze"].seconds == 3.0
+    assert times["end_to_end"].seconds < 1.0
+
+
+def test_nobody_hears_of_time_taken_when_nobody_listens() -> None:
+    took("gaze", 2.0)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,22 @@ def test_longer_repetitions_weigh_more_and_warm_up_does_not_count() -> None:
 
 def test_nothing_known_is_no_load() -> None:
     assert others_share([sample(None, 1.0)]) == 0.0
+
+
+def test_what_a_peer_uses_is_not_others(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = iter([10.0, 10.0, 1010.0])
+    monkeypatch.setattr(load, "_used_by", lambda process: next(used))
+    meter = LoadMeter(peer=7)
+    meter.begin()
+    machine.set(busy=200_000, idle=600_000)
+    assert meter.share() == pytest.approx(0.125, abs=0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells it of a process")
+def test_the_time_of_a_process_is_what_it_says_itself() -> None:
+    own = os.times()
+    assert load._used_by(os.getpid()) == pytest.approx(own.user + own.system, abs=0.5)
+
+
+def test_a_process_that_is_gone_uses_nothing() -> None:
+    assert load._used_by(None) == load._used_by(2**30) == 0.0

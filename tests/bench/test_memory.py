@@ -47,3 +47,31 @@ def test_the_largest_of_several_peaks_remains() -> None:
     meter.end()
     assert meter.peaks().resident_peak == first
     assert meter.peaks().device_allocated_peak is None
+
+
+class Peer:
+    """A process that says what it was last asked."""
+
+    pid = 1
+
+    def __init__(self) -> None:
+        self.peak = 0
+
+    def forget_peaks(self) -> None:
+        self.peak = 0
+
+    def peaks(self) -> dict[str, int]:
+        return {"resident_peak": self.peak, "device_allocated_peak": 2 * self.peak}
+
+
+def test_where_a_peer_does_the_work_the_memory_is_its_own() -> None:
+    peer = Peer()
+    meter = MemoryMeter("cpu", peer)
+    for peak in (5, 3):
+        peer.peak = 99
+        meter.begin()
+        peer.peak = peak
+        touch(1)
+        meter.end()
+    assert meter.peaks().resident_peak == 5
+    assert meter.peaks().device_allocated_peak == 10

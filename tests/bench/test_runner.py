@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from autogaze.errors import InputError
@@ -156,11 +157,20 @@ def test_a_run_is_not_resumed_with_another_video(tmp_path: Path) -> None:
         runner.check_resumable(run)
 
 
-def test_a_video_that_is_missing_empty_or_a_folder_is_refused_before_anything_is_written(
-    tmp_path: Path,
-) -> None:
+def test_a_folder_of_pictures_is_known_by_its_pictures(tmp_path: Path) -> None:
+    hashes = []
+    for colours in (("red", "blue"), ("blue", "red"), ("red", "blue")):
+        for number, colour in enumerate(colours):
+            Image.new("RGB", (16, 16), colour).save(tmp_path / f"{number}.png")
+        folder = begin(tmp_path, ["good"], Inputs(video=str(tmp_path)))
+        hashes.append(journal.read_head(folder)[1].settings["video_sha256"])
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_a_video_that_is_missing_or_empty_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
-    for name, sentence in [("no.mp4", "cannot be read"), ("empty.mp4", "is empty"), ("", "cannot be read")]:
+    refusals = [("no.mp4", "cannot be read"), ("empty.mp4", "is empty"), ("", "holds no pictures")]
+    for name, sentence in refusals:
         with pytest.raises(InputError, match=sentence):
             begin(tmp_path, ["good"], Inputs(video=str(tmp_path / name)))
     assert not (tmp_path / "results").exists()

@@ -160,3 +160,30 @@ def test_a_refusal_is_not_mistaken_for_a_bug(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(fake_workload.Fake, "quality", quality)
     assert measured().reason == "reconstruction does not fit: name another checkpoint"
+
+
+ACCOMPANIED = "tests.bench.fake_workload:Accompanied"
+
+
+def test_a_peer_and_this_project_take_turns_and_each_goes_first_every_other_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fake_workload.Accompanied, "turns", turns := [])
+    record = measured(target=ACCOMPANIED, min_samples=3)
+    warm_up, *pairs = zip(turns[::2], turns[1::2])
+    assert warm_up == ("theirs", "ours")
+    assert pairs == [("theirs", "ours"), ("ours", "theirs"), ("theirs", "ours")]
+    assert [sample.index for sample in record.samples if sample.stage == "ours"] == [0, 0, 1, 2]
+    assert [sample.warmup for sample in record.samples if sample.stage == "ours"] == [True, *[False] * 3]
+
+
+def test_memory_is_the_peers_where_there_is_one() -> None:
+    assert measured(target=ACCOMPANIED).memory.resident_peak == 7
+
+
+def test_without_a_peer_nothing_is_done_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake_workload.Accompanied, "turns", turns := [])
+    monkeypatch.setattr(fake_workload.Accompanied, "peer", None)
+    record = measured(target=ACCOMPANIED)
+    assert set(turns) == {"theirs"}
+    assert "ours" not in {sample.stage for sample in record.samples}

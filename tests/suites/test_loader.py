@@ -1,4 +1,6 @@
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -6,8 +8,9 @@ from hypothesis import strategies as st
 
 from autogaze.errors import InputError
 from suites import WORKLOADS
-from suites.loader import load_suite, suite_names
+from suites.loader import check_inputs, load_suite, suite_names
 from suites.settings import PUBLISHED_SETTINGS
+from suites.workload import AxisValue, Inputs
 from tests.bench.fake_workload import write_suite
 
 HEAD = """
@@ -150,3 +153,49 @@ def test_points_are_the_distinct_combinations_in_order(
     points = load_suite(str(path), {"chunk": [str(chunk) for chunk in chunks]}).points
     found = [(dict(point.axes)["behaviour"], dict(point.axes)["chunk"]) for point in points]
     assert found == list(dict.fromkeys((behaviour, chunk) for behaviour in behaviours for chunk in chunks))
+
+
+NEEDY = HEAD.replace(":Fake", ":Accompanied") + '[[cells]]\nworkload = "fake"\nbehaviour = ["good", "peer"]'
+
+
+def behaviours(
+    folder: Path, typed: str = "", given: Sequence[str] = (), head: str = NEEDY
+) -> list[AxisValue]:
+    overrides = {"behaviour": typed.split(",")} if typed else {}
+    return [point.axes[0][1] for point in load_suite(suite_file(folder, "", head), overrides, given).points]
+
+
+def test_values_that_need_an_input_are_there_where_it_is_given(tmp_path: Path) -> None:
+    assert behaviours(tmp_path) == ["good"]
+    assert behaviours(tmp_path, given=["upstream"]) == ["good", "peer"]
+    assert behaviours(tmp_path, "peer", given=["upstream"]) == ["peer"]
+
+
+def test_a_typed_value_that_needs_an_input_asks_for_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="behaviour peer needs UPSTREAM: give it, or leave peer out"):
+        behaviours(tmp_path, "good,peer")
+
+
+def test_an_input_that_nothing_takes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no cell of suite mine takes UPSTREAM: leave it out"):
+        behaviours(tmp_path, "good", given=["upstream"])
+
+
+def test_a_suite_that_needs_an_input_everywhere_asks_for_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="every cell of suite mine needs UPSTREAM: give it"):
+        behaviours(tmp_path, head=NEEDY.replace('"good", ', ""))
+
+
+def test_inputs_are_checked_with_every_point_before_anything_runs(tmp_path: Path) -> None:
+    suite = load_suite(suite_file(tmp_path, "", NEEDY), given=["upstream"])
+    check_inputs(suite, Inputs(upstream="/somewhere"))
+    with pytest.raises(InputError, match="UPSTREAM /nowhere is not a checkout"):
+        check_inputs(suite, Inputs(upstream="/nowhere"))
+
+
+def test_the_released_package_is_an_engine_where_a_checkout_is_named() -> None:
+    def engines(**options: Any) -> set[AxisValue]:
+        return {dict(point.axes).get("engine") for point in load_suite("engines", **options).points}
+
+    assert "released" not in engines()
+    assert "released" in engines(given=["upstream"])

@@ -1,14 +1,19 @@
 """The workloads on video: what they cover, count and judge."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from autogaze.attention.registry import BACKENDS
+from autogaze.embedded import reconstructor
+from autogaze.embedded.reconstructor import CONFIG, RELEASED_SIZE
 from autogaze.errors import InputError
 from suites import WORKLOADS
 from suites.loader import workload_class
-from suites.pipeline import ATTENTION_BACKENDS, AXES, UNTRAINED, EndToEnd, Gaze, Reconstruct
+from suites.models import UNTRAINED
+from suites.pipeline import ATTENTION_BACKENDS, AXES, EndToEnd, Gaze, Reconstruct
 from suites.workload import Inputs
 
 
@@ -81,8 +86,43 @@ def test_batched_chunks_get_the_patches_of_single_ones(short_clip):
 
 def test_reconstruction_from_given_patches_equals_the_whole_way(short_clip, end_to_end):
     workload, output = end_to_end
-    alone = Reconstruct(axes(chunk=4), short_clip)
+    alone = Reconstruct(axes(chunk=4, reconstructor="checkpoint"), short_clip)
     assert alone.quality(alone.run()).frames == workload.quality(output).frames
+
+
+def test_the_released_size_is_that_of_the_released_model():
+    assert (RELEASED_SIZE.hidden_size, RELEASED_SIZE.num_hidden_layers) == (1024, 24)
+    assert (RELEASED_SIZE.decoder_hidden_size, RELEASED_SIZE.decoder_num_hidden_layers) == (512, 8)
+
+
+def test_a_reconstructor_of_another_size_takes_the_place_of_the_checkpoint(short_clip, monkeypatch):
+    smaller = dataclasses.replace(CONFIG, num_hidden_layers=1, decoder_num_hidden_layers=1)
+    monkeypatch.setattr(reconstructor, "RELEASED_SIZE", smaller)
+    usual, other = (
+        Reconstruct(axes(chunk=4, reconstructor=name), short_clip) for name in ("checkpoint", "released_size")
+    )
+    assert other.pipeline.task.config is smaller
+    assert other.notes == usual.notes
+    assert other.details["task.weights"] != usual.details["task.weights"]
+    counters = [each.quality(each.run()).counters for each in (usual, other)]
+    assert counters[1]["flops"] < counters[0]["flops"]
+
+
+def test_patches_are_judged_by_those_of_the_definition_on_the_same_clip(short_clip):
+    half = Gaze(axes(chunk=4, batch=2, dtype="bfloat16"), short_clip)
+    output = half.run()
+    figures = half.quality(output).figures
+    exact = Gaze(axes(chunk=4, batch=2, engine="eager"), short_clip)
+    shares = torch.cat([a.gaze.agreement(b.gaze) for a, b in zip(output, exact.run(), strict=True)])
+    assert shares.shape == (4, 4)
+    assert figures["agreement"] == pytest.approx(float(shares.mean()))
+    assert figures["agreement.worst_frame"] == float(shares.min())
+    assert 0 < figures["agreement"] < 1
+
+
+def test_the_definition_is_not_held_against_itself(short_clip):
+    exact = Gaze(axes(chunk=4, engine="eager"), short_clip)
+    assert exact.quality(exact.run()).figures == {}
 
 
 @pytest.mark.parametrize("changes", [{"chunk": 0}, {"batch": 0}, {"chunk": True}, {"setting": "ratio=0.1"}])

@@ -1,0 +1,158 @@
+"""Results of pytest-benchmark as a run: a folder that is reported and compared like any other.
+
+Every benchmark is a cell of the workload ``microbench``: its module and name are the axis ``benchmark``, its
+parameters are axes too, and every round is a sample. Numbers in ``extra_info`` are the work of one call
+(``flops``, ``bytes``, ``frames`` ...). Where the file says what this project records of a machine
+(``machine_info.environment``, which the project's own micro-benchmarks write), that is the run's environment;
+else it is what pytest-benchmark itself found out.
+"""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from autogaze.errors import InputError
+from bench import journal
+from bench.clocks import WHOLE
+from bench.devices import CPU
+from bench.export import export
+from bench.records import AxisValue, Cell, Environment, Record, Run, Sample, Status
+
+WORKLOAD = "microbench"
+SUITE_VERSION = 1
+
+
+class _Stats(BaseModel):
+    data: list[float] = Field(default_factory=list)
+    """Seconds of one call, a mean over ``iterations`` of them, for each round."""
+    iterations: int = 1
+
+
+class _Benchmark(BaseModel):
+    name: str
+    fullname: str
+    params: dict[str, Any] | None = None
+    extra_info: dict[str, Any] = Field(default_factory=dict)
+    stats: _Stats
+
+
+class _File(BaseModel):
+    """What is read of a file; pytest-benchmark writes more."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    benchmarks: list[_Benchmark]
+    machine_info: dict[str, Any]
+    commit_info: dict[str, Any] = Field(default_factory=dict)
+    datetime: str
+    version: str
+
+
+def import_results(path: Path, results: Path, command: tuple[str, ...]) -> Path:
+    """Write the run that a JSON file of pytest-benchmark holds into ``results``; return the run's folder.
+
+    Raises ``InputError`` for a file that cannot be read, is of another kind, holds no benchmark or one twice,
+    or leaves the times of the rounds out.
+    """
+    file = _read(path)
+    records = [_record(benchmark, path, file.datetime) for benchmark in file.benchmarks]
+    twice = [key for key, times in Counter(record.cell.key for record in records).items() if times > 1]
+    if not records:
+        raise InputError(
+            f"file {path} holds no benchmark: name one that a run of pytest-benchmark has written"
+        )
+    if twice:
+        raise InputError(f"file {path} holds {twice[0]} twice: benchmarks need names of their own")
+    run = Run(
+        id=journal.run_id(WORKLOAD, CPU.slug),
+        created=file.datetime,
+        suite=WORKLOAD,
+        suite_version=SUITE_VERSION,
+        command=command,
+        settings={"imported": path.name, "pytest_benchmark": file.version},
+        environment=Environment(fields=_environment(file)),
+        cells=tuple(record.cell for record in records),
+    )
+    folder = journal.create(run, results)
+    with journal.appending(folder) as append:
+        for record in records:
+            append(record)
+    export(folder)
+    return folder
+
+
+def _read(path: Path) -> _File:
+    try:
+        return _File.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(
+            f"file {path} cannot be read ({error.strerror}): name one that make microbench has written"
+        ) from error
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "its outermost value"
+        raise InputError(
+            f"file {path} is not a result of pytest-benchmark ({where}: {error.errors()[0]['msg']}): "
+            "name one written with --benchmark-json"
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            f"file {path} is not JSON: name one that pytest-benchmark has written with --benchmark-json"
+        ) from error
+
+
+def _record(benchmark: _Benchmark, path: Path, started: str) -> Record:
+    seconds, iterations = benchmark.stats.data, benchmark.stats.iterations
+    if not seconds:
+        raise InputError(
+            f"benchmark {benchmark.fullname} in {path} has no times of its rounds: write the file with "
+            "--benchmark-json, or save it with --benchmark-save-data"
+        )
+    numbers = {
+        name: float(value)
+        for name, value in benchmark.extra_info.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    return Record(
+        cell=_cell(benchmark),
+        status=Status.OK,
+        notes=(f"a sample is the mean of {iterations} calls",) if iterations > 1 else (),
+        samples=tuple(Sample(index=i, stage=WHOLE, seconds=each) for i, each in enumerate(seconds)),
+        counters=numbers,
+        details={name: value for name, value in benchmark.extra_info.items() if name not in numbers},
+        started=started,
+        elapsed_seconds=sum(seconds) * iterations,
+    )
+
+
+def _cell(benchmark: _Benchmark) -> Cell:
+    """Name a benchmark by its module and function, without the words that pytest wants in front of them."""
+    module = re.sub(r"^test_", "", Path(benchmark.fullname.partition("::")[0]).stem)
+    function = re.sub(r"^test_", "", benchmark.name.partition("[")[0])
+    parameters = {
+        name: value if isinstance(value, str | int | float | bool | None) else str(value)
+        for name, value in (benchmark.params or {}).items()
+    }
+    return Cell(workload=WORKLOAD, axes={"benchmark": f"{module}.{function}", **parameters})
+
+
+def _environment(file: _File) -> dict[str, AxisValue]:
+    machine = file.machine_info
+    if isinstance(machine.get("environment"), dict):
+        return dict(machine["environment"])
+    cpu = machine.get("cpu", {})
+    return {
+        "device": CPU.torch_name,
+        "device.name": CPU.name,
+        "platform": " ".join(
+            str(machine[name]) for name in ("system", "release", "machine") if name in machine
+        ),
+        "cpu.model": cpu.get("brand_raw") or cpu.get("brand"),
+        "cpu.threads": cpu.get("count"),
+        "python.version": machine.get("python_version"),
+        "git.commit": file.commit_info.get("id"),
+        "git.dirty": file.commit_info.get("dirty"),
+    }
