@@ -15,10 +15,11 @@ SUITE ?= default
 OUT   ?= results
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench evaluate compare report doctor test test-oldest check-kernels microbench gpu-check lint clean
+.PHONY: help setup bench evaluate compare report doctor test test-oldest check-kernels microbench gpu-check \
+	train-embedded lint clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 setup: $(STAMP)  ## Install into .venv (done by every other target when needed)
 
@@ -89,6 +90,10 @@ microbench: $(STAMP)  ## Kernel references and CPU paths one by one, as pytest-b
 # With the Python that is there, torch, triton and transformers in it; nothing is installed, and PyAV is not needed.
 gpu-check:  ## What wants a GPU: suites, tests and goals, within LIMIT= seconds, into one folder: GPU= OUT=
 	@$(PYTHON) -m bench gpu-check --gpu '$(GPU)' --out '$(OUT)' $(if $(LIMIT),--limit '$(LIMIT)')
+
+train-embedded: $(STAMP)  ## Train the embedded models anew, hours on two CPU cores: OUT= SCALE=0.01 for a small run
+	@$(BIN)/python -m autogaze.embedded.recipe $(if $(filter command line,$(origin OUT)),--out '$(OUT)') \
+		$(if $(SCALE),--scale '$(SCALE)')
 
 lint: $(STAMP)  ## Check style and types
 	@$(BIN)/ruff check .

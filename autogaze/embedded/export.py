@@ -1,7 +1,8 @@
-"""Put a trained pair into the package: ``python -m autogaze.embedded.export GAZE TASK [--out FOLDER]``.
+"""Write trained models as the package ships them: ``python -m autogaze.embedded.export --gaze A --task B``.
 
-``GAZE`` and ``TASK`` are checkpoint folders of a gaze model and of a reconstructor. Both are written in half
-precision, in the layout of hub checkpoints, into the folders ``gaze`` and ``reconstructor``.
+``A`` and ``B`` are checkpoint folders of a gaze model and of a reconstructor; one may be left out. They are
+written in half precision, in the layout of hub checkpoints, into the folders ``gaze`` and ``reconstructor``
+of ``--out``: by default where the package looks for them.
 """
 
 import argparse
@@ -9,40 +10,53 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autogaze.embedded import gaze_model, reconstructor
+from torch import nn
+
+from autogaze.embedded.reconstructor import FOLDER
 from autogaze.errors import InputError
 from autogaze.models.autogaze import AutoGaze, AutoGazeImageProcessor
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 
 LARGEST_BYTES = 32 * 2**20
-"""What a clone of the repository may grow by."""
+"""What the pair may add to a clone of the repository."""
+_BYTES_OF_A_NUMBER = 2
 
 
-def export(gaze: Path, task: Path, out: Path) -> int:
-    """Write both models below ``out``; return the bytes of their weights.
+def export(gaze: Path | None, task: Path | None, out: Path) -> int:
+    """Write the models below ``out``; return the bytes of their weights.
 
-    Raises ``InputError`` for folders that hold no such model, and for a pair that is too large to ship.
+    Raises ``InputError`` for folders that hold no such model, and for models too large to be shipped.
     """
-    chosen, painted = AutoGaze.from_pretrained(gaze), VideoMAEReconstruction.from_checkpoint(task)
-    size = 2 * sum(tensor.numel() for model in (chosen, painted) for tensor in model.state_dict().values())
+    gaze_model = None if gaze is None else AutoGaze.from_pretrained(gaze)
+    reconstructor = None if task is None else VideoMAEReconstruction.from_checkpoint(task)
+    size = _bytes_in_half(gaze_model) + _bytes_in_half(reconstructor)
     if size > LARGEST_BYTES:
         raise InputError(
-            f"the pair takes {size / 2**20:.0f} MiB in half precision and at most {LARGEST_BYTES / 2**20:.0f} "
-            "may be shipped; train a smaller reconstructor"
+            f"the models take {size / 2**20:.0f} MiB in half precision, and at most "
+            f"{LARGEST_BYTES / 2**20:.0f} may be shipped; train a smaller reconstructor"
         )
-    chosen.half().save_pretrained(out / gaze_model.FOLDER.name)
-    AutoGazeImageProcessor().save_pretrained(out / gaze_model.FOLDER.name)
-    painted.half().save(out / reconstructor.FOLDER.name)
+    if gaze_model is not None:
+        gaze_model.half().save_pretrained(out / "gaze")
+        AutoGazeImageProcessor().save_pretrained(out / "gaze")
+    if reconstructor is not None:
+        reconstructor.half().save(out / FOLDER.name)
     return size
+
+
+def _bytes_in_half(model: nn.Module | None) -> int:
+    weights = [] if model is None else list(model.parameters())
+    return sum(_BYTES_OF_A_NUMBER * tensor.numel() for tensor in weights)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code: 0 written, 2 for input that cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m autogaze.embedded.export", description=__doc__)
-    parser.add_argument("gaze", type=Path, help="folder of the gaze model")
-    parser.add_argument("task", type=Path, help="folder of the reconstructor")
-    parser.add_argument("--out", type=Path, default=gaze_model.FOLDER.parent, help="the package by default")
+    parser.add_argument("--gaze", type=Path, help="folder of the gaze model")
+    parser.add_argument("--task", type=Path, help="folder of the reconstructor")
+    parser.add_argument("--out", type=Path, default=FOLDER.parent, help="the package by default")
     asked = parser.parse_args(arguments)
+    if asked.gaze is None and asked.task is None:
+        parser.error("name at least one of --gaze and --task")
     try:
         size = export(asked.gaze, asked.task, asked.out)
     except InputError as error:

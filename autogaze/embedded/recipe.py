@@ -17,8 +17,7 @@ from pathlib import Path
 from autogaze.errors import InputError
 
 RECONSTRUCTOR_CLIPS = 6800
-LABELLED_CLIPS = 480
-GAZE_EPOCHS = 4
+LABELLED_CLIPS = 240
 BATCH = 8
 """Clips of an optimizer step; none is smaller at any scale."""
 
@@ -27,22 +26,34 @@ def commands(out: Path, scale: float) -> list[list[str]]:
     """Return the recipe's commands; ``scale`` is the share of the data that goes through them."""
     if not 0 < scale <= 1:
         raise InputError(f"scale {scale} must be above 0 and at most 1, the whole recipe")
-    python, labels = sys.executable, out / "gazing_labels.json"
+    labels = out / "gazing_labels.json"
     task = out / "embedded_reconstructor" / "checkpoint_latest_task"
     gaze = out / "embedded_gaze" / "checkpoint_latest_gaze"
 
     def share(clips: int) -> int:
         return max(BATCH, round(clips * scale))
 
+    def program(module: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", module, *arguments]
+
+    train = ("autogaze.train", f"trainer.logdir={out}", "--config-name")
     return [
-        [python, "-m", "autogaze.train", "--config-name", "embedded_reconstructor", f"trainer.logdir={out}"]
-        + [f"dataset.train_length={share(RECONSTRUCTOR_CLIPS)}"],
-        [python, "-m", "autogaze.label", "--task-checkpoint", str(task), "--out", str(labels)]
-        + ["--candidates", "1", "--batch-size", str(BATCH), "--count", str(share(LABELLED_CLIPS))],
-        [python, "-m", "autogaze.train", "--config-name", "embedded_gaze", f"trainer.logdir={out}"]
-        + [f"dataset.train_length={share(LABELLED_CLIPS)}", f"trainer.n_epochs={GAZE_EPOCHS}"]
-        + [f"dataset.gt_gazing_pos_paths.train={labels}"],
-        [python, "-m", "autogaze.embedded.export", str(gaze), str(task), "--out", str(out / "embedded")],
+        program(*train, "embedded_reconstructor", f"dataset.train_length={share(RECONSTRUCTOR_CLIPS)}"),
+        program(
+            "autogaze.label",
+            *("--task-checkpoint", str(task), "--out", str(labels), "--count", str(share(LABELLED_CLIPS))),
+            *("--candidates", "1", "--batch-size", str(BATCH)),
+        ),
+        program(
+            *train,
+            "embedded_gaze",
+            f"dataset.gt_gazing_pos_paths.train={labels}",
+            f"dataset.train_length={share(LABELLED_CLIPS)}",
+        ),
+        program(
+            "autogaze.embedded.export",
+            *("--gaze", str(gaze), "--task", str(task), "--out", str(out / "embedded")),
+        ),
     ]
 
 

@@ -1,9 +1,14 @@
-"""The embedded reconstructor: small, seeded, untrained. Shape and cost are right; it paints noise."""
+"""The embedded reconstructor: small, trained by this project as ``MODEL_CARD.md`` tells."""
+
+from pathlib import Path
 
 from autogaze.checkpoints import load_strict
 from autogaze.tasks.video_mae_reconstruction.configuration import VideoMAEConfig
 from autogaze.tasks.video_mae_reconstruction.initialization import initial_state
 from autogaze.tasks.video_mae_reconstruction.task_video_mae_reconstruction import VideoMAEReconstruction
+
+FOLDER = Path(__file__).with_name("weights") / "reconstructor"
+"""Its checkpoint, in half precision."""
 
 CONFIG = VideoMAEConfig(
     hidden_size=192,
@@ -24,8 +29,8 @@ RELEASED_SIZE = VideoMAEConfig(trained=False)
 def seeded_reconstructor(
     attn_implementation: str = "sdpa", loss_type: str | None = None, config: VideoMAEConfig = CONFIG
 ) -> VideoMAEReconstruction:
-    """Return a reconstructor, the small one unless ``config`` says otherwise, with the same weights on every
-    machine, ready for evaluation."""
+    """Return a reconstructor as it is before any training, the same on every machine, ready for evaluation;
+    the small one unless ``config`` says otherwise."""
     config = config if loss_type is None else config.with_losses(loss_type)
     task = VideoMAEReconstruction(config, attn_implementation)
     load_strict(task, initial_state(config), "the seeded state")

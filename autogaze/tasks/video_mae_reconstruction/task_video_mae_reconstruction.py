@@ -137,15 +137,15 @@ class VideoMAEReconstruction(nn.Module):
         """Load a reconstructor, ready for evaluation.
 
         ``source`` is a folder or hub id with the released files (``config.yaml``, ``videomae.pt``) or those
-        of :meth:`save`, or None for the embedded default: small, seeded weights. ``loss_type`` replaces the
-        losses, such as ``"l1"`` to leave the feature networks out.
+        of :meth:`save`, or None for the embedded default, small and trained on painted clips. ``loss_type``
+        replaces the losses, such as ``"l1"`` to leave the feature networks out.
 
         Raises ``InputError`` for a source that cannot be found, read, or does not fit to the last key.
         """
         if source is None:
-            from autogaze.embedded.reconstructor import seeded_reconstructor
+            from autogaze.embedded.reconstructor import FOLDER
 
-            return seeded_reconstructor(attn_implementation, loss_type)
+            source = FOLDER
         folder = resolve(source, revision, (*RELEASED_FILES, *OWN_FILES))
         config, weights = _read_folder(folder, loss_type)
         task = cls(config, attn_implementation)

@@ -1,0 +1,49 @@
+"""The recipe of the embedded pair is four commands that the project has."""
+
+import pytest
+
+from autogaze.embedded import recipe
+from autogaze.train import compose
+from autogaze.training.settings import read_settings
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[list[str]]:
+    assert recipe.main(["--show", *arguments]) == 0
+    return [line.removeprefix("$ python -m ").split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_it_trains_labels_trains_and_exports(capsys: pytest.CaptureFixture[str]) -> None:
+    programs = [command[0] for command in shown(capsys)]
+    assert programs == ["autogaze.train", "autogaze.label", "autogaze.train", "autogaze.embedded.export"]
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_what_it_trains_with_can_be_composed(capsys: pytest.CaptureFixture[str], number: int) -> None:
+    _, logdir, _, name, *overrides = shown(capsys, "--scale", "0.01", "--out", "there")[number]
+    settings = read_settings(compose(name, [logdir, *overrides]))
+    assert settings.trainer.logdir == "there"
+    assert settings.dataset.train_length is not None
+    assert settings.trainer.batch_size <= settings.dataset.train_length < 100
+
+
+def test_what_one_step_writes_the_next_one_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    painter, labeller, gazer, exporter = (" ".join(command) for command in shown(capsys, "--out", "there"))
+    assert "--config-name embedded_reconstructor" in painter
+    assert "--task-checkpoint there/embedded_reconstructor/checkpoint_latest_task" in labeller
+    assert "--out there/gazing_labels.json" in labeller
+    assert "gt_gazing_pos_paths.train=there/gazing_labels.json" in gazer
+    assert "there/embedded_gaze/checkpoint_latest_gaze" in exporter
+
+
+@pytest.mark.parametrize("scale", ["0", "1.5", "nan"])
+def test_a_scale_that_makes_no_sense_is_refused(scale: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert recipe.main(["--scale", scale]) == 2
+    assert "must be above 0 and at most 1" in capsys.readouterr().err
+
+
+def test_a_step_that_fails_is_the_last(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        recipe, "commands", lambda out, scale: [["false"], ["touch", str(tmp_path / "went on")]]
+    )
+    assert recipe.main([]) == 1
+    assert not (tmp_path / "went on").exists()
