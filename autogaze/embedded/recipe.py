@@ -1,9 +1,9 @@
 """Make the embedded pair anew: ``python -m autogaze.embedded.recipe [--out FOLDER] [--scale 1] [--show]``.
 
-Four commands: train the reconstructor, let a greedy search label clips with it, train the gaze model on the
-labels, put both into one folder. Each goes on where it was cut off. ``--scale 0.01`` makes a hundredth of the
-data go through all of it, to see that it works; ``--show`` prints the commands and runs nothing. What the
-shipped pair was made with, and how long it took, is in ``MODEL_CARD.md``.
+Five commands: train the reconstructor, let a greedy search label training and validation clips with it, train
+the gaze model on the labels, put both into one folder. Each goes on where it was cut off. ``--scale 0.01``
+makes a hundredth of the data go through all of it, to see that it works; ``--show`` prints the commands and
+runs nothing. What is shipped was made with them as ``MODEL_CARD.md`` tells.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def commands(out: Path, scale: float) -> list[list[str]]:
     """Return the recipe's commands; ``scale`` is the share of the data that goes through them."""
     if not 0 < scale <= 1:
         raise InputError(f"scale {scale} must be above 0 and at most 1, the whole recipe")
-    labels = out / "gazing_labels.json"
+    labels = {split: out / f"gazing_labels_{split}.json" for split in ("train", "val")}
     task = out / "embedded_reconstructor" / "checkpoint_latest_task"
     gaze = out / "embedded_gaze" / "checkpoint_latest_gaze"
 
@@ -39,16 +39,19 @@ def commands(out: Path, scale: float) -> list[list[str]]:
     train = ("autogaze.train", f"trainer.logdir={out}", "--config-name")
     return [
         program(*train, "embedded_reconstructor", f"dataset.train_length={share(RECONSTRUCTOR_CLIPS)}"),
-        program(
-            "autogaze.label",
-            *("--task-checkpoint", str(task), "--out", str(labels), "--count", str(share(LABELLED_CLIPS))),
-            *("--candidates", "1", "--batch-size", str(BATCH)),
+        *(
+            program(
+                "autogaze.label",
+                *("--split", split, "--task-checkpoint", str(task), "--out", str(labels[split])),
+                *("--count", str(clips), "--candidates", "1", "--batch-size", str(BATCH)),
+            )
+            for split, clips in (("train", share(LABELLED_CLIPS)), ("val", BATCH))
         ),
         program(
             *train,
             "embedded_gaze",
-            f"dataset.gt_gazing_pos_paths.train={labels}",
             f"dataset.train_length={share(LABELLED_CLIPS)}",
+            *(f"dataset.gt_gazing_pos_paths.{split}={file}" for split, file in labels.items()),
         ),
         program(
             "autogaze.embedded.export",

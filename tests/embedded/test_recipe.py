@@ -1,4 +1,4 @@
-"""The recipe of the embedded pair is four commands that the project has."""
+"""The recipe of the embedded pair is commands that the project has."""
 
 import pytest
 
@@ -14,10 +14,11 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[list[str]
 
 def test_it_trains_labels_trains_and_exports(capsys: pytest.CaptureFixture[str]) -> None:
     programs = [command[0] for command in shown(capsys)]
-    assert programs == ["autogaze.train", "autogaze.label", "autogaze.train", "autogaze.embedded.export"]
+    train, label, export = "autogaze.train", "autogaze.label", "autogaze.embedded.export"
+    assert programs == [train, label, label, train, export]
 
 
-@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize("number", [0, 3])
 def test_what_it_trains_with_can_be_composed(capsys: pytest.CaptureFixture[str], number: int) -> None:
     _, logdir, _, name, *overrides = shown(capsys, "--scale", "0.01", "--out", "there")[number]
     settings = read_settings(compose(name, [logdir, *overrides]))
@@ -27,11 +28,15 @@ def test_what_it_trains_with_can_be_composed(capsys: pytest.CaptureFixture[str],
 
 
 def test_what_one_step_writes_the_next_one_reads(capsys: pytest.CaptureFixture[str]) -> None:
-    painter, labeller, gazer, exporter = (" ".join(command) for command in shown(capsys, "--out", "there"))
+    painter, labeller, validation, gazer, exporter = (
+        " ".join(command) for command in shown(capsys, "--out", "there")
+    )
     assert "--config-name embedded_reconstructor" in painter
     assert "--task-checkpoint there/embedded_reconstructor/checkpoint_latest_task" in labeller
-    assert "--out there/gazing_labels.json" in labeller
-    assert "gt_gazing_pos_paths.train=there/gazing_labels.json" in gazer
+    for split, command in (("train", labeller), ("val", validation)):
+        assert f"--split {split}" in command
+        assert f"--out there/gazing_labels_{split}.json" in command
+        assert f"gt_gazing_pos_paths.{split}=there/gazing_labels_{split}.json" in gazer
     assert "there/embedded_gaze/checkpoint_latest_gaze" in exporter
 
 
