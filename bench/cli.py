@@ -65,7 +65,7 @@ def run(
     setting: Annotated[str | None, typer.Option(help="Gaze settings such as ratio_0.25,task_0.70.")] = None,
     batch: Annotated[str | None, typer.Option(help="Videos at a time, comma separated.")] = None,
     engine: Annotated[
-        str | None, typer.Option(help="auto, eager, graph, triton, released, comma separated.")
+        str | None, typer.Option(help="auto, eager, native, graph, triton, released, comma separated.")
     ] = None,
     video: Annotated[
         str | None, typer.Option(help="Video file; the project's own clip if not given.")

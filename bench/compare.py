@@ -8,18 +8,22 @@ as much; the default tolerance of 10 % lies between that and what remains of the
 kept the machine busy all through one run and not the other move all three as well: a change that came with
 such a change of load is unclear.
 
+In a cell that a peer was measured in, in turns with this project, its time and its memory are shown, but only
+what this project does in it can be worse: the peer may have changed, or what it is installed with.
+
 Quality figures and memory have tolerances of their own: the first are not noisy at all, the second never
 matters below :data:`MEMORY_FLOOR`.
 """
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from autogaze.errors import InputError, unknown_name
 from bench import journal
+from bench.clocks import OURS, WHOLE
 from bench.environment import COMPARABILITY, differences
 from bench.load import others_share
 from bench.records import Record, Run, Status
@@ -33,6 +37,8 @@ MEMORY_FLOOR = 16 * 2**20
 """Bytes below which more memory is not worse."""
 LOAD_TOLERANCE = 0.10
 """Share of the CPUs by which other programs may have been busier in one run than in the other."""
+_PEERS = ("gaze", "hand_over", WHOLE)
+"""The stages that are a peer's, or hold its time, in a cell that has the stage ``ours`` too."""
 SHARE_FLOOR = 0.02
 """A stage is only worse when it adds at least this share of the cell's whole time."""
 
@@ -172,7 +178,7 @@ def compare_cells(
             if name in b.counters and a.counters[name] != b.counters[name]
         ),
         same_patches=a.patch_hash == b.patch_hash if a.patch_hash and b.patch_hash else None,
-        worse=_reasons(stages, (*memory, *quality)),
+        worse=_reasons(stages, memory, quality),
     )
 
 
@@ -208,7 +214,8 @@ def _compare_stages(a: Record, b: Record, tolerance: float) -> tuple[StageCompar
     compared = []
     for stage in (stage for stage in seconds_a if stage in seconds_b):
         ratio = ratio_of_medians(seconds_a[stage], seconds_b[stage])
-        matters = abs(medians_b[stage] - medians_a[stage]) >= SHARE_FLOOR * whole
+        # Ours lies outside the whole, which is a peer's.
+        matters = stage == OURS or abs(medians_b[stage] - medians_a[stage]) >= SHARE_FLOOR * whole
         verdict = _verdict(ratio, seconds_a[stage], seconds_b[stage], tolerance) if matters else Verdict.SAME
         comparison = StageComparison(stage, medians_a[stage], medians_b[stage], ratio, verdict)
         compared.append(_doubted(comparison, busier))
@@ -272,7 +279,11 @@ def _both(name: str, a: float | None, b: float | None) -> Change | None:
     return None if a is None or b is None else Change(name, a, b)
 
 
-def _reasons(stages: Iterable[StageComparison], changes: Iterable[Change]) -> tuple[str, ...]:
+def _reasons(
+    stages: Sequence[StageComparison], memory: Sequence[Change], quality: Sequence[Change]
+) -> tuple[str, ...]:
+    if any(stage.stage == OURS for stage in stages):
+        stages, memory = [stage for stage in stages if stage.stage not in _PEERS], ()
     slower = [
         f"{stage.stage} takes {stage.ratio.estimate:.2f}× as long"
         for stage in stages
@@ -280,5 +291,9 @@ def _reasons(stages: Iterable[StageComparison], changes: Iterable[Change]) -> tu
     ]
     return (
         *slower,
-        *(f"{change.name} went from {change.a:.4g} to {change.b:.4g}" for change in changes if change.worse),
+        *(
+            f"{change.name} went from {change.a:.4g} to {change.b:.4g}"
+            for change in (*memory, *quality)
+            if change.worse
+        ),
     )

@@ -42,13 +42,14 @@ _OPTIONAL = (
 
 
 def examine() -> Iterator[Finding]:
-    """Look at devices, number formats, attention backends, power meters and optional packages."""
+    """Look at devices, number formats, attention backends, engines, power meters and optional packages."""
     devices = _usable_devices(find_devices())
     yield from _device_findings(find_devices())
     for device in devices:
         for dtype in _DTYPES:
             yield _dtype_finding(device, dtype)
         yield from _attention_findings(device)
+        yield from _engine_findings(device)
         yield _meter_finding(device)
     for optional in _OPTIONAL:
         version = package_version(optional.package)
@@ -104,6 +105,19 @@ def _attention_findings(device: Device) -> Iterator[Finding]:
             reason is None,
             reason or f"in {dtype}".replace("torch.", ""),
         )
+
+
+def _engine_findings(device: Device) -> Iterator[Finding]:
+    """Ask for the released model's sizes; what an engine compiles once is compiled here."""
+    import torch
+
+    from autogaze.models.autogaze import AutoGazeConfig
+    from autogaze.models.autogaze.engines import ENGINES
+
+    arch = AutoGazeConfig().architecture()
+    for name, engine in ENGINES.items():
+        reason = engine.obstacle(arch, torch.device(device.torch_name), torch.float32)
+        yield Finding(f"engines on {device.name}", name, reason is None, reason or "in float32")
 
 
 def _meter_finding(device: Device) -> Finding:

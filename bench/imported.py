@@ -1,17 +1,17 @@
 """Results of pytest-benchmark as a run: a folder that is reported and compared like any other.
 
-Every benchmark is a cell of the workload ``microbench``: its module and name are the axis ``benchmark``, its
-parameters are axes too, and every round is a sample. Numbers in ``extra_info`` are the work of one call
-(``flops``, ``bytes``, ``frames`` ...). Where the file says what this project records of a machine
-(``machine_info.environment``, which the project's own micro-benchmarks write), that is the run's environment;
-else it is what pytest-benchmark itself found out.
+Every benchmark is a cell of the workload ``microbench``: its module, class and name are the axis
+``benchmark``, its parameters are axes too, and every round is a sample. Numbers in ``extra_info`` are the
+work of one call (``flops``, ``bytes``, ``frames`` ...). Where the file says what this project records of a
+machine (``machine_info.environment``, which the project's own micro-benchmarks write), that is the run's
+environment; else it is what pytest-benchmark itself found out.
 """
 
 import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,7 +27,7 @@ SUITE_VERSION = 1
 
 
 class _Stats(BaseModel):
-    data: list[float] = Field(default_factory=list)
+    data: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=list)
     """Seconds of one call, a mean over ``iterations`` of them, for each round."""
     iterations: int = 1
 
@@ -40,13 +40,29 @@ class _Benchmark(BaseModel):
     stats: _Stats
 
 
+class _Cpu(BaseModel):
+    brand_raw: str | None = None
+    brand: str | None = None
+    count: int | None = None
+
+
+class _Machine(BaseModel):
+    cpu: _Cpu = _Cpu()
+    system: str = ""
+    release: str = ""
+    machine: str = ""
+    python_version: str | None = None
+    environment: Any = None
+    """What this project's own micro-benchmarks record; others may keep anything here."""
+
+
 class _File(BaseModel):
     """What is read of a file; pytest-benchmark writes more."""
 
     model_config = ConfigDict(extra="ignore")
 
     benchmarks: list[_Benchmark]
-    machine_info: dict[str, Any]
+    machine_info: _Machine
     commit_info: dict[str, Any] = Field(default_factory=dict)
     datetime: str
     version: str
@@ -129,30 +145,29 @@ def _record(benchmark: _Benchmark, path: Path, started: str) -> Record:
 
 
 def _cell(benchmark: _Benchmark) -> Cell:
-    """Name a benchmark by its module and function, without the words that pytest wants in front of them."""
-    module = re.sub(r"^test_", "", Path(benchmark.fullname.partition("::")[0]).stem)
-    function = re.sub(r"^test_", "", benchmark.name.partition("[")[0])
+    """Name a benchmark by module, class and function, without the words that pytest wants in front of
+    them."""
+    path, *names = benchmark.fullname.partition("[")[0].split("::")
+    words = [re.sub(r"^test_", "", name) for name in (Path(path).stem, *names)]
     parameters = {
         name: value if isinstance(value, str | int | float | bool | None) else str(value)
         for name, value in (benchmark.params or {}).items()
     }
-    return Cell(workload=WORKLOAD, axes={"benchmark": f"{module}.{function}", **parameters})
+    return Cell(workload=WORKLOAD, axes={"benchmark": ".".join(words), **parameters})
 
 
 def _environment(file: _File) -> dict[str, AxisValue]:
     machine = file.machine_info
-    if isinstance(machine.get("environment"), dict):
-        return dict(machine["environment"])
-    cpu = machine.get("cpu", {})
+    ours = machine.environment
+    if isinstance(ours, dict) and all(isinstance(value, AxisValue) for value in ours.values()):
+        return ours
     return {
         "device": CPU.torch_name,
         "device.name": CPU.name,
-        "platform": " ".join(
-            str(machine[name]) for name in ("system", "release", "machine") if name in machine
-        ),
-        "cpu.model": cpu.get("brand_raw") or cpu.get("brand"),
-        "cpu.threads": cpu.get("count"),
-        "python.version": machine.get("python_version"),
+        "platform": " ".join(filter(None, (machine.system, machine.release, machine.machine))),
+        "cpu.model": machine.cpu.brand_raw or machine.cpu.brand,
+        "cpu.threads": machine.cpu.count,
+        "python.version": machine.python_version,
         "git.commit": file.commit_info.get("id"),
         "git.dirty": file.commit_info.get("dirty"),
     }

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from autogaze.errors import InputError
 from bench import journal
@@ -16,7 +16,7 @@ from bench.export import export
 from bench.job import Job
 from bench.plan import Plan, earlier_records, estimate, time_left
 from bench.records import AxisValue, Cell, Record, Run
-from suites.loader import Suite, check_inputs
+from suites.loader import Point, Suite, check_inputs
 from suites.workload import Inputs
 
 _BLOCK = 1 << 20
@@ -60,7 +60,7 @@ def start(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...], re
         environment=describe(plan.device),
         cells=plan.cells,
     )
-    check_inputs(suite, inputs)
+    check_inputs(suite.points, suite.workloads, inputs)
     return journal.create(run, results)
 
 
@@ -88,18 +88,22 @@ def proceed(folder: Path, progress: Progress, retry: bool = False) -> list[Recor
     """Measure the cells of the run in ``folder`` that have no record yet; return all its records.
 
     With ``retry`` cells that failed or ran out of time are measured again. Interrupted, it leaves every
-    finished cell in the journal.
+    finished cell in the journal. Raises ``InputError`` for inputs that a cell to come can no longer be
+    measured with.
     """
     run, records = journal.read_run(folder)
     device = _device_of(run)
     cells = [run.cells[place] for place in journal.unfinished(run, records, retry)]
+    inputs = _inputs(run, device)
+    points = [Point(cell.workload, tuple(cell.axes.items())) for cell in cells]
+    check_inputs(points, {cell.workload: _target(run, cell) for cell in cells}, inputs)
     earlier = earlier_records(folder.parent, device)
     estimates = [estimate(cell, earlier, _number(run, "time_budget_seconds")) for cell in cells]
     taken: list[float] = []
     with journal.appending(folder) as append:
         for number, cell in enumerate(cells, start=1):
             progress.begin(cell, number, len(cells), time_left(estimates, taken))
-            record = run_job(_job(run, cell, device), _number(run, "timeout_seconds"), progress.phase)
+            record = run_job(_job(run, cell, device, inputs), _number(run, "timeout_seconds"), progress.phase)
             append(record)
             progress.end(record)
             taken.append(record.elapsed_seconds)
@@ -107,12 +111,22 @@ def proceed(folder: Path, progress: Progress, retry: bool = False) -> list[Recor
     return journal.read_run(folder)[1]
 
 
-def _job(run: Run, cell: Cell, device: Device) -> Job:
-    given = {field.name: run.settings[field.name] for field in fields(Inputs) if field.name in run.settings}
+def _inputs(run: Run, device: Device) -> Inputs:
+    given: dict[str, Any] = {
+        field.name: run.settings[field.name] for field in fields(Inputs) if field.name in run.settings
+    }
+    return Inputs(**given | {"device": device.torch_name})
+
+
+def _target(run: Run, cell: Cell) -> str:
+    return _text(run, f"workload.{cell.workload}") or ""
+
+
+def _job(run: Run, cell: Cell, device: Device, inputs: Inputs) -> Job:
     return Job(
         cell=cell,
-        target=_text(run, f"workload.{cell.workload}") or "",
-        inputs={**given, "device": device.torch_name},
+        target=_target(run, cell),
+        inputs=asdict(inputs),
         pci_id=device.pci_id,
         min_samples=int(_number(run, "min_samples")),
         time_budget_seconds=_number(run, "time_budget_seconds"),

@@ -96,7 +96,7 @@ def _measure(job: Job, send: Send, measurement: Measurement) -> None:
 
     send(Event(kind="phase", phase="warm-up"))
     for index in range(_WARMUPS_CUDA if inputs.device.startswith("cuda") else _WARMUPS_HOST):
-        _, samples, _ = _repeat(workload, clock, meter, index, warmup=True)
+        _, samples, _, _ = _repeat(workload, clock, meter, index, warmup=True)
         _keep(measurement, send, samples + _ours(paired, clock, index, warmup=True))
 
     judge = _Judge(workload)
@@ -106,12 +106,10 @@ def _measure(job: Job, send: Send, measurement: Measurement) -> None:
         send(Event(kind="phase", phase=f"sample {index + 1}"))
         # Every other time ours goes first, so that neither always finds the machine as the other left it.
         ours = _ours(paired, clock, index) if index % 2 else []
-        joules = meter.energy_joules()
         memory.begin()
-        output, samples, counters = _repeat(workload, clock, meter, index, warmup=False)
+        output, samples, counters, joules = _repeat(workload, clock, meter, index, warmup=False)
         memory.end()
-        if joules is not None:
-            measurement.joules.append((meter.energy_joules() or joules) - joules)
+        measurement.joules += [] if joules is None else [joules]
         ours = ours or _ours(paired, clock, index)
         spent += sum(sample.seconds for sample in (samples[0], *ours))
         index += 1
@@ -123,19 +121,23 @@ def _measure(job: Job, send: Send, measurement: Measurement) -> None:
 
 def _repeat(
     workload: Workload, clock: DeviceClock, meter: PowerMeter, index: int, warmup: bool
-) -> tuple[Any, list[Sample], dict[str, int]]:
-    """Run the workload once; return outputs, the time of every stage (the whole first), work counted."""
+) -> tuple[Any, list[Sample], dict[str, int], float | None]:
+    """Run the workload once; return outputs, the time of every stage (the whole first), work counted, joules
+    used."""
     stages = StageClock(clock)
     peer = workload.peer if isinstance(workload, Paired) else None
     load = LoadMeter(peer.pid if peer else None)
     gc.collect()
     gc.disable()
     load.begin()
+    before = meter.energy_joules()
     try:
         with observed_by(stages), stages.stage(WHOLE):
             output = workload.run()
     finally:
         gc.enable()
+    after = meter.energy_joules()
+    joules = None if before is None or after is None else after - before
     others = load.share()
     telemetry = meter.telemetry() | ({} if others is None else {OTHERS: others})
     samples = [
@@ -149,7 +151,7 @@ def _repeat(
         )
         for name, taken in stages.times().items()
     ]
-    return output, samples, stages.counters
+    return output, samples, stages.counters, joules
 
 
 def _ours(paired: Paired | None, clock: DeviceClock, index: int, warmup: bool = False) -> list[Sample]:

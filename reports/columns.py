@@ -124,13 +124,13 @@ def step_time(result: CellResult) -> float | None:
     return seconds / steps if seconds is not None and steps else None
 
 
-def speed_up_column(base: Base, name: str) -> CellColumn:
-    """Return how many times as fast a cell is as its ``base``, which is called ``name``."""
+def speed_up_column(base: Base, name: str, stage: str = WHOLE) -> CellColumn:
+    """Return how many times as fast a cell is in a stage as its ``base``, which is called ``name``."""
 
     def value(result: CellResult) -> float | None:
         held_against = base(result)
         ours, theirs = (
-            each.per("call", each.median(WHOLE)) if each else None for each in (result, held_against)
+            each.per("call", each.median(stage)) if each else None for each in (result, held_against)
         )
         return theirs / ours if ours and theirs else None
 

@@ -4,7 +4,8 @@ The unit is the clip. Selectors saw the same clips, so two are compared by the m
 by clip, which leaves out how hard a clip is.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Literal
@@ -13,12 +14,15 @@ from scipy import stats
 
 from bench.statistics import Mean, mean_of
 from reports.document import Block, Bullets, Column, Paragraph, Table, tabulate
+from reports.naming import axis_text, several_runs, varying_axes
 from reports.results import UNTRAINED, CellResult, peer
 from reports.units import fixed, percent, signed, text
 
 WORKLOAD = "quality"
 GAZE = "gaze"
 """The selector that others are compared with."""
+_APART = ("chunk", "dtype", "attention", "engine")
+"""Axes that the suite leaves at one value: cells that differ in them are shown apart."""
 
 Figure = Literal["loss", "psnr", "ssim", "mae"]
 
@@ -37,6 +41,8 @@ class Comparison:
         """Which is better, where the whole interval says so and the weights mean something."""
         if self.result.untrained or self.against.untrained:
             return UNTRAINED
+        if math.isnan(self.difference.estimate):
+            return "a loss is not a number"
         if self.difference.high < 0:
             return "better"
         return "worse" if self.difference.low > 0 else "no difference shown"
@@ -115,13 +121,23 @@ def requested(result: CellResult) -> float | None:
 
 
 def sources(results: Sequence[CellResult]) -> dict[str, list[CellResult]]:
-    """Return the cells by the source of their clips; of several runs, by run and source."""
-    runs = {result.run.id for result in results}
+    """Return the cells by the source of their clips; where they are of several runs, chunk sizes, data types
+    and the like, by those too."""
+    name = _source_names(results)
     found: dict[str, list[CellResult]] = {}
     for result in results:
-        source = str(result.axis("source"))
-        found.setdefault(source if len(runs) == 1 else f"{source}, {result.label}", []).append(result)
+        found.setdefault(name(result), []).append(result)
     return found
+
+
+def _source_names(results: Sequence[CellResult]) -> Callable[[CellResult], str]:
+    apart, several = [name for name in _APART if name in varying_axes(results)], several_runs(results)
+
+    def name(result: CellResult) -> str:
+        parts = [text(result.axis("source")), *(axis_text(axis, result.axis(axis)) for axis in apart)]
+        return ", ".join([*parts, result.label] if several else parts)
+
+    return name
 
 
 def _against_baselines(results: Sequence[CellResult]) -> list[Comparison]:
@@ -156,13 +172,14 @@ def _tallies(margins: Sequence[Comparison]) -> list[str]:
     """Say against which selectors the gaze model is better everywhere, and where it is not."""
     said = []
     trained = [margin for margin in margins if margin.verdict != UNTRAINED]
+    source = _source_names([margin.result for margin in margins])
     for name in dict.fromkeys(str(margin.against.axis("selector")) for margin in trained):
         mine = [margin for margin in trained if margin.against.axis("selector") == name]
         others = [margin for margin in mine if margin.verdict != "better"]
         sentence = f"{name}: the gaze model is better in {len(mine) - len(others)} of {len(mine)} cells"
         if others:
             where = "; ".join(
-                f"{margin.against.axis('source')} {margin.against.axis('setting')} ({margin.verdict})"
+                f"{source(margin.result)} {margin.against.axis('setting')} ({margin.verdict})"
                 for margin in others
             )
             sentence += f"; not in {where}"
@@ -177,12 +194,13 @@ def _few_clips(margins: Sequence[Comparison]) -> list[str]:
 
 def _comparison_table(comparisons: Sequence[Comparison], axis: str) -> Table:
     varied = "against" if axis == "selector" else axis
+    source = _source_names([comparison.result for comparison in comparisons])
 
     def of_axis(comparison: Comparison) -> str:
         return text((comparison.against if axis == "selector" else comparison.result).axis(axis))
 
     columns: list[Column[Comparison]] = [
-        Column("source", "clips of", lambda each: text(each.result.axis("source")), numeric=False),
+        Column("source", "clips of", lambda each: source(each.result), numeric=False),
         Column("setting", "setting", lambda each: text(each.result.axis("setting")), numeric=False),
         Column(varied, varied, of_axis, numeric=False),
         Column("kept", "kept", lambda each: each.against.kept_ratio, "%", percent),
@@ -217,8 +235,7 @@ def _calibrations(sweep: Sequence[CellResult]) -> list[str]:
 
 
 def _calibration_table(sweep: Sequence[CellResult]) -> Table:
-    def source(cell: CellResult) -> str:
-        return str(cell.axis("source"))
+    source = _source_names(sweep)
 
     def gap(cell: CellResult) -> float:
         return (cell.quality("loss") or 0.0) - (requested(cell) or 0.0)

@@ -123,7 +123,9 @@ def _alike_clips(cells: Sequence[CellResult], name: Figure) -> Measure:
     for setting in {cell.axis("setting") for cell in cells}:
         mine = [values[cell.cell.key] for cell in cells if cell.axis("setting") == setting]
         clips = {clip for each in mine for clip in each}
-        common[setting] = {clip: mean(each[clip] for each in mine if clip in each) for clip in clips}
+        # A cell of fewer clips must not make just these look easier.
+        complete = [each for each in mine if each.keys() == clips] or mine
+        common[setting] = {clip: mean(each[clip] for each in complete if clip in each) for clip in clips}
 
     def measure(cell: CellResult) -> tuple[float, float, float] | None:
         hard, found = common[cell.axis("setting")], values[cell.cell.key]

@@ -143,15 +143,16 @@ def _engines(results: Sequence[CellResult]) -> list[CellColumn]:
 
     note = "steps, launches and syncs (waits of the host) are those of a call, which takes a whole batch"
 
+    # Of a peer's repetition the rest is the way to its process and back.
     return [
         Column("kept", "kept", KEPT.value, KEPT.unit, KEPT.format, spare=4),
-        time_column("clip", "gaze", WHOLE, "clip"),
-        time_column("frame", "gaze", WHOLE, "frame", spare=1),
+        time_column("clip", "gaze", "gaze", "clip"),
+        time_column("frame", "gaze", "gaze", "frame", spare=1),
         Column("step", "step", step_time, "µs", microseconds),
         count_column("steps", "steps", "decode_steps", "call", spare=2, note=note),
         count_column("launches", "launches", "launches", "call", note=note),
         Column("synchronisations", "syncs", synchronisations, "/call", mean_count, note=note),
-        speed_up_column(lambda result: peer(result, results, engine=EAGER), EAGER),
+        speed_up_column(lambda result: peer(result, results, engine=EAGER), EAGER, "gaze"),
         *over_ours_columns(),
         same_patches_column(results),
         AGREEMENT,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.stages import stage
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 _COPY_BYTES = {"cpu": 2**28, "cuda": 2**30}
 """Far more than any cache holds, and on a GPU enough for a launch to cost nothing beside it."""
 _MATRIX = {"cpu": 1536, "cuda": 8192}
+"""Side of the largest product tried."""
+_SMALLEST_MATRIX = 256
+_LONG_ENOUGH_SECONDS = 0.1
+"""A product that takes as long is not made larger: a CPU may need minutes for a large one in half
+precision."""
 _ROUNDS = 8
 
 
@@ -33,26 +39,41 @@ class Ceilings:
 
 
 def measure_ceilings(device: "torch.device", dtype: "torch.dtype") -> Ceilings:
-    """Measure copy bandwidth and matrix product rate of ``device``; takes about a second."""
+    """Measure copy bandwidth and matrix product rate of ``device``; takes seconds at most."""
     import torch
-
-    def seconds(call: Callable[[], object]) -> float:
-        best = float("inf")
-        for _ in range(_ROUNDS):
-            _synchronise(device)
-            started = time.perf_counter()
-            call()
-            _synchronise(device)
-            best = min(best, time.perf_counter() - started)
-        return best
 
     source = torch.ones(_COPY_BYTES[device.type], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    copy = seconds(lambda: target.copy_(source))
-    size = _MATRIX[device.type]
-    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    product = seconds(lambda: left @ right)
+    copy = _seconds(lambda: target.copy_(source), device)
+    size, product = _product(device, dtype)
     return Ceilings(2 * source.numel() / copy, 2 * size**3 / product)
+
+
+def _product(device: "torch.device", dtype: "torch.dtype") -> tuple[int, float]:
+    """Return the side of a large product of square matrices, and the seconds that it takes."""
+    import torch
+
+    most = _MATRIX[device.type]
+    size = min(_SMALLEST_MATRIX, most)
+    while True:
+        left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        product = partial(torch.matmul, left, right)
+        # The first product of a size may load a library or choose a kernel.
+        if size == most or _seconds(product, device, rounds=2) >= _LONG_ENOUGH_SECONDS:
+            return size, _seconds(product, device)
+        size = min(2 * size, most)
+
+
+def _seconds(call: Callable[[], object], device: "torch.device", rounds: int = _ROUNDS) -> float:
+    """Return the shortest time that ``call`` took in some rounds."""
+    best = float("inf")
+    for _ in range(rounds):
+        _synchronise(device)
+        started = time.perf_counter()
+        call()
+        _synchronise(device)
+        best = min(best, time.perf_counter() - started)
+    return best
 
 
 def _synchronise(device: "torch.device") -> None:

@@ -7,7 +7,7 @@ import importlib
 import itertools
 import math
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,10 +126,10 @@ def workload_class(name: str, registry: Mapping[str, str] = WORKLOADS) -> type[W
     return found
 
 
-def check_inputs(suite: Suite, inputs: Inputs) -> None:
-    """Raise ``InputError`` for inputs that some point of ``suite`` cannot be measured with."""
-    for point in suite.points:
-        workload: object = workload_class(point.workload, suite.workloads)
+def check_inputs(points: Iterable[Point], registry: Mapping[str, str], inputs: Inputs) -> None:
+    """Raise ``InputError`` for inputs that some point cannot be measured with."""
+    for point in points:
+        workload: object = workload_class(point.workload, registry)
         if isinstance(workload, Particular):
             workload.check(dict(point.axes), inputs)
 

@@ -115,15 +115,17 @@ class Pipeline:
             for row, picture, loss in zip(rows, pictures, losses)
         ]
 
-    def work(self, result: Result) -> dict[str, float]:
-        """Return the work of one call."""
+    def work(self, result: Result, gazed: bool = True) -> dict[str, float]:
+        """Return the work of one call, that of the gaze model included where it was ``gazed`` with."""
         from autogaze.models.autogaze.work import gaze_work
         from autogaze.tasks.video_mae_reconstruction.work import reconstruction_work
+        from autogaze.work import Work
 
         gaze, size = result.gaze, result.video.element_size()
         videos, frames = result.video.shape[:2]
         selected = int((~gaze.if_padded_gazing).sum())
-        work = gaze_work(self.gaze_model.arch, gaze.num_gazing_each_frame.tolist(), size) * videos
+        slots = gaze.num_gazing_each_frame.tolist()
+        work = gaze_work(self.gaze_model.arch, slots, size) * videos if gazed else Work()
         if result.reconstruction is not None:
             assert self.task is not None
             for gazes in gaze.gazes_each_frame().tolist():

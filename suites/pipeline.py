@@ -134,13 +134,16 @@ class ClipWorkload:
 class Judged(ClipWorkload):
     """Workloads whose calls give a :class:`Result`, and the judgement of what came out."""
 
+    gazes = True
+    """Whether a repetition runs a gaze model, whose work then counts."""
+
     def quality(self, output: list[Result]) -> Quality:
         """Judge what a repetition gave: patches, work, and the pictures where there are any."""
         digest = hashlib.sha256()
         frames: list[dict[str, float]] = []
         counters: Counter[str] = Counter()
         for call, result in enumerate(output):
-            counters.update(self.pipeline.work(result))
+            counters.update(self.pipeline.work(result, self.gazes))
             for video in range(len(result.video)):
                 digest.update(result.gaze.patch_hash(video).encode())
                 clip = call * self.batch + video
@@ -227,6 +230,7 @@ class Reconstruct(Judged):
         "reconstructor": Axis("checkpoint", known=("checkpoint", "released_size")),
     }
     reconstructs = True
+    gazes = False
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         import torch

@@ -67,6 +67,7 @@ class SelectorQuality(Judged):
         clip_inputs = inputs if self._style is None else replace(inputs, video=None)
         super().__init__({**axes, "batch": 1}, clip_inputs)
         self._seed, self._name = inputs.seed, str(axes["selector"])
+        self.gazes = self._name == GAZE
         if self._name != GAZE and self.setting.task_loss_requirement is not None:
             raise InputError(
                 f"setting {self.setting.name} asks selector {self._name} to stop at a loss, and only "

@@ -227,6 +227,11 @@ def _checkout(upstream: str | None) -> Path:
             f"UPSTREAM {upstream} is not a checkout of the released code: it has no folder {PACKAGE}; "
             "name the folder that holds it"
         )
+    if (folder / "suites" / _CHILD.name).exists():
+        raise InputError(
+            f"UPSTREAM {upstream} holds this project, which would be measured against itself: name a "
+            "checkout of the released code"
+        )
     return folder
 
 

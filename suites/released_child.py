@@ -3,15 +3,17 @@
 It runs in a process, and often with an interpreter, of its own, with the checkout at the head of its path:
 here ``autogaze`` is the released package, and nothing of this project is imported. Commands come as JSON
 lines on standard input; each is answered by a JSON line on what was standard output, and whatever the package
-prints goes to standard error. It ends with its input.
+prints goes to standard error. It ends with its input, or at once where the process that started it is killed.
 """
 
+import ctypes
 import gc
 import importlib
 import inspect
 import json
 import os
 import platform
+import signal
 import sys
 import time
 import traceback
@@ -24,6 +26,8 @@ from typing import Any, TextIO
 
 _ATTENTION = ("attn_mode", "use_flash_attn", "_attn_implementation")
 """Where configurations of the released package and of transformers say how attention is computed."""
+
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -147,7 +151,14 @@ def serve(session: Session, commands: Iterable[str], answers: TextIO) -> None:
         answers.flush()
 
 
+def _die_with_parent() -> None:
+    """Have the kernel end this process when its parent dies: amid a call it would not hear its input end."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
+    _die_with_parent()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     serve(Session(Path(sys.argv[2])), sys.stdin, answers)

@@ -55,6 +55,21 @@ def test_a_burst_of_noise_that_spares_the_fastest_repetition_is_not_a_slowdown()
     assert verdicts(compared(a, b)) == {"end_to_end": Verdict.UNCLEAR}
 
 
+@pytest.mark.parametrize(("ours", "worse"), [(1.0, ()), (2.0, ("ours takes 2.00× as long",))])
+def test_a_peer_that_became_slower_and_larger_is_no_fault_of_ours(ours: float, worse: tuple[str]) -> None:
+    a, b = (
+        builders.record(
+            CELL,
+            {"end_to_end": [3.1 * theirs] * 5, "gaze": [3.0 * theirs] * 5, "ours": [own / 100] * 5},
+            resident=size,
+        )
+        for theirs, own, size in ((1.0, 1.0, 2**30), (2.0, ours, 2**31))
+    )
+    comparison = compared(a, b)
+    assert verdicts(comparison)["gaze"] is Verdict.SLOWER
+    assert comparison.worse == worse
+
+
 def under_load(record: Record, share: float) -> Record:
     samples = [sample.model_copy(update={"telemetry": {OTHERS: share}}) for sample in record.samples]
     return record.model_copy(update={"samples": tuple(samples)})

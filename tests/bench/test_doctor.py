@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from autogaze.models.autogaze import engines
 from bench import doctor
 from bench.devices import CPU, Device
 
@@ -12,6 +13,11 @@ def backends(monkeypatch: pytest.MonkeyPatch) -> None:
     reasons = {"sdpa": None, "triton": "needs a CUDA device"}
     fake = SimpleNamespace(available_backends=lambda device, dtype: reasons)
     monkeypatch.setitem(sys.modules, "autogaze.attention", fake)
+    obstacles = {"eager": None, "native": "needs a C compiler and there is none; install gcc"}
+    fakes = {
+        name: engines.Engine(lambda arch, device, dtype, why=why: why) for name, why in obstacles.items()
+    }
+    monkeypatch.setattr(engines, "ENGINES", fakes)
 
 
 def findings() -> dict[tuple[str, str], doctor.Finding]:
@@ -25,6 +31,9 @@ def test_the_cpu_its_dtypes_and_its_backends_are_looked_at(monkeypatch: pytest.M
     assert found["dtypes on cpu", "float32"].usable
     assert found["attention on cpu", "sdpa"].usable
     assert found["attention on cpu", "triton"].remark == "needs a CUDA device"
+    assert found["engines on cpu", "eager"].usable
+    assert not found["engines on cpu", "native"].usable
+    assert "install gcc" in found["engines on cpu", "native"].remark
     assert not found["devices", "CUDA"].usable
 
 

@@ -68,6 +68,18 @@ def test_each_benchmark_is_a_cell_and_each_round_a_sample(tmp_path: Path) -> Non
     assert step_result.rate("flops") == 7 / 0.375
 
 
+def test_benchmarks_of_like_name_in_different_classes_are_cells_of_their_own(tmp_path: Path) -> None:
+    entries = [
+        benchmark("test_step[a::b]", [1.0], fullname=f"tests/test_kernels.py::{name}::test_step[a::b]")
+        for name in ("TestGather", "TestAttention")
+    ]
+    run, _ = journal.read_run(imported(write(tmp_path / "r.json", *entries)))
+    assert [cell.axes["benchmark"] for cell in run.cells] == [
+        "kernels.TestGather.step",
+        "kernels.TestAttention.step",
+    ]
+
+
 def test_a_round_of_several_calls_is_said_to_be_one(tmp_path: Path) -> None:
     many = benchmark("test_many", [0.5], stats={"data": [0.5], "iterations": 20})
     (_, (record,)) = journal.read_run(imported(write(tmp_path / "r.json", many)))
@@ -79,9 +91,13 @@ def test_the_environment_is_this_projects_where_the_file_has_it(tmp_path: Path) 
     ours = {"machine_info": {"environment": {"device.name": "cpu", "torch.version": "2.13.0"}}}
     run, _ = journal.read_run(imported(write(tmp_path / "a.json", benchmark("test_a", [1.0]), **ours)))
     assert run.environment.fields == {"device.name": "cpu", "torch.version": "2.13.0"}
-    run, _ = journal.read_run(imported(write(tmp_path / "b.json", benchmark("test_a", [1.0]))))
-    assert run.environment.fields["cpu.model"] == "a good processor"
-    assert run.environment.fields["git.commit"] == "abc"
+    theirs = {"machine_info": {"environment": {"PATH": ["a"]}, "cpu": {"brand_raw": "a good processor"}}}
+    for name, changes in (("b", {}), ("c", theirs)):
+        run, _ = journal.read_run(
+            imported(write(tmp_path / f"{name}.json", benchmark("test_a", [1.0]), **changes))
+        )
+        assert run.environment.fields["cpu.model"] == "a good processor"
+        assert run.environment.fields["git.commit"] == "abc"
 
 
 def test_imported_runs_are_compared_like_others(tmp_path: Path) -> None:
@@ -98,6 +114,11 @@ def test_imported_runs_are_compared_like_others(tmp_path: Path) -> None:
     [
         ("not JSON", "is not JSON: name one that pytest-benchmark has written"),
         ("[1, 2]", "is not a result of pytest-benchmark .its outermost value: .*--benchmark-json"),
+        (
+            '{"benchmarks": [{"name": "a", "fullname": "a", "stats": {"data": [0.1, 0.0]}}], '
+            '"machine_info": {}, "datetime": "", "version": ""}',
+            r"not a result of pytest-benchmark .benchmarks\.0\.stats\.data\.1: .* greater than 0",
+        ),
         ('{"results": []}', "is not a result of pytest-benchmark .benchmarks: Field required"),
         (None, "cannot be read .No such file or directory.: name one that make microbench"),
     ],

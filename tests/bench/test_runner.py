@@ -14,7 +14,7 @@ from bench.plan import make_plans
 from bench.records import Cell, Record, Status
 from suites.loader import load_suite
 from suites.workload import Inputs
-from tests.bench.fake_workload import Rendezvous, write_suite
+from tests.bench.fake_workload import TOML, Rendezvous, write_suite
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -115,6 +115,19 @@ def test_a_run_killed_between_cells_goes_on_with_the_next(tmp_path: Path) -> Non
     records = runner.proceed(folder, listener)
     assert listener.begun == [("print", 1, 1)]
     assert [record.status for record in records] == ["ok", "ok"]
+
+
+def test_a_run_whose_peer_is_gone_is_not_resumed_into_failures(tmp_path: Path) -> None:
+    suite = tmp_path / "mine.toml"
+    suite.write_text(TOML.format(behaviours=["good", "peer"]).replace(":Fake", ":Accompanied"))
+    loaded = load_suite(str(suite), given=["upstream"])
+    (plan,) = make_plans(loaded, [CPU], tmp_path)
+    folder = runner.start(loaded, plan, Inputs(upstream="/somewhere"), ("bench",), tmp_path / "results")
+    head = folder / journal.RUN_FILE
+    head.write_text(head.read_text().replace("/somewhere", "/nowhere"))
+    with pytest.raises(InputError, match="UPSTREAM /nowhere is not a checkout"):
+        runner.proceed(folder, Listener())
+    assert journal.read_run(folder)[1] == []
 
 
 def test_failures_are_measured_again_only_when_asked(tmp_path: Path) -> None:

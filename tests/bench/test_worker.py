@@ -1,10 +1,13 @@
 import gc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from autogaze.errors import InputError
+from bench import worker
 from bench.job import Event, Job
+from bench.power import NoMeter
 from bench.records import Cell, Record, Status
 from bench.worker import measure
 from tests.bench import fake_workload
@@ -152,6 +155,31 @@ def test_the_garbage_collector_rests_while_the_clock_runs(monkeypatch: pytest.Mo
     measured()
     assert enabled == [False] * 6
     assert gc.isenabled()
+
+
+def test_energy_is_that_of_the_repetition_and_not_of_what_prepares_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Meter(NoMeter):
+        joules = 0.0
+
+        def energy_joules(self) -> float:
+            return self.joules
+
+    meter = Meter()
+
+    def using(joules: float) -> Callable[..., dict[str, int]]:
+        def use(*_: object) -> dict[str, int]:
+            meter.joules += joules
+            return {"run": 0}
+
+        return use
+
+    monkeypatch.setattr(worker, "open_meter", lambda pci_id: meter)
+    monkeypatch.setattr(worker.gc, "collect", using(100))
+    monkeypatch.setattr(worker.MemoryMeter, "begin", using(1000))
+    monkeypatch.setattr(fake_workload.Fake, "run", using(5))
+    assert measured().energy_joules == 5
 
 
 def test_a_refusal_is_not_mistaken_for_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,29 @@ def engine_record(cell: Cell) -> Record:
     )
 
 
+def paired_record() -> Record:
+    """A cell of the released package, three times as slow as ours however busy the machine is."""
+    cell = engine_cell("ratio_0.75", "released")
+    made = engine_record(engine_cell("ratio_0.75", "eager"))
+    samples = [
+        Sample(index=index, stage=stage, seconds=seconds * busy)
+        for index, busy in enumerate((1.0, 1.0, 4.0, 9.0, 2.0))
+        for stage, seconds in (("gaze", 3.0), ("ours", 1.0), ("end_to_end", 3.1))
+    ]
+    details = {
+        "gaze.engine": "released",
+        "ours.engine": "triton",
+        "released.commit": "2943b28",
+        "released.torch": "2.7.1",
+        "released.transformers": "4.51.3",
+        "released.attention": "attn_mode=sdpa",
+    }
+    quality = {"agreement": 0.75}
+    return made.model_copy(
+        update={"cell": cell, "samples": tuple(samples), "details": details, "quality": quality}
+    )
+
+
 def attention_cell(backend: str, mask: str = "block_causal", tokens: int = 1024, **axes: AxisValue) -> Cell:
     usual: dict[str, AxisValue] = {
         "head_dim": 64,

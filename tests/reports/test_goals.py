@@ -9,6 +9,7 @@ from tests.reports.fake_suites import (
     engine_records,
     kernel_cell,
     kernel_record,
+    paired_record,
     record,
     results_from,
 )
@@ -52,6 +53,10 @@ def test_other_batches_and_cells_that_are_not_ok_do_not_count() -> None:
         goal = found(records, "ratio_0.75")[0]
         assert goal.found is None
         assert str(goal).startswith("not measured")
+
+
+def test_what_the_released_package_reached_meets_no_goal_of_ours() -> None:
+    assert found([paired_record()], "ratio_0.75")[0].found is None
 
 
 @pytest.mark.parametrize(("speed", "met"), [(1.1, True), (0.8, False)])

@@ -70,6 +70,24 @@ def test_untrained_weights_win_and_lose_nothing() -> None:
     assert sentences(untrained) == []
 
 
+def test_a_loss_that_is_not_a_number_is_no_draw() -> None:
+    cells = [quality_cell("gaze"), quality_cell("random")]
+    broken = results_from([quality_record(cell, loss, 0.1) for cell, loss in zip(cells, (0.5, float("nan")))])
+    assert [row["verdict"] for row in rows(tables(broken)[0])] == ["a loss is not a number"]
+
+
+def test_cells_that_differ_in_more_than_their_setting_are_told_apart() -> None:
+    cells = [
+        quality_cell(selector, dtype=dtype)
+        for selector in ("gaze", "laplacian")
+        for dtype in ("float32", "bfloat16")
+    ]
+    both = results_from([quality_record(cell, 0.5, 0.1) for cell in cells])
+    assert [row["source"] for row in rows(tables(both)[0])] == ["video, float32", "video, bfloat16"]
+    (sentence,) = (each for each in sentences(both) if each.startswith("laplacian"))
+    assert "video, float32 ratio_0.10 (" in sentence
+
+
 def test_step_positions_are_compared_with_each_other(results: list[CellResult]) -> None:
     (row,) = rows(tables(results)[1])
     assert (row["positions"], row["setting"], row["verdict"]) == ("sequential", "ratio_0.10", "worse")

@@ -11,8 +11,10 @@ from reports.plots import write_plots
 from reports.quality_plots import agreement, overlap_by_selector, quality_by_selector, stopping_rule
 from reports.results import CellResult
 from reports.style import styled
-from tests.reports.fake_quality import BUDGETS, quality_records
+from tests.reports.fake_quality import BUDGETS, quality_cell, quality_record, quality_records
 from tests.reports.fake_suites import engine_records, results_from
+
+SETTINGS = ("ratio_0.10", "task_0.50")
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +58,26 @@ def test_bands_are_those_of_differences_and_not_of_clips(results: list[CellResul
 
 
 def test_a_selector_of_fewer_and_easier_clips_is_not_drawn_as_better(results: list[CellResult]) -> None:
-    lines = {line.get_label(): line.get_ydata() for line in quality_by_selector(results).axes[0].get_lines()}
-    assert lines["gaze"] - lines["greedy"] == pytest.approx([0.02] * 3, abs=0.02)
+    loss, psnr = (
+        {line.get_label(): line.get_ydata() for line in axes.get_lines()}
+        for axes in quality_by_selector(results).axes[:2]
+    )
+    assert loss["gaze"] - loss["greedy"] == pytest.approx([0.02] * 3, abs=0.002)
+    assert psnr["greedy"] - psnr["gaze"] == pytest.approx([0.2] * 3), "it is that much in every clip"
+
+
+def test_data_types_have_panels_of_their_own() -> None:
+    single, half = (
+        [quality_record(quality_cell(setting=setting, dtype=dtype), 0.5, 0.1) for setting in SETTINGS]
+        for dtype in ("float32", "bfloat16")
+    )
+    both = results_from([*single, *half])
+    titles = [axes.get_title(loc="left") for axes in quality_by_selector(both).axes if axes.get_visible()]
+    assert titles[::3] == ["Loss, video, float32", "Loss, video, bfloat16"]
+    assert [line.get_label() for line in stopping_rule(both).axes[0].get_lines()][:2] == [
+        "video, float32",
+        "video, bfloat16",
+    ]
 
 
 def test_the_stopping_rule_is_drawn_beside_the_diagonal(results: list[CellResult]) -> None:

@@ -15,6 +15,7 @@ from tests.reports.fake_suites import (
     engine_records,
     kernel_records,
     kernel_records_on_cpu,
+    paired_record,
     record,
     results_from,
 )
@@ -216,34 +217,17 @@ def test_samples_are_summed_up_by_their_median() -> None:
     assert rows(group)["mine"]["call"] == "2000"
 
 
-def paired_record() -> Record:
-    """A cell of the released package, three times as slow as ours however busy the machine is."""
-    cell = engine_cell("ratio_0.75", "released")
-    made = engine_record(engine_cell("ratio_0.75", "eager"))
-    samples = [
-        Sample(index=index, stage=stage, seconds=seconds * busy)
-        for index, busy in enumerate((1.0, 1.0, 4.0, 9.0, 2.0))
-        for stage, seconds in (("gaze", 3.0), ("ours", 1.0), ("end_to_end", 3.1))
-    ]
-    details = {
-        "gaze.engine": "released",
-        "ours.engine": "triton",
-        "released.commit": "2943b28",
-        "released.torch": "2.7.1",
-        "released.transformers": "4.51.3",
-        "released.attention": "attn_mode=sdpa",
-    }
-    quality = {"agreement": 0.75}
-    return made.model_copy(
-        update={"cell": cell, "samples": tuple(samples), "details": details, "quality": quality}
-    )
-
-
 def test_a_peer_is_held_against_ours_pair_by_pair_and_patch_by_patch() -> None:
     found = rows(only([*engine_records(), paired_record()]))
     row = found["ratio_0.75 released"]
     assert (row["over_ours"], row["over_ours_interval"], row["agreement"]) == ("3.00", "3.00 to 3.00", "75.0")
     assert found["ratio_0.75 triton"]["over_ours"] == "–"
+
+
+def test_the_way_to_a_peer_s_process_is_no_part_of_its_time() -> None:
+    row = rows(only([*engine_records(), paired_record()]))["ratio_0.75 released"]
+    assert (row["clip"], row["frame"]) == ("6000", "375")
+    assert float(row["speed_up"]) == pytest.approx(1.29 / 6, rel=0.03)
 
 
 def test_what_the_peer_was_and_what_it_was_held_against_is_said() -> None:

@@ -1,5 +1,6 @@
 """What a device can do at best, as cells of a run."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -29,6 +30,18 @@ def test_rates_are_work_over_the_best_time(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(ceilings.time, "perf_counter", lambda: next(moments))
     found = measure_ceilings(torch.device("cpu"), torch.float32)
     assert found == Ceilings(2 * 2**16 / 0.25, 2 * 32**3 / 0.5)
+
+
+@pytest.mark.parametrize(("seconds", "size"), [(0.001, 24), (1.0, 4)])
+def test_a_product_that_takes_long_is_not_made_larger(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, size: int
+) -> None:
+    monkeypatch.setattr(ceilings, "_MATRIX", {"cpu": 24})
+    monkeypatch.setattr(ceilings, "_SMALLEST_MATRIX", 4)
+    moments = itertools.count()
+    monkeypatch.setattr(ceilings.time, "perf_counter", lambda: next(moments) * seconds)
+    found = measure_ceilings(torch.device("cpu"), torch.float16)
+    assert found.flops_per_second == pytest.approx(2 * size**3 / seconds)
 
 
 def test_the_best_of_all_repetitions_is_kept_where_reports_look_for_it() -> None:

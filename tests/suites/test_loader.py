@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from autogaze.errors import InputError
 from suites import WORKLOADS
 from suites.loader import check_inputs, load_suite, suite_names
+from suites.pipeline import ENGINES
 from suites.settings import PUBLISHED_SETTINGS
 from suites.workload import AxisValue, Inputs
 from tests.bench.fake_workload import write_suite
@@ -188,14 +189,14 @@ def test_a_suite_that_needs_an_input_everywhere_asks_for_it(tmp_path: Path) -> N
 
 def test_inputs_are_checked_with_every_point_before_anything_runs(tmp_path: Path) -> None:
     suite = load_suite(suite_file(tmp_path, "", NEEDY), given=["upstream"])
-    check_inputs(suite, Inputs(upstream="/somewhere"))
+    check_inputs(suite.points, suite.workloads, Inputs(upstream="/somewhere"))
     with pytest.raises(InputError, match="UPSTREAM /nowhere is not a checkout"):
-        check_inputs(suite, Inputs(upstream="/nowhere"))
+        check_inputs(suite.points, suite.workloads, Inputs(upstream="/nowhere"))
 
 
-def test_the_released_package_is_an_engine_where_a_checkout_is_named() -> None:
+def test_every_engine_is_measured_and_the_released_package_is_one_where_a_checkout_is_named() -> None:
     def engines(**options: Any) -> set[AxisValue]:
         return {dict(point.axes).get("engine") for point in load_suite("engines", **options).points}
 
-    assert "released" not in engines()
-    assert "released" in engines(given=["upstream"])
+    assert engines() - {None, "auto"} == set(ENGINES) - {"auto"}
+    assert engines(given=["upstream"]) - engines() == {"released"}

@@ -90,6 +90,20 @@ def test_reconstruction_from_given_patches_equals_the_whole_way(short_clip, end_
     assert alone.quality(alone.run()).frames == workload.quality(output).frames
 
 
+def test_work_is_that_of_what_a_repetition_does(short_clip, end_to_end):
+    whole = end_to_end[0].quality(end_to_end[1]).counters
+    parts = [
+        workload.quality(workload.run()).counters
+        for workload in (
+            Gaze(axes(chunk=4), short_clip),
+            Reconstruct(axes(chunk=4, reconstructor="checkpoint"), short_clip),
+        )
+    ]
+    for name in ("flops", "bytes"):
+        assert all(part[name] > 0 for part in parts)
+        assert sum(part[name] for part in parts) == whole[name]
+
+
 def test_the_released_size_is_that_of_the_released_model():
     assert (RELEASED_SIZE.hidden_size, RELEASED_SIZE.num_hidden_layers) == (1024, 24)
     assert (RELEASED_SIZE.decoder_hidden_size, RELEASED_SIZE.decoder_num_hidden_layers) == (512, 8)

@@ -43,12 +43,13 @@ def test_the_suite_offers_every_selector_there_is() -> None:
 
 
 def test_every_selector_sees_the_same_clips_and_keeps_as_many_patches(clip: Inputs) -> None:
-    outputs = {}
+    outputs, flops = {}, {}
     for name in (GAZE, "random", "laplacian"):
         workload = SelectorQuality(AXES | {"selector": name}, clip)
         output = workload.run()
         quality = workload.quality(output)
         outputs[name] = (torch.cat([result.video for result in output]), quality.patch_hash)
+        flops[name] = quality.counters["flops"]
         assert quality.counters["selected_patches"] == 6 * 5
         assert [(row["clip"], row["frame"]) for row in quality.frames] == list(np.ndindex(3, 2))
         assert all(row["gazes"] == 5 and row["loss"] > 0 for row in quality.frames)
@@ -56,6 +57,7 @@ def test_every_selector_sees_the_same_clips_and_keeps_as_many_patches(clip: Inpu
     (first, _), *others = outputs.values()
     assert all(torch.equal(first, video) for video, _ in others)
     assert len({patch_hash for _, patch_hash in outputs.values()}) == 3
+    assert flops["random"] == flops["laplacian"] < flops[GAZE], "they ran no gaze model"
 
 
 def test_the_video_is_cut_into_whole_clips_and_no_more_than_there_are(clip: Inputs) -> None:

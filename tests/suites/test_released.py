@@ -19,6 +19,7 @@ from suites.pipeline import AXES, EndToEnd, Gaze, Reconstruct
 from suites.released import BATCH_MATES, PEER_MEMORY, ReleasedPackage, check_upstream
 from suites.settings import parse_setting
 from suites.workload import Inputs
+from tests.bench.fake_workload import Rendezvous
 from tests.suites.fake_upstream import write_checkout, write_gazes
 
 REPOSITORY = Path(__file__).parents[2]
@@ -93,6 +94,11 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
         check_upstream(str(tmp_path), None)
 
 
+def test_this_project_is_not_measured_against_itself():
+    with pytest.raises(InputError, match="holds this project, which would be measured against itself"):
+        check_upstream(str(REPOSITORY), None)
+
+
 def test_an_engine_that_needs_a_checkout_asks_for_one():
     with pytest.raises(InputError, match="no checkout of it is named: give UPSTREAM="):
         Gaze.check(axes(), Inputs())
@@ -135,6 +141,12 @@ def test_a_package_that_ends_the_interpreter_is_refused_with_its_last_words(tmp_
         check_upstream(upstream, None)
 
 
+LOAD = (
+    "import sys; from pathlib import Path; from suites.released import ReleasedPackage; "
+    "ReleasedPackage(sys.argv[1]).load(Path(sys.argv[2]), 'cpu', 'float32', 1)"
+)
+
+
 def weights(folder: Path) -> Path:
     (folder / "model.safetensors").touch()
     return folder
@@ -175,6 +187,23 @@ def test_a_package_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
     package.close()
     with pytest.raises(ProcessLookupError):
         subprocess.os.kill(package.pid, 0)
+
+
+def test_a_package_amid_a_call_ends_with_the_process_that_asked(tmp_path):
+    meeting = Rendezvous(tmp_path)
+    says = f"pipe = open({str(meeting.path)!r}, 'w'); pipe.write('here'); pipe.flush(); "
+    upstream = write_checkout(tmp_path, at_load=says + "threading.Event().wait()")
+    command = [sys.executable, "-c", LOAD, upstream, str(weights(tmp_path))]
+    parent = subprocess.Popen(command)
+    assert meeting.reached()
+    parent.kill()
+    parent.wait()
+    assert meeting.gone()
+
+
+def test_a_package_that_prints_much_does_not_block(tmp_path):
+    shouts = "print('out ' * 2**20); sys.stderr.write('err ' * 2**20); os.write(1, b'raw ' * 2**20)"
+    load(write_checkout(tmp_path, at_load=shouts), tmp_path)
 
 
 def test_a_package_that_breaks_gives_a_failed_cell(tmp_path, clip):
