@@ -1,4 +1,4 @@
-"""Every operation: what goes in, what it means, its fast form, and when the two agree.
+"""Every operation: what goes in, what it means, its fast forms, and when they agree with it.
 
 To add one, make a folder with ``reference.py`` and ``triton.py`` and give it an entry in :data:`OPERATIONS`;
 the tests, the compile check and the ``kernels`` suite go through the registry and need no change.
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kernels.block_causal_attention import reference as attention_reference
 from kernels.block_causal_attention import triton as attention_triton
+from kernels.decode_step import native as step_native
 from kernels.decode_step import reference as step_reference
 from kernels.decode_step import triton as step_triton
 from kernels.patch_gather import reference as gather_reference
@@ -27,7 +28,8 @@ Inputs = dict[str, Any]
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation. ``reference`` and ``fast`` take the same keyword arguments and return one tensor."""
+    """One operation. ``reference``, ``fast`` and ``native`` take the same keyword arguments and return one
+    tensor."""
 
     name: str
     inputs: Callable[[Shape, torch.dtype, torch.device], Inputs]
@@ -42,6 +44,8 @@ class Operation:
     compiled_shapes: tuple[Shape, ...]
     tolerance: Mapping[torch.dtype, float]
     """Largest difference from the reference, relative to the reference's standard deviation."""
+    native: Callable[..., Tensor] | None = None
+    """A form for float32 on a CPU; None where there is none."""
 
     def disagreement(self, inputs: Inputs, fast: Tensor) -> float:
         """Return the largest difference of ``fast`` from the reference, relative to the reference's
@@ -266,6 +270,7 @@ OPERATIONS = {
             ),
             compiled_shapes=({**_FULL, "batch": 1, "cached": 400},),
             tolerance=_TOLERANCE,
+            native=_on_a_copy(step_native.step),
         ),
     )
 }

@@ -21,7 +21,8 @@ typedef float vec __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias)
 static inline float exponential(float x) {
     const float rounding = 12582912.0f; /* 1.5 * 2^23: what is added to it is rounded to an integer */
     float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-    float n = clamped * 1.44269504f + rounding - rounding;
+    union { float value; uint32_t bits; } rounded = {clamped * 1.44269504f + rounding}, power;
+    float n = rounded.value - rounding;
     float r = clamped - n * 0.693359375f + n * 2.12194440e-4f;
     float p = 1.0f / 5040;
     p = p * r + 1.0f / 720;
@@ -31,7 +32,7 @@ static inline float exponential(float x) {
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    union { int32_t bits; float value; } power = {.bits = ((int32_t)n + 127) * (1 << 23)};
+    power.bits = (rounded.bits + 127) << 23; /* n is in the lowest bits; of a NaN any will do */
     return x < -87.0f ? 0.0f : p * power.value;
 }
 
@@ -64,7 +65,7 @@ static inline __attribute__((always_inline)) float dot(const float *a, const flo
     return total(sum);
 }
 
-static inline void raise(float *highest, const float *score) {
+static inline void raise_to(float *highest, const float *score) {
     vec a = *(vec *)highest, b = *(const vec *)score;
     __typeof__(a > b) larger = a > b; /* all ones or zeros: C has no choice between vectors */
     *(vec *)highest = (vec)((larger & (__typeof__(larger))a) | (~larger & (__typeof__(larger))b));

@@ -144,7 +144,7 @@ static void attend_group(
     float highest[LANES], weight[LANES] = {0};
     memcpy(highest, score, sizeof highest);
     for (j = 1; j < n; j++)
-        for (int l = 0; l < LANES; l += VECTOR) raise(highest + l, score + j * LANES + l);
+        for (int l = 0; l < LANES; l += VECTOR) raise_to(highest + l, score + j * LANES + l);
     for (j = 0; j < n; j++)
         for (int l = 0; l < LANES; l++) {
             score[j * LANES + l] = exponential(score[j * LANES + l] - highest[l]);
@@ -257,12 +257,10 @@ static void choose(const Step *step, int i) {
     for (int head = 0; head < GROUP; head++) {
         int slot = d->taken[video] + head, best = eos;
         if (slot < *d->budget) {
-            float highest = -__builtin_inff();
             best = 0;
-            for (int p = 0; p < vocabulary; p++) {
-                float score = logits[head * vocabulary + p] + blocked[p];
-                if (score > highest) highest = score, best = p;
-            }
+            const float *score = logits + head * vocabulary;
+            for (int p = 0, open = 0; p < vocabulary; p++) /* also of NaNs none is taken twice */
+                if (blocked[p] == 0 && (!open || score[p] > score[best])) best = p, open = 1;
             blocked[best] = -__builtin_inff();
             if (losses[head] <= d->requirement[video]) best = eos, finished = 1;
         }

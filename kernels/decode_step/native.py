@@ -2,7 +2,8 @@
 
 ``native.c`` holds the arithmetic and says how it is laid out. It is compiled on first use, for this processor
 and the sizes of the model at hand, with the compiler there is (``$CC``, cc, gcc or clang), and kept in the
-user's cache folder (``$XDG_CACHE_HOME/autogaze``, by default ``~/.cache/autogaze``).
+user's cache folder (``$XDG_CACHE_HOME/autogaze``, by default ``~/.cache/autogaze``). What is kept there runs
+with the user's rights, so a folder that others can write to is refused.
 """
 
 import ctypes
@@ -12,6 +13,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -30,8 +32,13 @@ WIDTH_UNIT = 16
 """Channels of a head, and of the MLP, come in multiples of this."""
 
 _SOURCES = tuple(Path(__file__).with_name(name) for name in ("native.c", "arithmetic.h", "workers.h"))
-# Contraction makes fused multiply-adds; nothing else may change what a sum is.
-_FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fPIC", "-shared", "-pthread")
+# Contraction makes fused multiply-adds; nothing else may change what a sum is. A square root that sets errno
+# would be a call into libm.
+_FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-pthread")
+_THIS_PROCESSOR: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [])
+"""Ways to ask for all that the processor can do; compilers differ, and the last does without."""
+MOST_SECONDS = 300
+"""A compiler that takes longer is stuck: it needs a few."""
 
 
 class BuildError(RuntimeError):
@@ -49,8 +56,11 @@ class Sizes:
     group: int
 
 
+_MATRICES = ("query_key_value", "output", "gate_up", "down")
+
+
 class _Layer(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("query_key_value", "output", "gate_up", "down")]
+    _fields_ = [(name, ctypes.c_void_p) for name in _MATRICES]
 
 
 class _Decoder(ctypes.Structure):
@@ -85,17 +95,20 @@ def library(sizes: Sizes) -> ctypes.CDLL:
     Raises:
         BuildError: if there is no compiler, or it does not take the source.
     """
-    compiler = _compiler()
     defines = [
         f"-DHEADS={sizes.heads}",
         f"-DHEAD_DIM={sizes.head_dim}",
         f"-DMLP={sizes.mlp_width}",
         f"-DGROUP={sizes.group}",
     ]
-    command = [*compiler, *_FLAGS, *defines]
+    command = [*_compiler(), *_FLAGS, *defines]
     built = _folder() / f"decode_step-{_fingerprint(command)}.so"
-    if not built.exists():
-        _build(command, built)
+    try:
+        if not built.exists():
+            _build(command, built)
+        _require_own(built)
+    except OSError as error:
+        raise _no_place(built.parent, error) from error
     try:
         step = ctypes.CDLL(str(built))
     except OSError as error:
@@ -115,32 +128,34 @@ def bind(state: DecoderState, weights: Weights, sequential: bool = False) -> Cal
 
     It does and returns what :func:`kernels.decode_step.reference.step` does, but passes over videos that have
     finished: their predictions are 0. It uses as many threads as torch does.
+
+    Raises:
+        TypeError: for tensors that are not what C takes them for.
     """
     layers, batch, heads, slots, head_dim = state.keys.shape
     group, vocabulary = state.group.shape[1], state.blocked.shape[1]
     step = library(Sizes(heads, head_dim, weights.layers[0].down.shape[1], group))
     matrices = [
-        [_own(matrix) for matrix in (layer.query_key_value, layer.output, layer.gate_up, layer.down)]
-        for layer in weights.layers
+        [getattr(layer, name).detach().contiguous() for name in _MATRICES] for layer in weights.layers
     ]
-    embedding, prediction = _own(weights.embedding), _own(weights.heads)
-    table = (_Layer * layers)(*(_Layer(*(matrix.data_ptr() for matrix in layer)) for layer in matrices))
+    embedding, prediction = (each.detach().contiguous() for each in (weights.embedding, weights.heads))
+    table = (_Layer * layers)(*(_Layer(*map(_address, layer)) for layer in matrices))
     decoder = _Decoder(
         layers=layers, vocabulary=vocabulary, batch=batch, slots=slots,
         chosen_width=state.chosen.shape[1], sequential=sequential, norm_floor=float(weights.norm_floor),
-        layer=ctypes.addressof(table), embedding=embedding.data_ptr(), heads=prediction.data_ptr(),
-        fed=state.group.data_ptr(),
-        **{name: getattr(state, name).data_ptr() for name in _IN_PLACE},
+        layer=ctypes.addressof(table), embedding=_address(embedding), heads=_address(prediction),
+        fed=_address(state.group, torch.int64),
+        **{name: _address(getattr(state, name), dtype) for name, dtype in _IN_PLACE.items()},
     )  # fmt: skip
     kept = (state, table, matrices, embedding, prediction)  # alive as long as the pointers are in use
 
     def take() -> Tensor:
         assert kept
         longest = int(state.length.max())
-        if longest + group > slots:
-            raise IndexError(f"a step of {group} tokens does not fit behind {longest} in {slots} slots")
-        predictions = torch.zeros(batch, prediction.shape[0])
-        scratch = torch.empty(step.scratch_bytes(batch, longest), dtype=torch.uint8)
+        if longest + group >= slots:  # the last one is the spare
+            raise IndexError(f"a step of {group} tokens does not fit behind {longest} in {slots - 1} slots")
+        predictions = torch.zeros(batch, prediction.shape[0], dtype=torch.float32, device="cpu")
+        scratch = torch.empty(step.scratch_bytes(batch, longest), dtype=torch.uint8, device="cpu")
         decoder.threads = torch.get_num_threads()
         decoder.predictions = predictions.data_ptr()
         step.decode_step(ctypes.byref(decoder), scratch.data_ptr())
@@ -150,9 +165,11 @@ def bind(state: DecoderState, weights: Weights, sequential: bool = False) -> Cal
 
 
 _IN_PLACE = (
-    "rotation", "keys", "values", "length", "step_position", "pending", "blocked", "requirement", "budget",
-    "taken", "finished", "chosen",
-)  # fmt: skip
+    dict.fromkeys(("rotation", "keys", "values", "blocked", "requirement"), torch.float32)
+    | dict.fromkeys(("length", "step_position", "budget", "taken"), torch.int32)
+    | {"pending": torch.int64, "chosen": torch.int64, "finished": torch.bool}
+)
+"""What of a state C reads and writes, and as what."""
 
 
 def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Tensor:
@@ -160,15 +177,25 @@ def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Ten
     return bind(state, weights, sequential)()
 
 
-def _own(matrix: Tensor) -> Tensor:
-    return matrix.detach().contiguous()
+def _address(tensor: Tensor, dtype: torch.dtype = torch.float32) -> int:
+    if tensor.dtype != dtype or tensor.device.type != "cpu" or not tensor.is_contiguous():
+        raise TypeError(
+            f"the native step takes contiguous {dtype} on the CPU here, and got {tensor.dtype} on "
+            f"{tensor.device} with shape {tuple(tensor.shape)} and strides {tensor.stride()}"
+        )
+    return tensor.data_ptr()
 
 
 def _compiler() -> list[str]:
     """Return the compiler's command."""
+    if os.name != "posix":
+        raise BuildError("is for Linux and macOS")
     named = os.environ.get("CC")
     if named is not None:
-        command = shlex.split(named)
+        try:
+            command = shlex.split(named)
+        except ValueError:  # a quotation without an end
+            command = []
         if not command or shutil.which(command[0]) is None:
             raise BuildError(
                 f"needs a C compiler and CC names '{named}', which is not there; unset or correct CC"
@@ -182,8 +209,8 @@ def _compiler() -> list[str]:
 
 def _fingerprint(command: list[str]) -> str:
     """Return a hash of all that the built library depends on, this processor included."""
-    version = subprocess.run([command[0], "--version"], capture_output=True, check=False).stdout
-    parts = [*(source.read_bytes() for source in _SOURCES), version, " ".join(command).encode(), _processor()]
+    told = [_run([*command, "--version"]).stdout, repr((command, _THIS_PROCESSOR))]
+    parts = [*(source.read_bytes() for source in _SOURCES), *(each.encode() for each in told), _processor()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
@@ -197,28 +224,68 @@ def _processor() -> bytes:
 
 
 def _folder() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "autogaze"
+    """Return the folder that libraries are kept in; makes it, for the user alone."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        root = Path(named) if os.path.isabs(named) else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise BuildError(
+            "needs a folder for what it compiles, and the user has no home; set XDG_CACHE_HOME"
+        ) from error
+    folder = root / "autogaze"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _require_own(folder)
+    except OSError as error:
+        raise _no_place(folder, error) from error
+    return folder
+
+
+def _require_own(place: Path) -> None:
+    """Raise ``BuildError`` if another user can have put code there."""
+    status = place.stat()
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise BuildError(
+            f"would run compiled code from {place}, which other users can write to; remove it, or set "
+            "XDG_CACHE_HOME to a folder of your own"
+        )
 
 
 def _build(command: list[str], built: Path) -> None:
     """Compile beside the target and rename, so that builds at the same time do not meet."""
-    try:
-        built.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=built.parent) as folder:
-            made = Path(folder) / built.name
-            done = subprocess.run(
-                [*command, str(_SOURCES[0]), "-o", str(made)], capture_output=True, text=True, check=False
+    with tempfile.TemporaryDirectory(dir=built.parent) as folder:
+        made = Path(folder) / built.name
+        for asked in _THIS_PROCESSOR:
+            done = _run([*command, *asked, str(_SOURCES[0]), "-o", str(made)])
+            if done.returncode == 0:
+                break
+        else:
+            lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            complaint = next((line for line in lines if "error" in line), lines[-1])
+            raise BuildError(
+                f"cannot be compiled by {command[0]} ({complaint.strip()}); install a complete gcc or clang, "
+                "or set CC"
             )
-            if done.returncode:
-                complaint = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr)
-                raise BuildError(
-                    f"cannot be compiled by {command[0]} ({complaint.strip()}); install a complete gcc or "
-                    "clang, or set CC"
-                )
-            made.replace(built)
-    except OSError as error:
+        made.chmod(0o755)  # whatever the umask is, others must not be able to change it
+        made.replace(built)
+
+
+def _no_place(folder: Path, error: OSError) -> BuildError:
+    return BuildError(
+        f"cannot be built in {folder} ({error.strerror}); make that folder writable, or set XDG_CACHE_HOME"
+    )
+
+
+def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
+    """Run a compiler, which gets no input and must come to an end."""
+    try:
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            timeout=MOST_SECONDS, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        stuck = f"it does not end within {MOST_SECONDS} seconds"
+        reason = error.strerror if isinstance(error, OSError) else stuck
         raise BuildError(
-            f"cannot be built in {built.parent} ({error.strerror}); make that folder writable, or set "
-            "XDG_CACHE_HOME"
+            f"needs a C compiler and {command[0]} cannot be used ({reason}); set CC to another"
         ) from error

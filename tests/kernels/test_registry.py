@@ -23,6 +23,17 @@ def test_the_fast_form_agrees_with_the_reference(operation, shape, dtype):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [(name, shape) for name, each in OPERATIONS.items() if each.native for shape in each.tested_shapes],
+)
+def test_the_native_form_agrees_with_the_reference(name, shape):
+    operation = OPERATIONS[name]
+    inputs = operation.inputs(shape, torch.float32, torch.device("cpu"))
+    error = operation.disagreement(inputs, operation.native(**inputs))
+    assert error <= operation.tolerance[torch.float32], f"{name} {dict(shape)}: relative error {error:.1e}"
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_inputs_are_seeded_and_work_is_counted(name):
     operation = OPERATIONS[name]
