@@ -120,6 +120,10 @@ def _clips(
     if dataset == "synthetic":
         from autogaze.datasets.synthetic import SyntheticVideos
 
+        if root is not None:
+            raise InputError(
+                "--root names folders of videos, and --dataset synthetic has none; add --dataset folder"
+            )
         count = count or _SYNTHETIC_CLIPS
         synthetic = SyntheticVideos(split, seed=seed, clip_len=clip_len, size=size, length=count)
         return synthetic, [synthetic.path(number) for number in range(count)]

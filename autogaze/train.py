@@ -38,7 +38,7 @@ def compose(name: str, overrides: Sequence[str] = (), config_dir: str | Path | N
     homes = {path.stem: folder for folder in _folders(config_dir) for path in folder.glob("*.yaml")}
     if name not in homes:
         raise unknown_name("training configuration", name, homes)
-    others = ",".join(f"file://{folder}" for folder in _folders(config_dir) if folder != homes[name])
+    others = ",".join(_quoted(f"file://{other}") for other in _folders(config_dir) if other != homes[name])
     try:
         with initialize_config_dir(str(homes[name]), version_base="1.3"):
             config = hydra_compose(name, [f"hydra.searchpath=[{others}]", *overrides])
@@ -48,6 +48,11 @@ def compose(name: str, overrides: Sequence[str] = (), config_dir: str | Path | N
             f"training configuration {name} cannot be composed: {' '.join(str(error).split())}"
         ) from None
     return dict(values)
+
+
+def _quoted(text: str) -> str:
+    """Return ``text`` as a word of Hydra's overrides."""
+    return "'" + text.replace("'", "\\'") + "'"
 
 
 def _folders(config_dir: str | Path | None) -> list[Path]:

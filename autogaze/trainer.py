@@ -1,10 +1,12 @@
 """The training loop: one process or many, any algorithm, cut off and resumed without a trace."""
 
+import math
 import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from autogaze.algorithms.objective import Moment, Objective, Result
 from autogaze.datasets.batches import collate
+from autogaze.errors import InputError
 from autogaze.training.checkpoints import Position, RunFolder, find_resumable, load
 from autogaze.training.distributed import Process
 from autogaze.training.log import JsonLines, RunLog, Sink, TensorBoard, WeightsAndBiases
@@ -56,12 +59,23 @@ class Trainer:
         resumed = find_resumable(trainer.resume, self.folder)
         if resumed is not None:
             self.step = load(resumed, self._position(), self.models, self.optimizer)
+        self._check_start()
         self.wrapped = _wrapped(self.objective, process)
         self._stop_asked = False
 
     def _position(self) -> Position:
         trainer = self.settings.trainer
-        return Position(self.step, self.steps_per_epoch, trainer.batch_size, trainer.seed)
+        identity = self.settings.identity()
+        return Position(self.step, self.steps_per_epoch, trainer.batch_size, trainer.seed, identity)
+
+    def _check_start(self) -> None:
+        """Refuse to go on from different steps, as processes do that do not see the same files."""
+        steps = sorted(set(self.process.gather(self.step)))
+        if len(steps) > 1:
+            raise InputError(
+                f"the processes found checkpoints of steps {', '.join(map(str, steps))}; give trainer.logdir "
+                "a folder that all of them see"
+            )
 
     def run(self) -> bool:
         """Train to the end, or only validate; return whether the end was reached.
@@ -85,19 +99,21 @@ class Trainer:
 
     def _sinks(self) -> list[Sink]:
         trainer, path = self.settings.trainer, self.folder.path
+        # Validation takes no step, so there is none that was taken before and would be told twice.
+        told = math.inf if trainer.val_only else self.step
         sinks: list[Sink] = []
         if trainer.use_tensorboard:
-            sinks.append(TensorBoard(path))
+            sinks.append(TensorBoard(path, told))
         if trainer.use_wandb:
             sinks.append(WeightsAndBiases(path, self.settings.model_dump()))
-        return [JsonLines(path / LOG_FILE, self.step), *sinks]
+        return [JsonLines(path / LOG_FILE, told), *sinks]
 
     def _epoch(self, log: RunLog) -> bool:
         """Take the rest of the steps of an epoch; return False if asked to stop."""
         trainer, position = self.settings.trainer, self._position()
         batches = self._batches(position.epoch, position.iteration)
+        started = time.perf_counter()  # waiting for data counts
         while group := list(islice(batches, len(self.share.micro_batches))):
-            started = time.perf_counter()
             metrics, stop = self._train_step(group)
             self.step += 1
             metrics["clips/s"] = trainer.batch_size / (time.perf_counter() - started)
@@ -109,6 +125,7 @@ class Trainer:
                 self._save()
             if stop and not last:
                 return False
+            started = time.perf_counter()
         return True
 
     def _batches(self, epoch: int, first_batch: int) -> Iterator[Mapping[str, Any]]:
@@ -121,7 +138,7 @@ class Trainer:
         return DataLoader(
             data,
             batch_sampler=batch_sampler,
-            collate_fn=collate,
+            collate_fn=partial(collate, grid=self.objective.grid),
             num_workers=self.settings.dataset.num_workers,
             pin_memory=self.process.device.type == "cuda",
         )

@@ -59,6 +59,7 @@ def test_the_modes_are_compared(checkpoint: str, tmp_path: Path, capsys: pytest.
     ("arguments", "sentence"),
     [
         (("--dataset", "folder"), "--dataset folder needs --root"),
+        (("--root", "videos"), "add --dataset folder"),
         (("--device", "abacus"), "device 'abacus' cannot be used here"),
         (("--shard", "2"), "shard '2' is not of the form 0/2"),
         (("--ratio-min", "0.5"), "cannot be drawn"),

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from autogaze.errors import InputError
 from autogaze.models.autogaze import AutoGaze, AutoGazeImageProcessor
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 from autogaze.training.distributed import Process
-from tests.training.runs import ALGORITHMS, tiny_trainer, weights
+from tests.training.runs import ALGORITHMS, Clips, tiny_trainer, weights
 
 TOLERANCE = 5e-6
 """Largest difference of a weight between two ways to cut a batch, in units of the largest change that
@@ -52,6 +53,17 @@ def test_a_run_cut_and_resumed_gives_the_weights_of_one_that_was_not(algorithm, 
         assert not stopped_after(cut, steps)
     resumed = tiny_trainer(algorithm, tmp_path / "cut")
     assert resumed.step == 2
+    assert resumed.run()
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, weights(resumed)[name]), name
+
+
+def test_a_run_whose_data_comes_from_other_processes_is_resumed_alike(tmp_path):
+    whole = tiny_trainer("ntp", tmp_path / "whole")
+    whole.run()
+    for steps in (1, 3):
+        assert not stopped_after(tiny_trainer("ntp", tmp_path / "cut", workers=2), steps)
+    resumed = tiny_trainer("ntp", tmp_path / "cut", workers=2)
     assert resumed.run()
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, weights(resumed)[name]), name
@@ -190,6 +202,44 @@ def test_val_only_measures_and_changes_nothing(tmp_path, capsys):
     assert "loss@0.05" in capsys.readouterr().err
 
 
+def test_val_only_adds_to_the_log_of_the_run_it_looks_at(tmp_path):
+    tiny_trainer("ntp", tmp_path).run()
+    told = metrics_of(tmp_path / "ntp")
+    tiny_trainer("ntp", tmp_path, val_only=True, resume=None).run()
+    assert metrics_of(tmp_path / "ntp")[:-1] == told
+
+
+def test_clips_a_second_count_the_wait_for_data(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    class Slow(Clips):
+        def __getitem__(self, index):
+            now[0] += 0.5
+            return super().__getitem__(index)
+
+    trainer = tiny_trainer("ntp", tmp_path, n_epochs=1)
+    trainer.train_data = Slow(8)
+    trainer.run()
+    assert [line["clips/s"] for line in metrics_of(tmp_path / "ntp")[:2]] == pytest.approx([2.0, 2.0])
+
+
+def test_labels_are_of_the_grid_of_the_model(tmp_path):
+    trainer = tiny_trainer("ntp", tmp_path, scales="112+224")
+    batch = next(trainer._batches(0, 0))
+    info = batch["gt_gazing_info"]
+    found = info["gazing_pos"][0][~info["if_padded_gazing"][0]]
+    number = int(batch["video_path"][0].split("/")[-1].removesuffix(".mp4"))
+    first, second = trainer.train_data[number]["gt_gazing_info"]["gazing_pos"]
+    assert found.tolist() == first + [49 + 196 + patch for patch in second]
+
+
+def test_processes_that_found_different_checkpoints_do_not_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(Process, "gather", lambda self, value: [value, value + 50])
+    with pytest.raises(InputError, match=r"steps 0, 50; give trainer.logdir a folder that all of them see"):
+        tiny_trainer("ntp", tmp_path)
+
+
 def test_clipping_bounds_the_gradient_and_is_logged(tmp_path):
     trainer = tiny_trainer("ntp", tmp_path, clip_grad_norm=1e-3, n_epochs=1)
     trainer.run()
@@ -224,6 +274,12 @@ def test_a_checkpoint_of_another_run_is_refused(changes, message, tmp_path):
     stopped_after(tiny_trainer("ntp", tmp_path), 1)
     with pytest.raises(InputError, match=message):
         tiny_trainer("ntp", tmp_path, **changes)
+
+
+def test_a_checkpoint_of_another_algorithm_is_refused(tmp_path):
+    tiny_trainer("ntp", tmp_path, exp_name="mine").run()
+    with pytest.raises(InputError, match=r"algorithm.name ntp, and this one has grpo; .* trainer.exp_name"):
+        tiny_trainer("grpo", tmp_path, exp_name="mine")
 
 
 def test_a_data_set_smaller_than_a_batch_is_refused(tmp_path):

@@ -19,6 +19,7 @@ from autogaze.algorithms.reconstruction import drawn_frames, reconstruction_qual
 from autogaze.datasets.batches import to_inputs
 from autogaze.models.autogaze import AutoGaze, GazeOutput
 from autogaze.models.autogaze.scoring import Scores, score
+from autogaze.patches import PatchGrid
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 from autogaze.training.randomness import seed_torch
 from autogaze.training.schedules import exponential
@@ -58,6 +59,10 @@ class GRPO(Objective):
         self.task = task.requires_grad_(train_task)
         self.settings = settings
         self.train_task = train_task
+
+    @property
+    def grid(self) -> PatchGrid:
+        return self.gaze.arch.grid
 
     def prepare(self, batch: Mapping[str, Any], moment: Moment) -> Prepared:
         video = self._repeated(_video(batch))

@@ -9,6 +9,7 @@ from autogaze.algorithms.losses import ntp_loss, task_loss_prediction_loss
 from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
 from autogaze.datasets.batches import to_inputs
 from autogaze.models.autogaze import AutoGaze
+from autogaze.patches import PatchGrid
 
 
 class NextTokenPrediction(Objective):
@@ -18,6 +19,10 @@ class NextTokenPrediction(Objective):
         super().__init__()
         self.gaze = gaze
         self.optimize_task_loss_prediction = optimize_task_loss_prediction
+
+    @property
+    def grid(self) -> PatchGrid:
+        return self.gaze.arch.grid
 
     def prepare(self, batch: Mapping[str, Any], moment: Moment) -> Prepared:
         return Prepared(batch, {"gazes": _gazes(batch), "videos": len(batch["frames"])})

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from autogaze.patches import PatchGrid
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -47,6 +49,11 @@ class Objective(nn.Module):
     :meth:`forward` on one after another with the totals: the gradient is that of the global batch, however it
     was split.
     """
+
+    @property
+    @abstractmethod
+    def grid(self) -> PatchGrid:
+        """The patches of a frame, which labels are of."""
 
     @abstractmethod
     def prepare(self, batch: Mapping[str, Any], moment: Moment) -> Prepared:

@@ -10,6 +10,7 @@ from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
 from autogaze.datasets.batches import to_inputs
 from autogaze.models.autogaze import GazeOutput
 from autogaze.models.autogaze.budgets import budgets_of
+from autogaze.patches import PatchGrid
 from autogaze.selectors import SELECTORS
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 from autogaze.tasks.video_mae_reconstruction.losses import unnormalized
@@ -43,6 +44,10 @@ class Reconstruction(Objective):
         self.masks = masks
         self.recon_sample_rate = recon_sample_rate
         self.validation_ratios = validation_ratios
+
+    @property
+    def grid(self) -> PatchGrid:
+        return self.task.config.grid
 
     def prepare(self, batch: Mapping[str, Any], moment: Moment) -> Prepared:
         video = _inputs(batch)["video"]

@@ -67,10 +67,32 @@ def write_labels(path: str | os.PathLike[str], labels: Mapping[str, GazeLabels])
         get_relative_video_path(video): {"gazing_pos": label.gazing_pos, "task_losses": label.task_losses}
         for video, label in labels.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.partial")
-    beside.write_text(json.dumps(content))
-    beside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(content))
+        beside.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"label file '{path}' cannot be written: {error.strerror or error}; free space, or name another "
+            "file"
+        ) from error
+
+
+def label_names(videos: Iterable[str]) -> dict[str, str]:
+    """Return by path the name that label files know each video by; raise ``InputError`` where two share
+    one."""
+    names: dict[str, str] = {}
+    paths: dict[str, str] = {}
+    for video in videos:
+        names[video] = get_relative_video_path(video)
+        other = paths.setdefault(names[video], video)
+        if other != video:
+            raise InputError(
+                f"'{other}' and '{video}' are both '{names[video]}' in label files, which name videos by the "
+                "last three parts of their path; rename one"
+            )
+    return names
 
 
 def read_clip_labels(paths: str, videos: Iterable[str], clip_len: int) -> dict[str, GazeLabels]:
@@ -85,14 +107,14 @@ def read_clip_labels(paths: str, videos: Iterable[str], clip_len: int) -> dict[s
         The labels by path, of those of ``videos`` that have any.
 
     Raises:
-        InputError: if none of them has, or labels are of clips of another length.
+        InputError: if none of them has, if two share a name, or labels are of clips of another length.
     """
     labels = read_labels(paths)
-    videos = list(videos)
-    found = {video: labels[key] for video in videos if (key := get_relative_video_path(video)) in labels}
+    names = label_names(videos)
+    found = {video: labels[name] for video, name in names.items() if name in labels}
     if not found:
         raise InputError(
-            f"none of {len(videos)} videos, '{get_relative_video_path(videos[0])}' the first, is among the "
+            f"none of {len(names)} videos, '{next(iter(names.values()))}' the first, is among the "
             f"{len(labels)} that '{paths}' labels: label these videos, or name their labels"
         )
     for video, label in found.items():

@@ -212,12 +212,18 @@ def _list_videos(root: str, split: str, video_ext: str) -> list[Path]:
 
 
 def _videos_in(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Yield the videos in a folder and the folders in it; one that holds pictures is a video."""
+    """Yield the videos in a folder and the folders in it; one that holds pictures is a video, unless it holds
+    videos, too, whose covers they may be."""
     for entry in folder.iterdir():
         if entry.is_dir():
-            if any(file.suffix.lower() in IMAGE_SUFFIXES for file in entry.iterdir()):
+            files = [file.name.lower() for file in entry.iterdir()]
+            if any(map(_is_picture, files)) and not any(file.endswith(suffixes) for file in files):
                 yield entry
             else:
                 yield from _videos_in(entry, suffixes)
         elif entry.name.lower().endswith(suffixes):
             yield entry
+
+
+def _is_picture(name: str) -> bool:
+    return name.endswith(IMAGE_SUFFIXES)

@@ -14,7 +14,7 @@ import torch
 from autogaze.checkpoints import state_hash
 from autogaze.configuration import read_json
 from autogaze.datasets.batches import collate, to_inputs
-from autogaze.datasets.labels import GazeLabels, read_labels, write_labels
+from autogaze.datasets.labels import GazeLabels, label_names, read_labels, write_labels
 from autogaze.datasets.video_utils import get_relative_video_path
 from autogaze.errors import InputError
 from autogaze.labelling.greedy import CANDIDATES, Mode, as_labels, greedy_frames
@@ -131,13 +131,14 @@ def make_labels(
     of how many.
 
     Raises ``InputError`` if the file holds labels that were made with other settings or another
-    reconstructor.
+    reconstructor, and for clips that label files cannot tell apart.
     """
     file = shard.file(out)
     _claim(file, settings, task, clips.clip_len)
     labels = read_labels(glob.escape(str(file))) if file.exists() else {}
     numbers = range(shard.number, len(names), shard.count)
-    missing = [n for n in numbers if get_relative_video_path(names[n]) not in labels]
+    known_as = label_names(names)
+    missing = [n for n in numbers if known_as[names[n]] not in labels]
     task = task.to(device)
     for first in range(0, len(missing), batch_size):
         batch = missing[first : first + batch_size]

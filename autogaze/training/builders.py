@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any, Literal
 
+from torch.utils.data import Subset
+
 from autogaze.algorithms.grpo import GRPO, GRPOSettings
 from autogaze.algorithms.ntp import NextTokenPrediction
 from autogaze.algorithms.objective import Objective
@@ -11,7 +13,7 @@ from autogaze.checkpoints import load_strict
 from autogaze.datasets.synthetic import SyntheticVideos
 from autogaze.embedded import gaze_checkpoint
 from autogaze.embedded.reconstructor import CONFIG
-from autogaze.errors import InputError
+from autogaze.errors import InputError, unknown_name
 from autogaze.models.autogaze import AutoGaze, AutoGazeConfig
 from autogaze.tasks.video_mae_reconstruction import VideoMAEConfig, VideoMAEReconstruction
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, architecture
@@ -36,7 +38,7 @@ def build_dataset(settings: DatasetSettings, split: Literal["train", "val"]) -> 
     from autogaze.datasets.video_folder import VideoFolder
 
     augmentation = settings.train_data_aug if split == "train" else None
-    return VideoFolder(
+    videos = VideoFolder(
         settings.root,
         split,
         gt_gazing_pos_paths=labels,
@@ -48,6 +50,9 @@ def build_dataset(settings: DatasetSettings, split: Literal["train", "val"]) -> 
         size=settings.size,
         seed=settings.seed,
     )
+    if split == "val" and settings.val_length is not None:
+        return Subset(videos, range(min(settings.val_length, len(videos))))
+    return videos
 
 
 def _synthetic(settings: DatasetSettings, split: Literal["train", "val"], labels: str | None) -> Any:
@@ -65,6 +70,9 @@ def build_task(settings: TaskSettings, weights: str | None) -> VideoMAEReconstru
     """Return a reconstructor: with the weights of a checkpoint, or new ones."""
     if weights is not None:
         return VideoMAEReconstruction.from_checkpoint(weights, None, settings.attn_implementation)
+    for name in settings.recon_model_config:
+        if name not in VideoMAEConfig.key_names():
+            raise unknown_name("key of task.recon_model_config", name, VideoMAEConfig.key_names())
     base = CONFIG.to_dict() if settings.recon_model == EMBEDDED else architecture(settings.recon_model)
     config = VideoMAEConfig.from_dict(base | settings.recon_model_config | {"scales": settings.scales})
     features = [loss for loss in config.losses if loss in FEATURE_BACKBONES]
@@ -86,6 +94,7 @@ def build_gaze(model: dict[str, Any], weights: str | None, seed: int) -> AutoGaz
         seed_torch(seed, "gaze weights")
         return AutoGaze(config)
     gaze = AutoGaze.from_pretrained(gaze_checkpoint(weights))
+    gaze.float()  # weights may be shipped in half precision, in which they cannot be trained
     if gaze.arch != config.architecture():
         raise InputError(
             f"the gaze model in {weights} has other sizes than the group 'model' says; give the sizes of the "

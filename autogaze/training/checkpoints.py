@@ -5,11 +5,10 @@ and appears in one rename. The model folders beside it are for everyone else.
 """
 
 import os
-import pickle
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from autogaze.models.autogaze import AutoGaze, AutoGazeImageProcessor
 KEPT = 2
 """Periodic checkpoints that stay."""
 
-_PERIODIC = re.compile(r"checkpoint_ep(\d+)_iter(\d+)")
+_PERIODIC = re.compile(r"checkpoint_ep(\d+)_iter(\d+)(\.partial|\.previous)?")
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Position:
     steps_per_epoch: int
     batch_size: int
     seed: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of algorithm and data, by their dotted names."""
 
     @property
     def epoch(self) -> int:
@@ -44,6 +45,11 @@ class Position:
     def iteration(self) -> int:
         """Steps taken in the epoch."""
         return self.step % self.steps_per_epoch
+
+    def identity(self) -> dict[str, Any]:
+        """Return by name what must be as it was for the run to go on."""
+        own = {name: getattr(self, name) for name in ("steps_per_epoch", "batch_size", "seed")}
+        return own | dict(self.settings)
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,7 @@ class RunFolder:
             }
             _replace(self.latest, lambda file: torch.save(state, file))
             _replace(periodic, lambda folder: self._copy_latest(folder, models))
-            for old in self._periodic()[:-KEPT]:
-                shutil.rmtree(old)
+            self._drop_old(position)
         except OSError as error:
             raise InputError(
                 f"the run's folder {self.path} cannot be written: {error.strerror or error}; free space or "
@@ -85,14 +90,19 @@ class RunFolder:
             shutil.copytree(self.path / f"checkpoint_latest_{name}", folder / name)
         shutil.copy(self.latest, folder / "train.pt")
 
-    def _periodic(self) -> list[Path]:
-        """Folders of periodic checkpoints, the oldest first."""
-        found = []
+    def _drop_old(self, position: Position) -> None:
+        """Drop periodic checkpoints but the last two, and those that a killed run left half-written."""
+        here, found = (position.epoch, position.iteration), []
         for path in self.path.iterdir():
             match = _PERIODIC.fullmatch(path.name)
-            if match:
-                found.append((int(match[1]), int(match[2]), path))
-        return [path for *_, path in sorted(found)]
+            if match and match[3]:
+                shutil.rmtree(path)
+            elif match:
+                place = int(match[1]), int(match[2])
+                # What lies ahead is of a run that this one took the place of: older than all of its own.
+                found.append((place <= here, place, path))
+        for *_, old in sorted(found)[:-KEPT]:
+            shutil.rmtree(old)
 
 
 def _export(model: Any, folder: Path) -> None:
@@ -141,36 +151,49 @@ def load(
 ) -> int:
     """Bring models and optimizer to where a checkpoint left them, and return the steps taken.
 
-    ``expected`` is the start of the run that goes on. Raises ``InputError`` for a file of another run:
-    other models, batches, data or seed.
+    ``expected`` is the start of the run that goes on; the optimizer keeps the settings it was made with.
+    Raises ``InputError`` for a file of another run: another algorithm, other models, batches or data, another
+    seed or kind of optimizer.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        position = Position(**state["position"])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} is not a training checkpoint of this project ({type(error).__name__}); set "
-            "trainer.resume=null to begin anew"
-        ) from error
-    for field in ("steps_per_epoch", "batch_size", "seed"):
-        was, wanted = getattr(position, field), getattr(expected, field)
+    position, weights, optimizer_state = _read(path)
+    before = position.identity()
+    for name, wanted in expected.identity().items():
+        was = before.get(name, wanted)
         if was != wanted:
             raise InputError(
-                f"{path} is from a run with {field} {was}, and this one has {wanted}; use the same settings, "
-                "or set trainer.resume=null"
+                f"{path} is from a run with {name} {was}, and this one has {wanted}; use the same settings, "
+                "name another trainer.exp_name, or set trainer.resume=null"
             )
-    if state["models"].keys() != models.keys():
+    if weights.keys() != models.keys():
         raise InputError(
-            f"{path} holds {', '.join(state['models'])}, and this run trains {', '.join(models)}; name "
+            f"{path} holds {', '.join(weights)}, and this run trains {', '.join(models)}; name "
             "another trainer.exp_name, or set trainer.resume=null"
+        )
+    own = optimizer.state_dict()["param_groups"]
+    if ("betas" in own[0]) != ("betas" in optimizer_state["param_groups"][0]):
+        raise InputError(
+            f"{path} is from a run with another kind of optimizer, Adam or SGD; use the trainer.optimizer of "
+            "that run, or set trainer.resume=null"
         )
     for name, model in models.items():
         try:
-            model.load_state_dict(state["models"][name])
+            model.load_state_dict(weights[name])
         except RuntimeError:
             raise InputError(
                 f"the {name} weights in {path} are of another architecture; use the configuration of that "
                 "run, or set trainer.resume=null"
             ) from None
-    optimizer.load_state_dict(state["optimizer"])
+    optimizer.load_state_dict({"state": optimizer_state["state"], "param_groups": own})
     return position.step
+
+
+def _read(path: Path) -> tuple[Position, dict[str, Any], dict[str, Any]]:
+    """Return position, weights by model, and the optimizer's state."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return Position(**state["position"]), state["models"], state["optimizer"]
+    except Exception as error:  # the reader raises what it likes for a file of another kind
+        raise InputError(
+            f"{path} is not a training checkpoint of this project ({type(error).__name__}); set "
+            "trainer.resume=null to begin anew"
+        ) from error

@@ -77,10 +77,13 @@ def _device(name: str, local_rank: int) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type != "cuda":
+            torch.empty(0, device=device)
+            return device
     except RuntimeError:
-        raise InputError(f"unknown device '{name}': known are auto, cpu, cuda and cuda:<index>") from None
-    if device.type != "cuda":
-        return device
+        raise InputError(
+            f"device '{name}' cannot be used here: known are auto, cpu, cuda and cuda:<index>"
+        ) from None
     index = local_rank if device.index is None else device.index
     if index >= torch.cuda.device_count():
         raise InputError(

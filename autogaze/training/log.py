@@ -23,14 +23,23 @@ class Sink(Protocol):
 class JsonLines:
     """``metrics.jsonl``: one object a step, flushed at once.
 
-    A run that goes on from step ``first_step`` drops the lines that an earlier one wrote past it.
+    A run that goes on from step ``first_step`` drops the lines that an earlier one wrote past it; none for
+    infinity.
     """
 
-    def __init__(self, path: Path, first_step: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [] if first_step == 0 or not path.is_file() else _lines_before(path, first_step)
-        path.write_text("".join(kept), encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8")
+    def __init__(self, path: Path, first_step: float) -> None:
+        beside = path.with_name(f"{path.name}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            kept = [] if first_step == 0 or not path.is_file() else _lines_before(path, first_step)
+            beside.write_text("".join(kept), encoding="utf-8")
+            beside.replace(path)
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"the run's folder {path.parent} cannot be written: {error.strerror or error}; choose "
+                "another trainer.logdir"
+            ) from error
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add a line; numbers that JSON does not have become null."""
@@ -42,7 +51,7 @@ class JsonLines:
         self._file.close()
 
 
-def _lines_before(path: Path, step: int) -> list[str]:
+def _lines_before(path: Path, step: float) -> list[str]:
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         try:
@@ -54,9 +63,9 @@ def _lines_before(path: Path, step: int) -> list[str]:
 
 
 class TensorBoard:
-    """Event files beside the log."""
+    """Event files beside the log; events past ``first_step`` in those that are there are no longer shown."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, first_step: float) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
@@ -64,7 +73,8 @@ class TensorBoard:
                 "trainer.use_tensorboard=true needs the package tensorboard, which is not installed; "
                 "pip install tensorboard"
             ) from None
-        self._writer: Any = SummaryWriter(str(folder))
+        purge_step = int(first_step) + 1 if math.isfinite(first_step) else None
+        self._writer: Any = SummaryWriter(str(folder), purge_step=purge_step)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():

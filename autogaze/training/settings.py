@@ -116,7 +116,8 @@ class TrainerSettings(_Section):
     batch_size: PositiveInt
     """Videos in an optimizer step, over all processes."""
     per_gpu_max_batch_size: PositiveInt
-    """Most videos that go through the model at once in a process; gradients are accumulated beyond."""
+    """Most videos that go through the model at once in a process, in GRPO with all their rollouts; gradients
+    are accumulated beyond."""
     lr: PositiveFloat
     min_lr: NonNegativeFloat
     lr_schedule: Literal["linear", "linear_w_warmup", "constant"]
@@ -153,6 +154,27 @@ class TrainingSettings(_Section):
     """``config.json`` of the gaze model."""
     task: TaskSettings
     trainer: TrainerSettings
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells the run from others, by dotted name: its algorithm and its data.
+
+        Paths are left out, since data may move.
+        """
+        data = self.dataset.model_dump(include=set(_IDENTITY_OF_DATA))
+        named = {f"dataset.{name}": value for name, value in data.items()}
+        return {"algorithm.name": self.algorithm.name} | named
+
+
+_IDENTITY_OF_DATA = (
+    "name",
+    "clip_len",
+    "size",
+    "seed",
+    "style",
+    "random_sample_frame",
+    "frame_sample_rate",
+    "train_data_aug",
+)
 
 
 def read_settings(values: Mapping[str, Any]) -> TrainingSettings:

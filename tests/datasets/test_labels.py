@@ -47,6 +47,20 @@ def test_labels_that_fit_no_video_are_refused(tmp_path):
         read_clip_labels(str(tmp_path / "labels.json"), ["s/val/a.mp4"], 2)
 
 
+def test_videos_that_label_files_cannot_tell_apart_are_refused(tmp_path):
+    write_labels(tmp_path / "labels.json", {"s/train/a.mp4": GazeLabels(((1,),), ((0.5,),))})
+    paths = ["/x/s/train/a.mp4", "/x/s/train/a.mp4", "/y/s/train/a.mp4"]
+    assert read_clip_labels(str(tmp_path / "labels.json"), paths[:2], 1).keys() == {paths[0]}
+    with pytest.raises(InputError, match=r"'/x/s/train/a.mp4' and '/y/s/train/a.mp4' are both"):
+        read_clip_labels(str(tmp_path / "labels.json"), paths, 1)
+
+
+def test_a_label_file_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be written: .* name another file"):
+        write_labels(tmp_path / "file" / "labels.json", {})
+
+
 def test_labels_of_another_number_of_frames_are_refused(tmp_path):
     write_labels(tmp_path / "labels.json", {"s/train/a.mp4": ONE})
     with pytest.raises(InputError, match="are of 2 frames and clip_len is 16"):

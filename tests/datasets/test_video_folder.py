@@ -60,6 +60,13 @@ def test_roots_follow_one_another_and_folders_in_them_are_searched(root, tmp_pat
     assert names(dataset) == ["a.npy", "b.mp4", "c", "a.npz"]
 
 
+def test_pictures_beside_videos_are_their_covers(root):
+    (root / "train" / "d").mkdir()
+    write_video(root / "train" / "d" / "e.mp4", 3)
+    Image.new("RGB", (8, 8)).save(root / "train" / "d" / "cover.jpg")
+    assert names(VideoFolder(str(root), "train")) == ["a.npy", "b.mp4", "c", "e.mp4"]
+
+
 def test_another_ending_names_other_files(root):
     write_video(root / "train" / "d.MKV", 3)
     assert names(VideoFolder(str(root), "train", video_ext=".mkv")) == ["a.npy", "c", "d.MKV"]

@@ -151,6 +151,12 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         make_labels(small_task(), CLIPS, NAMES, tmp_path / "file" / "labels.json", SETTINGS)
 
 
+def test_clips_that_label_files_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+    names = [f"/{disk}/set/train/a.mp4" for disk in "xy"]
+    with pytest.raises(InputError, match=r"are both 'set/train/a.mp4' in label files"):
+        make_labels(small_task(), CLIPS, names, tmp_path / "labels.json", SETTINGS)
+
+
 def test_the_settings_are_kept_beside_the_labels(tmp_path: Path) -> None:
     make_labels(small_task(), CLIPS, NAMES[:1], tmp_path / "labels.json", SETTINGS)
     note = json.loads((tmp_path / "labels.json.settings").read_text())

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from autogaze.patches import PatchGrid
 from autogaze.train import compose
 from autogaze.trainer import Trainer
 from autogaze.training.builders import build_objective
@@ -68,8 +69,8 @@ TINY: dict[str, Any] = {
 class Clips:
     """Labelled clips of coloured squares; another epoch shows others."""
 
-    def __init__(self, count: int) -> None:
-        self.count, self.epoch = count, 0
+    def __init__(self, count: int, patches: int = 265) -> None:
+        self.count, self.patches, self.epoch = count, patches, 0
 
     def __len__(self) -> int:
         return self.count
@@ -80,7 +81,7 @@ class Clips:
     def __getitem__(self, index: int) -> dict[str, Any]:
         stream = np.random.RandomState([self.epoch, index])
         squares = stream.randint(0, 256, (FRAMES, 7, 7, 3), dtype=np.uint8)
-        gazes = [stream.permutation(265)[: stream.randint(1, 14)].tolist() for _ in range(FRAMES)]
+        gazes = [stream.permutation(self.patches)[: stream.randint(1, 14)].tolist() for _ in range(FRAMES)]
         return {
             "frames": torch.from_numpy(squares.repeat(32, axis=1).repeat(32, axis=2)),
             "video_path": f"set/train/{index}.mp4",
@@ -91,22 +92,32 @@ class Clips:
         }
 
 
-def settings(algorithm: str, folder: Path, **trainer: Any) -> TrainingSettings:
+def settings(
+    algorithm: str, folder: Path, *, workers: int = 0, scales: str | None = None, **trainer: Any
+) -> TrainingSettings:
     """Return the settings of a tiny run that writes below ``folder``."""
     values = _merged(compose(ALGORITHMS[algorithm]), TINY)
     if algorithm == "grpo":
         values["algorithm"]["group_size"] = 2
+    values["dataset"]["num_workers"] = workers
+    if scales is not None:
+        patches = PatchGrid.parse(scales, 16).patches_per_frame
+        values["model"] |= {"scales": scales, "num_vision_tokens_each_frame": patches}
+        values["task"]["scales"] = scales
     values["trainer"] |= {"logdir": str(folder), "exp_name": algorithm} | trainer
     return read_settings(values)
 
 
 def tiny_trainer(
-    algorithm: str, folder: Path, process: Process | None = None, videos: int = 8, **trainer: Any
+    algorithm: str, folder: Path, process: Process | None = None, videos: int = 8, **changes: Any
 ) -> Trainer:
-    """Return the trainer of a tiny run: four steps in two epochs unless ``trainer`` says otherwise."""
-    asked = settings(algorithm, folder, **trainer)
+    """Return the trainer of a tiny run: four steps in two epochs unless ``changes``, arguments of
+    :func:`settings`, say otherwise."""
+    asked = settings(algorithm, folder, **changes)
     process = process or Process(torch.device("cpu"))
-    return Trainer(asked, build_objective(asked), Clips(videos), Clips(2), process)
+    objective = build_objective(asked)
+    patches = objective.grid.patches_per_frame
+    return Trainer(asked, objective, Clips(videos, patches), Clips(2, patches), process)
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:

@@ -65,6 +65,19 @@ def test_folders_of_videos_are_cropped_at_random_in_training_alone(tmp_path):
     assert val[0]["frames"].equal(shown[1])
 
 
+def test_as_many_videos_of_a_folder_validate_as_asked(tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        for name in "abc":
+            np.save(tmp_path / split / f"{name}.npy", np.zeros((2, 16, 16, 3), np.uint8))
+    name, root = "video_folder_video_mae_reconstruction_ar_gaze_grpo", f"dataset.root={tmp_path}"
+    for asked, found in (("null", 3), ("2", 2), ("9", 3)):
+        data = composed(name, root, "dataset.clip_len=2", f"dataset.val_length={asked}").dataset
+        assert len(build_dataset(data, "train")) == 3
+        val = build_dataset(data, "val")
+        assert [val[n]["video_path"][-5] for n in range(len(val))] == list("abc")[:found]
+
+
 def test_a_new_reconstructor_has_the_embedded_sizes_and_counts_as_trained():
     task = build_task(composed("synthetic_video_mae_reconstruction").task, None)
     assert task.config.hidden_size == CONFIG.hidden_size
@@ -83,6 +96,11 @@ def test_a_new_reconstructor_has_the_embedded_sizes_and_counts_as_trained():
         ("grpo", ["trainer.train_task=true", "trainer.detach_task=true"], "set one of them to false"),
         ("reconstruction", ["task.recon_model=vit"], "unknown network architecture 'vit'"),
         ("reconstruction", ["task.recon_model_config.loss_type=l1+siglip2"], "must pair up"),
+        (
+            "reconstruction",
+            ["+task.recon_model_config.hidden_sise=8"],
+            "key of task.recon_model_config 'hidden_sise': did you mean 'hidden_size'",
+        ),
         (
             "reconstruction",
             ["task.recon_model_config.loss_type=l1+siglip2", "task.recon_model_config.loss_weights=1+0.3"],
@@ -106,6 +124,12 @@ def test_weights_of_another_size_are_refused(tmp_path):
                 "synthetic_video_mae_reconstruction_ar_gaze_grpo", f"trainer.gaze_weights={tmp_path}/tiny"
             )
         )
+
+
+def test_weights_in_half_precision_are_trained_in_single(tmp_path):
+    build_objective(settings("ntp", tmp_path)).gaze.half().save_pretrained(tmp_path / "half")
+    gaze = build_objective(settings("ntp", tmp_path, gaze_weights=f"{tmp_path}/half")).gaze
+    assert {parameter.dtype for parameter in gaze.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize(

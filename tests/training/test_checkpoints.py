@@ -48,6 +48,49 @@ def test_periodic_checkpoints_are_named_by_epoch_and_iteration_and_the_last_two_
     assert names == ["checkpoint_ep1_iter4", "checkpoint_ep2_iter0", "checkpoint_latest_task"]
 
 
+def test_a_run_begun_anew_keeps_its_own_checkpoints_and_not_those_of_the_run_before(tmp_path):
+    for step in (20, 21, 1, 2):
+        save(tmp_path, step)
+    assert sorted(path.name for path in tmp_path.glob("checkpoint_ep*")) == [
+        "checkpoint_ep0_iter1",
+        "checkpoint_ep0_iter2",
+    ]
+
+
+def test_what_a_killed_run_left_half_written_goes_with_the_next_checkpoint(tmp_path):
+    for suffix in ("partial", "previous"):
+        (tmp_path / f"checkpoint_ep0_iter1.{suffix}").mkdir()
+    save(tmp_path)
+    assert [path.name for path in tmp_path.glob("checkpoint_ep*")] == ["checkpoint_ep1_iter2"]
+
+
+def test_the_optimizer_goes_on_with_the_settings_of_now(tmp_path):
+    _, optimizer = save(tmp_path)
+    models, _ = started()
+    other = torch.optim.AdamW(models["task"].parameters(), weight_decay=0.5)
+    load(RunFolder(tmp_path).latest, position(0), models, other)
+    assert other.param_groups[0]["weight_decay"] == 0.5
+    assert other.state_dict()["state"][0]["step"] == optimizer.state_dict()["state"][0]["step"]
+
+
+@pytest.mark.parametrize("kinds", [(torch.optim.Adam, torch.optim.SGD), (torch.optim.SGD, torch.optim.Adam)])
+def test_the_moments_of_another_kind_of_optimizer_are_refused(kinds, tmp_path):
+    models, _ = started()
+    saved, wanted = (kind(models["task"].parameters(), 0.1) for kind in kinds)
+    RunFolder(tmp_path).save(position(7), models, saved)
+    with pytest.raises(InputError, match="another kind of optimizer"):
+        load(RunFolder(tmp_path).latest, position(0), models, wanted)
+
+
+def test_a_checkpoint_from_before_settings_were_kept_is_read(tmp_path):
+    save(tmp_path)
+    latest = RunFolder(tmp_path).latest
+    state = torch.load(latest)
+    del state["position"]["settings"]
+    torch.save(state, latest)
+    assert load(latest, position(0, settings={"algorithm.name": "ntp"}), *started()) == 7
+
+
 def test_a_write_that_fails_leaves_the_checkpoint_before_it(tmp_path, monkeypatch):
     models, _ = save(tmp_path, step=1)
 
@@ -84,17 +127,18 @@ def test_resuming_finds_the_latest_checkpoint_or_the_one_named(tmp_path):
         (position(0, seed=1), started(), "seed 0, and this one has 1"),
         (position(0, batch_size=8), started(), "batch_size 4, and this one has 8"),
         (position(0, steps_per_epoch=6), started(), "steps_per_epoch 5, and this one has 6"),
+        (position(0, settings={"dataset.seed": 2}), started(), "dataset.seed 1, and this one has 2"),
         (position(0), ({"gaze": Model(2, 1)}, None), "holds task, and this run trains gaze"),
         (position(0), started(width=3), "task weights .* another architecture"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(expected, models, message, tmp_path):
-    save(tmp_path)
+    RunFolder(tmp_path).save(position(7, settings={"dataset.seed": 1}), *started())
     with pytest.raises(InputError, match=message):
         load(RunFolder(tmp_path).latest, expected, *models)
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense"])
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"root:x:0:0:root:/root:/bin/bash\n"])
 def test_a_file_that_is_no_checkpoint_is_refused(content, tmp_path):
     path = tmp_path / "train.pt"
     path.write_bytes(content)

@@ -34,7 +34,11 @@ def test_processes_of_torchrun_join_by_their_ranks_and_leave_at_the_end(monkeypa
 
 @pytest.mark.parametrize(
     ("device", "message"),
-    [("gpu", "unknown device 'gpu'"), ("cuda:7", r"GPU 7, and \d+ are visible")],
+    [
+        ("gpu", "device 'gpu' cannot be used"),
+        ("mps", "device 'mps' cannot be used"),
+        ("cuda:7", r"GPU 7, and \d+ are visible"),
+    ],
 )
 def test_devices_that_there_are_not_are_refused(device, message):
     with pytest.raises(InputError, match=message), joined_process(device):

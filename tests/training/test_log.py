@@ -1,5 +1,7 @@
 import json
+import math
 import sys
+import types
 
 import pytest
 from rich.console import Console
@@ -57,10 +59,51 @@ def test_a_run_that_begins_anew_empties_the_log(tmp_path):
     assert path.read_text() == ""
 
 
+def test_a_log_goes_on_without_what_was_told_past_its_first_step(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    told = '{"step": 1}\n{"step": 2}\n'
+    path.write_text(told + '{"step": 3}\n{"st')
+    JsonLines(path, 2).close()
+    assert path.read_text() == told
+    path.write_text(told + '{"step": 3}\n{"st')
+    JsonLines(path, math.inf).close()
+    assert path.read_text() == told + '{"step": 3}\n'
+
+
+def test_a_log_that_fails_to_be_begun_anew_is_still_there(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n')
+
+    def fail(self, *_, **__):
+        self.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(path), "write_text", fail)
+    with pytest.raises(InputError, match="cannot be written: No space left on device"):
+        JsonLines(path, 1)
+    assert path.read_text() == '{"step": 1}\n'
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"choose another trainer.logdir"):
+        JsonLines(tmp_path / "file" / "run" / "metrics.jsonl", 0)
+
+
+@pytest.mark.parametrize(("first_step", "purged"), [(0, 1), (5, 6), (math.inf, None)])
+def test_tensorboard_is_told_where_a_run_goes_on(first_step, purged, tmp_path, monkeypatch):
+    calls = []
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = lambda folder, purge_step: calls.append((folder, purge_step))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    TensorBoard(tmp_path, first_step)
+    assert calls == [(str(tmp_path), purged)]
+
+
 def test_loggers_that_are_not_installed_are_refused_with_the_cure(tmp_path, monkeypatch):
     for name in ("wandb", "tensorboard", "torch.utils.tensorboard"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InputError, match="pip install wandb"):
         WeightsAndBiases(tmp_path, {})
     with pytest.raises(InputError, match="pip install tensorboard"):
-        TensorBoard(tmp_path)
+        TensorBoard(tmp_path, 0)
