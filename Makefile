@@ -91,9 +91,9 @@ microbench: $(STAMP)  ## Kernel references and CPU paths one by one, as pytest-b
 gpu-check:  ## What wants a GPU: suites, tests and goals, within LIMIT= seconds, into one folder: GPU= OUT=
 	@$(PYTHON) -m bench gpu-check --gpu '$(GPU)' --out '$(OUT)' $(if $(LIMIT),--limit '$(LIMIT)')
 
-train-embedded: $(STAMP)  ## Train the embedded models anew, hours on two CPU cores: OUT= SCALE=0.01 for a small run
+train-embedded: $(STAMP)  ## Train the embedded models anew, hours on two CPU cores: OUT= SCALE=0.01 PROCESSES=2
 	@$(BIN)/python -m autogaze.embedded.recipe $(if $(filter command line,$(origin OUT)),--out '$(OUT)') \
-		$(if $(SCALE),--scale '$(SCALE)')
+		$(if $(SCALE),--scale '$(SCALE)') $(if $(PROCESSES),--processes '$(PROCESSES)')
 
 lint: $(STAMP)  ## Check style and types
 	@$(BIN)/ruff check .

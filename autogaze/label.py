@@ -23,7 +23,7 @@ from autogaze.embedded import load_reconstructor
 from autogaze.errors import InputError
 from autogaze.labelling.agreement import agreement
 from autogaze.labelling.greedy import CANDIDATES, Mode
-from autogaze.labelling.maker import Clips, LabelSettings, Shard, draw_budgets, make_labels
+from autogaze.labelling.maker import Clips, LabelSettings, Precision, Shard, draw_budgets, make_labels
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -59,6 +59,13 @@ def label(
     candidates: Annotated[
         int, typer.Option(min=1, help="Patches that accelerated tries at a step: better labels, more time.")
     ] = CANDIDATES,
+    group: Annotated[
+        int,
+        typer.Option(min=1, help="Patches that accelerated takes at a step; above 1, untried."),
+    ] = 1,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the reconstructor; bfloat16 is quicker where there is hardware.")
+    ] = "float32",
     ratio_min: Annotated[float, typer.Option(help="Least average gazing ratio of a clip.")] = 0.02,
     ratio_max: Annotated[float, typer.Option(help="Greatest average gazing ratio of a clip.")] = 0.2,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the gazing ratios and of synthetic clips.")] = 0,
@@ -70,7 +77,7 @@ def label(
     ] = None,
 ) -> None:
     """Record greedy gazes for a gaze model to learn from."""
-    settings = LabelSettings(mode, candidates, seed, ratio_min, ratio_max)
+    settings = LabelSettings(mode, candidates, group, precision, seed, ratio_min, ratio_max)
     part = Shard.parse(shard)
     target = _device(device)
     task, trained = load_reconstructor(task_checkpoint)
@@ -105,9 +112,10 @@ def comparison(task: VideoMAEReconstruction, clips: Clips, settings: LabelSettin
     video = to_inputs(batch, device)["video_for_task"]
     patches = task.config.grid.patches_per_frame
     budgets = [draw_budgets(path, clips.clip_len, settings, patches) for path in batch["video_path"]]
-    found = agreement(task, video, budgets, settings.candidates)
+    found = agreement(task, video, budgets, settings.candidates, settings.group)
+    how = f"{settings.candidates} candidates" if settings.group == 1 else f"groups of {settings.group}"
     return (
-        f"{sum(map(sum, budgets))} gazes in {len(budgets)} clips, {settings.candidates} candidates: "
+        f"{sum(map(sum, budgets))} gazes in {len(budgets)} clips, {how}: "
         f"{found.same_picks:.1%} of the exact search's patches, loss {found.loss_ratio:.4f} times its loss, "
         f"in {found.accelerated_seconds:.1f} s instead of {found.exact_seconds:.1f} s"
     )

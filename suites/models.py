@@ -46,7 +46,7 @@ class Pipeline:
         self.device, self.dtype = torch.device(inputs.device), getattr(torch, dtype)
         require_backend(attention, self.device, self.dtype)
         torch.manual_seed(inputs.seed)
-        self.gaze_model, trained = load_gaze_model(inputs.checkpoint, inputs.revision, attention)
+        self.gaze_model = load_gaze_model(inputs.checkpoint, inputs.revision, attention)
         self.gaze_model.to(self.device, self.dtype)
         self.gaze_model.engine = choose_engine(engine, self.gaze_model.arch, self.device, self.dtype)
         self.details: dict[str, Any] = {
@@ -55,7 +55,7 @@ class Pipeline:
             "attention": attention,
         }
         self.task: VideoMAEReconstruction | None = None
-        self.notes = [] if trained else [UNTRAINED]
+        self.notes: list[str] = []
         if reconstructs:
             self.use(load_reconstructor(inputs.task_checkpoint, inputs.task_revision, attention)[0])
 

@@ -203,16 +203,10 @@ def load_peer(inputs: Inputs, dtype: str) -> ReleasedPackage:
     import torch
 
     from autogaze.embedded import gaze_checkpoint
-    from autogaze.embedded.gaze_model import seeded_gaze_model
 
     package = ReleasedPackage(inputs.upstream, inputs.upstream_python)
-    with tempfile.TemporaryDirectory() as written:
-        folder = Path(written)
-        if inputs.checkpoint is None:
-            seeded_gaze_model().save_pretrained(folder)
-        else:
-            folder = gaze_checkpoint(inputs.checkpoint, inputs.revision)
-        package.load(folder, inputs.device, dtype, torch.get_num_threads())
+    folder = gaze_checkpoint(inputs.checkpoint, inputs.revision)
+    package.load(folder, inputs.device, dtype, torch.get_num_threads())
     return package
 
 

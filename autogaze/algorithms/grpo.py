@@ -16,9 +16,10 @@ from torch import Tensor
 from autogaze.algorithms.losses import advantages, grpo_loss, task_loss_prediction_loss
 from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
 from autogaze.algorithms.reconstruction import drawn_frames, reconstruction_quality
+from autogaze.algorithms.scores import gaze_scores
 from autogaze.datasets.batches import to_inputs
 from autogaze.models.autogaze import AutoGaze, GazeOutput
-from autogaze.models.autogaze.scoring import Scores, score
+from autogaze.models.autogaze.scoring import Scores
 from autogaze.patches import PatchGrid
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 from autogaze.training.randomness import seed_torch
@@ -140,18 +141,14 @@ class GRPO(Objective):
     def _score(self, video: Tensor, gaze: GazeOutput, temperature: float) -> Scores:
         """Score the rollouts of (B, T, 3, H, W) videos, with gradients; the vision trunk sees each video
         once."""
-        model = self.gaze.gazing_model
-        slots = gaze.num_gazing_each_frame.tolist()
-        frame = torch.arange(len(slots)).repeat_interleave(torch.tensor(slots)).to(video.device)
-        return score(
-            model.gaze_decoder.weights(),
-            self._repeated(model.see(video)),
-            gaze.gazing_pos - frame * gaze.num_vision_tokens_each_frame,
+        return gaze_scores(
+            self.gaze,
+            self._repeated(self.gaze.gazing_model.see(video)),
+            gaze.gazing_pos,
             gaze.if_padded_gazing,
-            slots,
-            self.gaze.attn_implementation,
-            temperature=temperature,
-            step_positions=_STEP_POSITIONS,
+            gaze.num_gazing_each_frame.tolist(),
+            _STEP_POSITIONS,
+            temperature,
         )
 
     def validate(self, batch: Mapping[str, Any], moment: Moment) -> dict[str, tuple[float, float]]:

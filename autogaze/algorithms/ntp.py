@@ -7,18 +7,30 @@ from torch import Tensor
 
 from autogaze.algorithms.losses import ntp_loss, task_loss_prediction_loss
 from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
+from autogaze.algorithms.scores import gaze_scores
 from autogaze.datasets.batches import to_inputs
 from autogaze.models.autogaze import AutoGaze
+from autogaze.models.autogaze.generation import StepPositions
 from autogaze.patches import PatchGrid
 
 
 class NextTokenPrediction(Objective):
-    """The likelihood of recorded gazes, teacher-forced, and the squared error of the loss prediction."""
+    """The likelihood of recorded gazes, teacher-forced, and the squared error of the loss prediction.
 
-    def __init__(self, gaze: AutoGaze, optimize_task_loss_prediction: bool) -> None:
+    ``step_positions`` are the positions that groups of gazes are learnt at: true ones (``sequential``), as in
+    the released training, or those of the loop that the model is to choose in (``released``).
+    """
+
+    def __init__(
+        self,
+        gaze: AutoGaze,
+        optimize_task_loss_prediction: bool,
+        step_positions: StepPositions = "sequential",
+    ) -> None:
         super().__init__()
         self.gaze = gaze
         self.optimize_task_loss_prediction = optimize_task_loss_prediction
+        self.step_positions = step_positions
 
     @property
     def grid(self) -> PatchGrid:
@@ -37,11 +49,13 @@ class NextTokenPrediction(Objective):
 
     def _losses(self, batch: Mapping[str, Any], mean_length: float) -> tuple[Tensor, Tensor]:
         info = batch["gt_gazing_info"]
-        output = self.gaze(to_inputs(dict(batch), batch["frames"].device), gazing_info=info)
-        padded = info["if_padded_gazing"]
+        video = to_inputs(dict(batch), batch["frames"].device)["video"]
+        padded, slots = info["if_padded_gazing"], info["num_gazing_each_frame"].tolist()
+        vision = self.gaze.gazing_model.see(video)
+        scores = gaze_scores(self.gaze, vision, info["gazing_pos"], padded, slots, self.step_positions)
         return (
-            ntp_loss(output.log_action_probs, padded, mean_length),
-            task_loss_prediction_loss(output.task_loss_prediction, info["task_losses"], ~padded, mean_length),
+            ntp_loss(scores.log_probability, padded, mean_length),
+            task_loss_prediction_loss(scores.task_loss_prediction, info["task_losses"], ~padded, mean_length),
         )
 
     def validate(self, batch: Mapping[str, Any], moment: Moment) -> dict[str, tuple[float, float]]:

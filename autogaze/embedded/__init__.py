@@ -1,4 +1,5 @@
-"""What the project brings along, so that everything runs without a download: a clip and weights."""
+"""What the project brings along, so that everything runs without a download: a clip, and a pair of models
+that it trained itself (``MODEL_CARD.md``)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,10 @@ if TYPE_CHECKING:
     from autogaze.vision_encoders.siglip import SiglipVisionModel
 
 
+GAZE_FOLDER = Path(__file__).with_name("weights") / "gaze"
+"""Checkpoint of the embedded gaze model, in half precision."""
+
+
 def clip_path() -> Path:
     """Return the file of the project's own clip: 64 frames of 448 x 448 pixels, 25 a second.
 
@@ -17,30 +22,29 @@ def clip_path() -> Path:
     return Path(__file__).with_name("street.mp4")
 
 
-def gaze_checkpoint(checkpoint: str, revision: str | None = None) -> Path:
-    """Return the folder that holds a gaze model: ``checkpoint`` itself, or what a hub id names, fetched."""
+def gaze_checkpoint(checkpoint: str | None, revision: str | None = None) -> Path:
+    """Return the folder that holds a gaze model: ``checkpoint`` itself, or what a hub id names, fetched; the
+    embedded one if it is None."""
     from autogaze.checkpoints import resolve
 
+    if checkpoint is None:
+        return GAZE_FOLDER
     return resolve(checkpoint, revision, ("config.json", "model.safetensors", "preprocessor_config.json"))
 
 
 def load_gaze_model(
-    checkpoint: str | None, revision: str | None = None, attn_implementation: str = "sdpa"
-) -> "tuple[AutoGaze, bool]":
-    """Return a gaze model, ready for evaluation, and whether its weights are trained.
+    checkpoint: str | None = None, revision: str | None = None, attn_implementation: str = "sdpa"
+) -> "AutoGaze":
+    """Return a gaze model in single precision, ready for evaluation.
 
     ``checkpoint`` is a folder, a hub id (at ``revision``, or else the pinned one), or None for the embedded
     weights.
     """
-    from autogaze.embedded.gaze_model import TRAINED, seeded_gaze_model
     from autogaze.models.autogaze import AutoGaze
 
-    if checkpoint is None:
-        model, trained = seeded_gaze_model(), TRAINED
-    else:
-        model, trained = AutoGaze.from_pretrained(gaze_checkpoint(checkpoint, revision)), True
+    model = AutoGaze.from_pretrained(gaze_checkpoint(checkpoint, revision)).float()
     model.attn_implementation = attn_implementation
-    return model, trained
+    return model
 
 
 def load_reconstructor(

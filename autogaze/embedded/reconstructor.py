@@ -11,14 +11,14 @@ FOLDER = Path(__file__).with_name("weights") / "reconstructor"
 """Its checkpoint, in half precision."""
 
 CONFIG = VideoMAEConfig(
-    hidden_size=192,
-    num_hidden_layers=4,
-    num_attention_heads=6,
-    intermediate_size=768,
-    decoder_hidden_size=128,
+    hidden_size=256,
+    num_hidden_layers=3,
+    num_attention_heads=8,
+    intermediate_size=1024,
+    decoder_hidden_size=320,
     decoder_num_hidden_layers=3,
-    decoder_num_attention_heads=4,
-    decoder_intermediate_size=512,
+    decoder_num_attention_heads=10,
+    decoder_intermediate_size=1280,
     trained=False,
 )
 

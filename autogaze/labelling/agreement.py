@@ -29,12 +29,13 @@ def agreement(
     video: Tensor,
     budgets: Sequence[int] | Sequence[Sequence[int]],
     candidates: int = CANDIDATES,
+    group: int = 1,
 ) -> Agreement:
     """Search ``video`` (B, T, 3, H, W) both ways; arguments as of :func:`greedy_gaze`."""
     started = time.perf_counter()
     exact = greedy_gaze(task, video, budgets, "exact")
     between = time.perf_counter()
-    accelerated = greedy_gaze(task, video, budgets, "accelerated", candidates)
+    accelerated = greedy_gaze(task, video, budgets, "accelerated", candidates, group)
     ended = time.perf_counter()
     return Agreement(
         same_picks=_same_picks(exact, accelerated),

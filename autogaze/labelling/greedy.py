@@ -1,7 +1,9 @@
 """The greedy search: patches added one at a time, each the one that lowers the reconstruction loss most.
 
 ``exact`` tries every patch that is left at every step. ``accelerated`` tries the few that promise most
-(:mod:`autogaze.labelling.promise`) and takes the best of those; the losses it records are true ones.
+(:mod:`autogaze.labelling.promise`) and takes the best of those; the losses it records are true ones. With
+``group`` patches to a step it takes so many on their promise and tries them together: the loss after a group
+is a true one, and those inside it are interpolated by what each patch promised.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,17 +46,19 @@ def greedy_gaze(
     budgets: Sequence[int] | Sequence[Sequence[int]],
     mode: Mode = "accelerated",
     candidates: int = CANDIDATES,
+    group: int = 1,
 ) -> list[GazeLabels]:
     """Return the patches that a greedy search chooses in each clip of ``video``, (B, T, 3, H, W) normalised.
 
     ``budgets`` are the patches of each of the T frames, or those of each frame for each clip. ``candidates``
-    is how many patches ``accelerated`` tries at a step. A clip is given what it would be given alone, up to
-    the rounding of losses.
+    is how many patches ``accelerated`` tries at a step, and ``group`` how many it takes: more than one only
+    on their promise, untried, with ``candidates`` of no effect. A clip is given what it would be given
+    alone, up to the rounding of losses.
 
     Raises ``InputError`` for a video that does not fit the task, a task that is not causal, budgets that do
     not fit the video, and an unknown mode.
     """
-    return as_labels(list(greedy_frames(task, video, budgets, mode, candidates)))
+    return as_labels(list(greedy_frames(task, video, budgets, mode, candidates, group)))
 
 
 def as_labels(by_frame: Sequence[Sequence[FrameGaze]]) -> list[GazeLabels]:
@@ -71,6 +75,7 @@ def greedy_frames(
     budgets: Sequence[int] | Sequence[Sequence[int]],
     mode: Mode = "accelerated",
     candidates: int = CANDIDATES,
+    group: int = 1,
 ) -> Iterator[list[FrameGaze]]:
     """Give the result of :func:`greedy_gaze` frame by frame, as it is found: for each frame that of each
     clip."""
@@ -78,52 +83,97 @@ def greedy_frames(
         raise unknown_name("search mode", mode, get_args(Mode))
     if candidates < 1:
         raise InputError(f"candidates is {candidates}: at least 1 patch must be tried at a step")
+    if group < 1 or (group > 1 and mode == "exact"):
+        raise InputError(
+            f"group is {group}: at least 1 patch is taken at a step, and exactly 1 by the exact search"
+        )
     reconstruction = IncrementalReconstruction(task, video)
     by_clip = _check_budgets(budgets, video, reconstruction.grid.patches_per_frame)
     promise = None
     if mode == "accelerated":
         promise = Promise(reconstruction.grid, len(video), video.device)
     for of_frame in zip(*by_clip, strict=True):
-        gazes = _search_frame(reconstruction, of_frame, promise, candidates)
+        search = _FrameSearch(reconstruction, of_frame, promise)
+        gazes = search.by_groups(group) if group > 1 else search.one_by_one(candidates)
         reconstruction.advance([gaze.patches for gaze in gazes])
         yield gazes
 
 
-@torch.inference_mode()
-def _search_frame(
-    reconstruction: IncrementalReconstruction,
-    budgets: Sequence[int],
-    promise: Promise | None,
-    candidates: int,
-) -> list[FrameGaze]:
-    """Choose patches of the current frame, ``budgets[clip]`` of them for each clip."""
-    everyone, device = range(len(budgets)), reconstruction.device
-    chosen = torch.empty(len(budgets), max(budgets), dtype=torch.int64, device=device)
-    losses = torch.empty(len(budgets), max(budgets), device=device)
-    closed = torch.zeros(len(budgets), reconstruction.grid.patches_per_frame, dtype=torch.bool, device=device)
-    if promise is not None:
-        blank = reconstruction.frames(everyone, chosen[:, None, :0])
-        before = reconstruction.losses(everyone, blank)[:, 0]
-        promise.begin(reconstruction.original(everyone), blank[:, 0])
-    for step in range(max(budgets)):
-        clips = torch.tensor([clip for clip in everyone if budgets[clip] > step], device=device)
-        if promise is None:
-            tried = closed[clips].logical_not().nonzero()[:, 1].view(len(clips), -1)
-        else:
-            tried = promise.best(clips, closed[clips], min(candidates, closed.shape[1] - step))
-        trial = _try(reconstruction, clips, chosen[clips, :step], tried)
+class _FrameSearch:
+    """The search in the current frame, ``budgets[clip]`` patches for each clip."""
+
+    @torch.inference_mode()
+    def __init__(
+        self, reconstruction: IncrementalReconstruction, budgets: Sequence[int], promise: Promise | None
+    ) -> None:
+        everyone, device = range(len(budgets)), reconstruction.device
+        patches = reconstruction.grid.patches_per_frame
+        self.reconstruction, self.budgets, self.promise = reconstruction, budgets, promise
+        self.chosen = torch.empty(len(budgets), max(budgets), dtype=torch.int64, device=device)
+        self.losses = torch.empty(len(budgets), max(budgets), device=device)
+        self.closed = torch.zeros(len(budgets), patches, dtype=torch.bool, device=device)
         if promise is not None:
-            promise.learn(clips, tried, before[clips, None] - trial.losses)
-            promise.update(clips, reconstruction.original(clips.tolist()), trial.frames)
-            before[clips] = trial.losses.amin(dim=1)
-        best = trial.losses.argmin(dim=1, keepdim=True)
-        chosen[clips, step] = tried.gather(1, best)[:, 0]
-        losses[clips, step] = trial.losses.gather(1, best)[:, 0]
-        closed[clips, chosen[clips, step]] = True
-    return [
-        FrameGaze(tuple(patches[:budget]), tuple(after[:budget]))
-        for patches, after, budget in zip(chosen.tolist(), losses.tolist(), budgets, strict=True)
-    ]
+            blank = reconstruction.frames(everyone, self.chosen[:, None, :0])
+            self.before = reconstruction.losses(everyone, blank)[:, 0]
+            promise.begin(reconstruction.original(everyone), blank[:, 0])
+
+    @torch.inference_mode()
+    def one_by_one(self, candidates: int) -> list[FrameGaze]:
+        """Try patches at every step, and take the best."""
+        reconstruction, promise = self.reconstruction, self.promise
+        for step in range(max(self.budgets)):
+            clips = self._unfinished(step)
+            if promise is None:
+                tried = self.closed[clips].logical_not().nonzero()[:, 1].view(len(clips), -1)
+            else:
+                left = self.closed.shape[1] - step
+                tried = promise.best(clips, self.closed[clips], min(candidates, left))
+            trial = _try(reconstruction, clips, self.chosen[clips, :step], tried)
+            if promise is not None:
+                promise.learn(clips, tried, self.before[clips, None] - trial.losses)
+                promise.update(clips, reconstruction.original(clips.tolist()), trial.frames)
+                self.before[clips] = trial.losses.amin(dim=1)
+            best = trial.losses.argmin(dim=1, keepdim=True)
+            self._take(clips, step, tried.gather(1, best), trial.losses.gather(1, best))
+        return self._found()
+
+    @torch.inference_mode()
+    def by_groups(self, group: int) -> list[FrameGaze]:
+        """Take patches on their promise, and see what came of them after each group."""
+        reconstruction, promise = self.reconstruction, self.promise
+        assert promise is not None
+        for step in range(0, max(self.budgets), group):
+            clips = self._unfinished(step)
+            numbers = clips.tolist()
+            count = min(group, max(self.budgets) - step)
+            taken, promised = promise.propose(clips, self.closed[clips], count)
+            sets = torch.cat([self.chosen[clips, :step], taken], dim=1)[:, None]
+            frames = reconstruction.frames(numbers, sets)
+            after = reconstruction.losses(numbers, frames)  # (clips, 1)
+            gained = (self.before[clips, None] - after) * promised / promised.sum(dim=1, keepdim=True)
+            promise.learn(clips, taken, gained)
+            promise.update(clips, reconstruction.original(numbers), frames[:, 0])
+            self._take(clips, step, taken, self.before[clips, None] - gained.cumsum(dim=1))
+            self.before[clips] = after[:, 0]
+        return self._found()
+
+    def _unfinished(self, step: int) -> Tensor:
+        clips = [clip for clip, budget in enumerate(self.budgets) if budget > step]
+        return torch.tensor(clips, device=self.closed.device)
+
+    def _take(self, clips: Tensor, step: int, patches: Tensor, losses: Tensor) -> None:
+        """Add (clips, n) patches from place ``step`` on."""
+        places = slice(step, step + patches.shape[1])
+        self.chosen[clips, places], self.losses[clips, places] = patches, losses
+        self.closed[clips[:, None], patches] = True
+
+    def _found(self) -> list[FrameGaze]:
+        return [
+            FrameGaze(tuple(patches[:budget]), tuple(after[:budget]))
+            for patches, after, budget in zip(
+                self.chosen.tolist(), self.losses.tolist(), self.budgets, strict=True
+            )
+        ]
 
 
 @dataclass(frozen=True)

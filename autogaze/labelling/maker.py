@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 
@@ -21,6 +21,8 @@ from autogaze.labelling.greedy import CANDIDATES, Mode, as_labels, greedy_frames
 from autogaze.models.autogaze import AutoGazeConfig
 from autogaze.models.autogaze.budgets import budgets_of, draw_ratio, draw_ratios
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
+
+Precision = Literal["float32", "bfloat16"]
 
 _FIRST_FRAME, _OTHER_FRAMES = 10, 3
 """Concentration of the Dirichlet distribution that splits a clip's patches over its frames."""
@@ -68,6 +70,8 @@ class LabelSettings:
 
     mode: Mode = "accelerated"
     candidates: int = CANDIDATES
+    group: int = 1
+    precision: Precision = "float32"
     seed: int = 0
     ratio_min: float = 0.02
     ratio_max: float = 0.2
@@ -167,9 +171,12 @@ def _label(
     frames, patches = video.shape[1], task.config.grid.patches_per_frame
     budgets = [draw_budgets(name, frames, settings, patches) for name in items]
     by_frame = []
-    for gazes in greedy_frames(task, video, budgets, settings.mode, settings.candidates):
-        by_frame.append(gazes)
-        progress(len(by_frame) / frames)
+    search = greedy_frames(task, video, budgets, settings.mode, settings.candidates, settings.group)
+    half = settings.precision == "bfloat16"
+    with torch.autocast(video.device.type, torch.bfloat16, enabled=half):
+        for gazes in search:
+            by_frame.append(gazes)
+            progress(len(by_frame) / frames)
     return dict(zip(items, as_labels(by_frame), strict=True))
 
 

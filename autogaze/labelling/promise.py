@@ -31,6 +31,7 @@ class Promise:
         self._grid = grid
         counts = torch.tensor(grid.counts, device=device)
         self._scale = torch.arange(len(counts), device=device).repeat_interleave(counts)  # (patches,)
+        self._cover = _cover(grid).to(device)
         self._gained = torch.full((clips, len(counts)), _PRIOR, device=device)
         self._scored = self._gained.clone()
 
@@ -49,15 +50,31 @@ class Promise:
 
         ``closed``, (len(clips), patches) bool, says which are out of the question.
         """
-        rates = (self._gained[clips] / self._scored[clips])[:, self._scale]
-        worth = self._worth[clips]
-        guesses = self._scores(clips) * torch.where(worth.isnan(), rates, worth)
-        order = guesses.masked_fill(closed, float("-inf")).argsort(dim=1, descending=True, stable=True)
-        return order[:, :count]
+        guesses = self._guesses(clips, self._errors[clips]).masked_fill(closed, float("-inf"))
+        return guesses.argsort(dim=1, descending=True, stable=True)[:, :count]
+
+    def propose(self, clips: Tensor, closed: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return ``count`` patches to take together, and what each promises: both (len(clips), count).
+
+        Each is the best after those before it, as far as they mend what they can: a patch that only shows
+        again what another shows is not among them.
+        """
+        errors, closed = self._errors[clips], closed.clone()
+        rows, taken, promised = torch.arange(len(clips), device=clips.device), [], []
+        for _ in range(count):
+            guesses = self._guesses(clips, errors).masked_fill(closed, float("-inf"))
+            worth, patch = guesses.max(dim=1)
+            closed[rows, patch] = True
+            limit = self._limits[clips, self._scale[patch]]  # (clips, rows, columns)
+            mended = torch.minimum(errors[:, 0], limit)
+            errors = errors + (self._cover[patch] * (mended - errors[:, 0]))[:, None]
+            taken.append(patch)
+            promised.append(worth.clamp(min=_PRIOR))
+        return torch.stack(taken, dim=1), torch.stack(promised, dim=1)
 
     def learn(self, clips: Tensor, tried: Tensor, gains: Tensor) -> None:
         """Take in how much loss the patches ``tried`` take off now; both (len(clips), patches tried)."""
-        scores = self._scores(clips).gather(1, tried).clamp(min=_PRIOR)
+        scores = self._scores(clips, self._errors[clips]).gather(1, tried).clamp(min=_PRIOR)
         self._worth[clips[:, None], tried] = gains / scores
         scale = self._scale[tried]
         for sums, values in ((self._gained, gains), (self._scored, scores)):
@@ -67,9 +84,15 @@ class Promise:
         """Take in the reconstructions, (len(clips), C, H, W), after another patch was chosen."""
         self._errors[clips] = self._cell_error(reconstruction, original)
 
-    def _scores(self, clips: Tensor) -> Tensor:
+    def _guesses(self, clips: Tensor, errors: Tensor) -> Tensor:
+        """Return (len(clips), patches): what each would gain, where ``errors`` are those of the cells."""
+        rates = (self._gained[clips] / self._scored[clips])[:, self._scale]
+        worth = self._worth[clips]
+        return self._scores(clips, errors) * torch.where(worth.isnan(), rates, worth)
+
+    def _scores(self, clips: Tensor, errors: Tensor) -> Tensor:
         """Return (len(clips), patches), in units of the L1 loss of the frame."""
-        mendable = (self._errors[clips] - self._limits[clips]).relu()  # (clips, scales, rows, columns)
+        mendable = (errors - self._limits[clips]).relu()  # (clips, scales, rows, columns)
         scales = zip(mendable.split(1, dim=1), self._grid.sides, strict=True)
         return torch.cat([pooled(of_scale, side) for of_scale, side in scales], dim=1)
 
@@ -77,3 +100,16 @@ class Promise:
         """Return (clips, 1, rows, columns): the mean difference in each patch of the finest scale."""
         difference = (picture.float() - original.float()).abs().mean(dim=1, keepdim=True)
         return F.adaptive_avg_pool2d(difference, self._grid.sides[-1])
+
+
+def _cover(grid: PatchGrid) -> Tensor:
+    """Return (patches, rows, columns): which share of each patch of the finest scale a patch lies over."""
+    finest = grid.sides[-1]
+    shares = []
+    for side in grid.sides:
+        edges = torch.arange(side + 1) * finest / side
+        cells = torch.arange(finest)
+        ends, starts = torch.minimum(edges[1:, None], cells + 1), torch.maximum(edges[:-1, None], cells)
+        along = (ends - starts).clamp(min=0)
+        shares.append((along[:, None, :, None] * along[None, :, None, :]).flatten(0, 1))
+    return torch.cat(shares)

@@ -15,11 +15,12 @@ from autogaze.embedded import gaze_checkpoint
 from autogaze.embedded.reconstructor import CONFIG
 from autogaze.errors import InputError, unknown_name
 from autogaze.models.autogaze import AutoGaze, AutoGazeConfig
+from autogaze.models.autogaze.initialization import initialize
 from autogaze.tasks.video_mae_reconstruction import VideoMAEConfig, VideoMAEReconstruction
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, architecture
 from autogaze.tasks.video_mae_reconstruction.initialization import initial_state
 from autogaze.training.masks import MaskMixture
-from autogaze.training.randomness import seed_torch
+from autogaze.training.randomness import derived_seed
 from autogaze.training.settings import DatasetSettings, TaskSettings, TrainingSettings
 
 EMBEDDED = "embedded"
@@ -91,8 +92,9 @@ def build_gaze(model: dict[str, Any], weights: str | None, seed: int) -> AutoGaz
     checkpoint, or new ones."""
     config = AutoGazeConfig(**model)
     if weights is None:
-        seed_torch(seed, "gaze weights")
-        return AutoGaze(config)
+        gaze = AutoGaze(config)
+        initialize(gaze, derived_seed(seed, "gaze weights") % 2**32)
+        return gaze
     gaze = AutoGaze.from_pretrained(gaze_checkpoint(weights))
     gaze.float()  # weights may be shipped in half precision, in which they cannot be trained
     if gaze.arch != config.architecture():
@@ -110,7 +112,7 @@ def build_objective(settings: TrainingSettings) -> Objective:
     algorithm, trainer = settings.algorithm, settings.trainer
     if algorithm.name == "ntp":
         gaze = build_gaze(settings.model, trainer.gaze_weights, trainer.seed)
-        return NextTokenPrediction(gaze, algorithm.optimize_task_loss_prediction)
+        return NextTokenPrediction(gaze, algorithm.optimize_task_loss_prediction, algorithm.step_positions)
     task = build_task(settings.task, trainer.task_weights)
     if algorithm.name == "grpo":
         gaze = build_gaze(settings.model, trainer.gaze_weights, trainer.seed)

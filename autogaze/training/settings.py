@@ -96,6 +96,8 @@ class AlgorithmSettings(_Section):
     group_size: PositiveInt = 1
     discount_factor: Fraction = 1.0
     optimize_task_loss_prediction: bool = True
+    step_positions: Literal["sequential", "released"] = "sequential"
+    """Of recorded gazes in ntp; grpo always learns where the released loop chooses."""
 
 
 class ExponentialTemperature(_Section):

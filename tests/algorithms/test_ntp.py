@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from autogaze.algorithms.objective import Moment
+from autogaze.algorithms.scores import gaze_scores
 from autogaze.datasets.batches import collate, to_inputs
 from tests.training.runs import Clips, tiny_trainer
 
@@ -63,3 +64,15 @@ def test_validation_gives_sums_and_the_gazes_they_are_over(objective):
     for name, (total, count) in metrics.items():
         assert count == float(REAL.sum())
         assert total / count == pytest.approx(float(trained[name]), rel=1e-5)
+
+
+def test_groups_can_be_learnt_where_the_released_loop_feeds_them(objective):
+    prepared = objective.prepare(BATCH, MOMENT)
+    at_true_positions = objective(prepared, prepared.counts).metrics["ntp_loss"]
+    objective.step_positions = "released"
+    losses = objective(prepared, prepared.counts).metrics["ntp_loss"]
+    video, slots = to_inputs(BATCH, "cpu")["video"], INFO["num_gazing_each_frame"].tolist()
+    vision = objective.gaze.gazing_model.see(video)
+    scores = gaze_scores(objective.gaze, vision, INFO["gazing_pos"], ~REAL, slots, step_positions="released")
+    torch.testing.assert_close(losses, -scores.log_probability[REAL].mean().detach())
+    assert losses != at_true_positions

@@ -1,8 +1,13 @@
 """The recipe of the embedded pair is commands that the project has."""
 
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+
 import pytest
 
 from autogaze.embedded import recipe
+from autogaze.labelling.maker import Shard
 from autogaze.train import compose
 from autogaze.training.settings import read_settings
 
@@ -40,6 +45,41 @@ def test_what_one_step_writes_the_next_one_reads(capsys: pytest.CaptureFixture[s
     assert "there/embedded_gaze/checkpoint_latest_gaze" in exporter
 
 
+def test_processes_share_the_clips_of_a_batch_and_the_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    commands = [" ".join(command) for command in shown(capsys, "--processes", "2", "--out", "there")]
+    painter, *labellers, gazer, _ = commands
+    for trainer in (painter, gazer):
+        assert trainer.startswith("torch.distributed.run --standalone --nproc-per-node=2 -m autogaze.train")
+    assert [re.sub(r".*--split (\w+) .*--shard (\S+).*", r"\1 \2", command) for command in labellers] == [
+        "train 0/2",
+        "train 1/2",
+        "val 0/2",
+        "val 1/2",
+    ]
+    for split in ("train", "val"):
+        pattern = re.search(rf"gt_gazing_pos_paths.{split}=(\S+)", gazer)
+        assert pattern is not None
+        for number in range(2):
+            written = Shard(number, 2).file(Path(f"there/gazing_labels_{split}.json"))
+            assert fnmatch(str(written), pattern[1])
+
+
+def test_a_number_of_processes_that_no_batch_can_be_shared_by_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert recipe.main(["--processes", "9"]) == 2
+    assert "1 to 8 can share batches of 8 clips" in capsys.readouterr().err
+
+
+def test_commands_of_a_step_run_side_by_side_and_any_failure_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [["sh", "-c", f"touch {tmp_path}/one; exit 3"], ["touch", f"{tmp_path}/other"]]
+    monkeypatch.setattr(recipe, "steps", lambda *_: [both, [["touch", f"{tmp_path}/after"]]])
+    assert recipe.main([]) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+
+
 @pytest.mark.parametrize("scale", ["0", "1.5", "nan"])
 def test_a_scale_that_makes_no_sense_is_refused(scale: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert recipe.main(["--scale", scale]) == 2
@@ -47,8 +87,6 @@ def test_a_scale_that_makes_no_sense_is_refused(scale: str, capsys: pytest.Captu
 
 
 def test_a_step_that_fails_is_the_last(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        recipe, "commands", lambda out, scale: [["false"], ["touch", str(tmp_path / "went on")]]
-    )
+    monkeypatch.setattr(recipe, "steps", lambda *_: [[["false"]], [["touch", str(tmp_path / "went on")]]])
     assert recipe.main([]) == 1
     assert not (tmp_path / "went on").exists()

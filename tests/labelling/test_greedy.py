@@ -97,3 +97,32 @@ def test_a_search_leaves_no_gradients() -> None:
     assert all(
         parameter.grad is None and not torch.is_inference(parameter) for parameter in task.parameters()
     )
+
+
+def test_the_loss_after_a_group_is_a_true_one() -> None:
+    task, video = small_task(), clips(2, 2)
+    for clip, found in zip(video, greedy_gaze(task, video, [6, 3], group=3), strict=True):
+        past: list[list[int]] = []
+        for frame, losses in zip(found.gazing_pos, found.task_losses, strict=True):
+            for end in range(3, len(frame) + 1, 3):
+                true = plain_loss(task, clip, [*past, list(frame[:end])])
+                assert losses[end - 1] == pytest.approx(true, rel=1e-5)
+            past.append(list(frame))
+
+
+def test_losses_inside_a_group_lie_between_those_at_its_ends() -> None:
+    (found,) = greedy_gaze(small_task(), clips(1, 1), [8], group=4)
+    (losses,) = found.task_losses
+    assert all(min(losses[3], losses[7]) <= loss <= max(losses[3], losses[7]) for loss in losses[4:7])
+
+
+def test_groups_fill_budgets_without_a_patch_twice() -> None:
+    budgets = [[PATCHES, 1], [2, PATCHES - 1]]
+    found = greedy_gaze(small_task(), clips(2, 2), budgets, group=3)
+    assert [[len(frame) for frame in clip.gazing_pos] for clip in found] == budgets
+    assert all(len(set(frame)) == len(frame) for clip in found for frame in clip.gazing_pos)
+
+
+def test_a_group_in_the_exact_search_is_refused() -> None:
+    with pytest.raises(InputError, match=r"group is 2: .* exactly 1 by the exact search"):
+        greedy_gaze(small_task(), clips(1, 1), [2], "exact", group=2)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from autogaze.labelling.promise import Promise
+from autogaze.labelling.promise import Promise, _cover
 from autogaze.patches import PatchGrid
 
 GRID = PatchGrid((32, 64), 16)
@@ -86,3 +86,38 @@ def test_clips_learn_from_themselves_alone() -> None:
 
 def test_without_an_error_every_patch_still_has_a_place() -> None:
     assert sorted(best(promise(frame(), frame()), 20)) == list(range(20))
+
+
+def proposed(promise: Promise, count: int) -> list[int]:
+    patches, _ = promise.propose(FIRST, torch.zeros(1, GRID.patches_per_frame, dtype=torch.bool), count)
+    found: list[int] = patches[0].tolist()
+    return found
+
+
+def test_the_first_proposed_is_the_best() -> None:
+    original = frame()
+    original[..., :32, 32:] = 1.0
+    guesses = promise(original, frame())
+    assert proposed(guesses, 1) == best(guesses, 1)
+
+
+def test_patches_proposed_together_do_not_show_the_same() -> None:
+    original = frame()
+    original[..., :32, 32:] = 8.0  # patch 1, and the finer ones that it covers
+    original[..., 32:, :32] = 1.0  # patch 2
+    assert proposed(promise(original, frame()), 2) == [1, 2]
+    assert best(promise(original, frame()), 2) != [1, 2]
+
+
+def test_proposals_are_not_closed_and_not_given_twice() -> None:
+    closed = torch.zeros(1, GRID.patches_per_frame, dtype=torch.bool)
+    closed[0, :10] = True
+    patches, promised = promise(frame(1.0), frame()).propose(FIRST, closed, 10)
+    assert sorted(patches[0].tolist()) == list(range(10, 20))
+    assert bool((promised > 0).all())
+
+
+def test_the_cover_of_each_scale_is_the_frame() -> None:
+    cover = _cover(PatchGrid((32, 64, 112), 16))
+    for first, count in ((0, 4), (4, 16), (20, 49)):
+        torch.testing.assert_close(cover[first : first + count].sum(dim=0), torch.ones(7, 7))

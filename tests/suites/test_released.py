@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from autogaze.embedded.gaze_model import seeded_gaze_model
+from autogaze.embedded import load_gaze_model
 from autogaze.errors import InputError
 from autogaze.models.autogaze.engines import choose_engine
 from bench.job import Job
@@ -23,7 +23,7 @@ from tests.bench.fake_workload import Rendezvous
 from tests.suites.fake_upstream import write_checkout, write_gazes
 
 REPOSITORY = Path(__file__).parents[2]
-ARCH = seeded_gaze_model().arch
+ARCH = load_gaze_model().arch
 GRID = ARCH.grid
 
 
@@ -247,7 +247,7 @@ class StandIn:
 
     def __init__(self):
         self.details = {"released.torch": "0.0"}
-        self.model, self.videos, self.closed = seeded_gaze_model(), {}, False
+        self.model, self.videos, self.closed = load_gaze_model(), {}, False
 
     def hand_over(self, call, video):
         self.videos[call] = video

@@ -7,7 +7,7 @@ from autogaze.checkpoints import load_strict
 from autogaze.embedded.reconstructor import CONFIG
 from autogaze.models.autogaze.generation import gaze_output
 from autogaze.tasks.video_mae_reconstruction import VideoMAEConfig, VideoMAEReconstruction
-from autogaze.tasks.video_mae_reconstruction.initialization import _cosine_basis, initial_state
+from autogaze.tasks.video_mae_reconstruction.initialization import initial_state
 
 
 def new(config: VideoMAEConfig = CONFIG) -> VideoMAEReconstruction:
@@ -23,36 +23,67 @@ def smooth_clip() -> Tensor:
     return torch.nn.functional.interpolate(small, size=224, mode="bicubic")[None] * 1.5 - 2
 
 
-def loss_of(task: VideoMAEReconstruction, video: Tensor, patches: Tensor) -> float:
-    gaze = gaze_output([patches[None]] * video.shape[1], task.config.grid, None)
+GRID = CONFIG.grid
+FINEST = torch.arange(GRID.offsets[-1], GRID.patches_per_frame)
+HALVED = torch.arange(GRID.offsets[-2], GRID.offsets[-1])
+
+
+def painted(task: VideoMAEReconstruction, video: Tensor, by_frame: list[Tensor]) -> Tensor:
+    """The reconstruction, (T, 3, 224, 224), from the patches given for each frame."""
+    gaze = gaze_output([patches[None] for patches in by_frame], GRID, None)
     with torch.inference_mode():
-        return float(task.forward_output({"video_for_task": video}, gaze)["reconstruction_loss"])
+        pictures: Tensor = task.forward_output({"video_for_task": video}, gaze)["reconstruction"][0]
+    return pictures
+
+
+def error(picture: Tensor, original: Tensor) -> float:
+    return float((picture - original).abs().mean())
+
+
+def grey_error(task: VideoMAEReconstruction, video: Tensor) -> float:
+    return float((video + sum(task.config.image_mean) / sum(task.config.image_std)).abs().mean())
 
 
 def test_it_paints_gazed_patches_before_the_first_step() -> None:
     task, video = new(), smooth_clip()
-    finest = torch.arange(sum(task.config.grid.counts[:-1]), task.config.grid.patches_per_frame)
-    grey = float((video + sum(task.config.image_mean) / sum(task.config.image_std)).abs().mean())
-    assert loss_of(task, video, finest) < 0.6 * grey
+    assert error(painted(task, video, [FINEST, FINEST]), video[0]) < 0.6 * grey_error(task, video)
 
 
 def test_more_patches_tell_more_before_the_first_step() -> None:
     task, video = new(), smooth_clip()
-    finest = torch.arange(sum(task.config.grid.counts[:-1]), task.config.grid.patches_per_frame)
-    losses = [loss_of(task, video, finest[::stride]) for stride in (16, 4, 1)]
-    assert losses == sorted(losses, reverse=True)
+    errors = [error(painted(task, video, [FINEST[::n]] * 2), video[0]) for n in (16, 4, 1)]
+    assert errors == sorted(errors, reverse=True)
 
 
-def test_the_patterns_are_orthonormal() -> None:
-    patterns, _ = _cosine_basis(96, 8)
-    products = patterns.flatten(1) @ patterns.flatten(1).T
-    torch.testing.assert_close(products, torch.eye(96), atol=1e-5, rtol=0)
+def test_what_was_seen_before_is_painted_again() -> None:
+    task, video = new(), smooth_clip()
+    still = video[:, :1].expand(-1, 2, -1, -1, -1)
+    _, again = painted(task, still, [FINEST, FINEST[:1]])
+    assert error(again, still[0, 1]) < 0.5 * grey_error(task, still)
+
+
+def test_a_coarser_patch_paints_what_it_covers_and_no_more() -> None:
+    task, video = new(), smooth_clip()
+    first, _ = painted(task, video, [HALVED[:1], HALVED[:1]])
+    inside, outside = (slice(0, 32), slice(64, 224))
+    covered = error(first[:, inside, inside], video[0, 0, :, inside, inside])
+    assert covered < 0.6 * grey_error(task, video[:, :1, :, inside, inside])
+    assert float(first[:, outside, outside].std()) < 0.3
+
+
+def test_a_fine_patch_is_painted_over_the_coarser_one_that_covers_it() -> None:
+    task, video = new(), smooth_clip()
+    coarse, _ = painted(task, video, [HALVED, HALVED])
+    both, _ = painted(task, video, [torch.cat([HALVED, FINEST]), HALVED])
+    fine, _ = painted(task, video, [FINEST, HALVED])
+    assert error(both, fine) < 0.5 * error(both, coarse)
 
 
 def test_it_is_the_same_every_time_and_differs_by_seed() -> None:
     one, again, other = initial_state(CONFIG), initial_state(CONFIG), initial_state(CONFIG, seed=1)
     assert all(torch.equal(one[name], again[name]) for name in one)
-    assert not torch.equal(one["mae.vit.embeddings.time_embed"], other["mae.vit.embeddings.time_embed"])
+    perceptron = "mae.vit.encoder.layer.0.intermediate.dense.weight"
+    assert not torch.equal(one[perceptron], other[perceptron])
 
 
 def test_a_model_wider_than_a_patch_has_pixels_can_be_made_too() -> None:

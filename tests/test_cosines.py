@@ -1,0 +1,22 @@
+"""Patches as cosine coefficients."""
+
+import torch
+
+from autogaze.cosines import cosine_basis
+
+
+def test_the_patterns_are_orthonormal() -> None:
+    patterns, _ = cosine_basis(96, 8)
+    products = patterns.flatten(1) @ patterns.flatten(1).T
+    torch.testing.assert_close(products, torch.eye(96), atol=1e-5, rtol=0)
+
+
+def test_the_first_three_are_of_one_colour() -> None:
+    patterns, amplitudes = cosine_basis(3, 4)
+    torch.testing.assert_close(patterns, patterns[:, :, :1, :1].expand_as(patterns))
+    assert bool((amplitudes > 2).all())
+
+
+def test_there_are_no_more_than_numbers_in_a_patch() -> None:
+    patterns, amplitudes = cosine_basis(1000, 4)
+    assert len(patterns) == len(amplitudes) == 3 * 4 * 4
