@@ -60,6 +60,16 @@ class PatchGrid:
         return (0, *accumulate(self.counts[:-1]))
 
     @cached_property
+    def mirrored(self) -> tuple[int, ...]:
+        """For each patch the one in its place where left and right are exchanged."""
+        return tuple(
+            first + row * side + side - 1 - column
+            for first, side in zip(self.offsets, self.sides, strict=True)
+            for row in range(side)
+            for column in range(side)
+        )
+
+    @cached_property
     def patches_per_frame(self) -> int:
         """Patches of a frame over all scales; also the index that stands for "no patch" in a frame."""
         return sum(self.counts)

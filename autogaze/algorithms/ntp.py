@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from autogaze.algorithms.losses import ntp_loss, task_loss_prediction_loss
@@ -12,13 +13,15 @@ from autogaze.datasets.batches import to_inputs
 from autogaze.models.autogaze import AutoGaze
 from autogaze.models.autogaze.generation import StepPositions
 from autogaze.patches import PatchGrid
+from autogaze.training.randomness import generator
 
 
 class NextTokenPrediction(Objective):
     """The likelihood of recorded gazes, teacher-forced, and the squared error of the loss prediction.
 
     ``step_positions`` are the positions that groups of gazes are learnt at: true ones (``sequential``), as in
-    the released training, or those of the loop that the model is to choose in (``released``).
+    the released training, or those of the loop that the model is to choose in (``released``). With ``mirror``
+    half of the videos, drawn anew at every step, are learnt as seen in a mirror.
     """
 
     def __init__(
@@ -26,18 +29,27 @@ class NextTokenPrediction(Objective):
         gaze: AutoGaze,
         optimize_task_loss_prediction: bool,
         step_positions: StepPositions = "sequential",
+        *,
+        mirror: bool = False,
     ) -> None:
         super().__init__()
         self.gaze = gaze
         self.optimize_task_loss_prediction = optimize_task_loss_prediction
         self.step_positions = step_positions
+        self.mirror = mirror
 
     @property
     def grid(self) -> PatchGrid:
         return self.gaze.arch.grid
 
     def prepare(self, batch: Mapping[str, Any], moment: Moment) -> Prepared:
-        return Prepared(batch, {"gazes": _gazes(batch), "videos": len(batch["frames"])})
+        videos = len(batch["frames"])
+        if self.mirror:
+            places = range(moment.first, moment.first + videos)
+            draws = [generator(moment.seed, "mirror", moment.step, place) for place in places]
+            drawn = torch.stack([torch.rand((), generator=draw) < 0.5 for draw in draws])
+            batch = mirrored(batch, drawn.to(batch["frames"].device), self.grid)
+        return Prepared(batch, {"gazes": _gazes(batch), "videos": videos})
 
     def forward(self, prepared: Prepared, totals: Mapping[str, float]) -> Result:
         likelihood, prediction = self._losses(prepared.batch, totals["gazes"] / totals["videos"])
@@ -68,6 +80,21 @@ class NextTokenPrediction(Objective):
 
     def trained(self) -> dict[str, Any]:
         return {"gaze": self.gaze}
+
+
+def mirrored(batch: Mapping[str, Any], which: Tensor, grid: PatchGrid) -> dict[str, Any]:
+    """Return a batch with labels, left and right exchanged in the videos where ``which``, (B,) bool."""
+    info, frames = batch["gt_gazing_info"], batch["frames"]  # (B, T, H, W, 3)
+    slots = info["num_gazing_each_frame"]
+    patches = torch.tensor([*grid.mirrored, grid.patches_per_frame], device=frames.device)
+    first = grid.patches_per_frame * torch.arange(len(slots)).repeat_interleave(slots.cpu()).to(frames.device)
+    seen_in_mirror = patches[info["gazing_pos"] - first] + first
+    positions = torch.where(which[:, None], seen_in_mirror, info["gazing_pos"])
+    return {
+        **batch,
+        "frames": torch.where(which[:, None, None, None, None], frames.flip(3), frames),
+        "gt_gazing_info": {**info, "gazing_pos": positions},
+    }
 
 
 def _gazes(batch: Mapping[str, Any]) -> float:

@@ -112,7 +112,12 @@ def build_objective(settings: TrainingSettings) -> Objective:
     algorithm, trainer = settings.algorithm, settings.trainer
     if algorithm.name == "ntp":
         gaze = build_gaze(settings.model, trainer.gaze_weights, trainer.seed)
-        return NextTokenPrediction(gaze, algorithm.optimize_task_loss_prediction, algorithm.step_positions)
+        return NextTokenPrediction(
+            gaze,
+            algorithm.optimize_task_loss_prediction,
+            algorithm.step_positions,
+            mirror=algorithm.mirror,
+        )
     task = build_task(settings.task, trainer.task_weights)
     if algorithm.name == "grpo":
         gaze = build_gaze(settings.model, trainer.gaze_weights, trainer.seed)

@@ -98,6 +98,8 @@ class AlgorithmSettings(_Section):
     optimize_task_loss_prediction: bool = True
     step_positions: Literal["sequential", "released"] = "sequential"
     """Of recorded gazes in ntp; grpo always learns where the released loop chooses."""
+    mirror: bool = False
+    """Whether ntp exchanges left and right in half of the videos."""
 
 
 class ExponentialTemperature(_Section):

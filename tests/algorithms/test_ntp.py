@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from autogaze.algorithms.objective import Moment
+from autogaze.algorithms.ntp import mirrored
 from autogaze.algorithms.scores import gaze_scores
 from autogaze.datasets.batches import collate, to_inputs
 from tests.training.runs import Clips, tiny_trainer
@@ -76,3 +77,37 @@ def test_groups_can_be_learnt_where_the_released_loop_feeds_them(objective):
     scores = gaze_scores(objective.gaze, vision, INFO["gazing_pos"], ~REAL, slots, step_positions="released")
     torch.testing.assert_close(losses, -scores.log_probability[REAL].mean().detach())
     assert losses != at_true_positions
+
+
+def test_a_mirrored_batch_shows_the_same_gazes_from_the_other_side(objective):
+    grid = objective.grid
+    which = torch.tensor([True, False, True])
+    other = mirrored(BATCH, which, grid)
+    positions = other["gt_gazing_info"]["gazing_pos"]
+    for video, is_mirrored in enumerate(which.tolist()):
+        frames, before = BATCH["frames"][video], INFO["gazing_pos"][video][REAL[video]]
+        patch = before % grid.patches_per_frame
+        expected = torch.tensor(grid.mirrored)[patch] if is_mirrored else patch
+        assert torch.equal(positions[video][REAL[video]] - before + patch, expected)
+        assert torch.equal(other["frames"][video], frames.flip(2) if is_mirrored else frames)
+    assert torch.equal(other["gt_gazing_info"]["task_losses"], INFO["task_losses"])
+    assert torch.equal(positions[~REAL], INFO["gazing_pos"][~REAL])
+    again = mirrored(other, which, grid)
+    assert torch.equal(again["gt_gazing_info"]["gazing_pos"], INFO["gazing_pos"])
+
+
+def test_about_half_of_the_videos_are_mirrored_others_at_every_step(objective):
+    objective.mirror = True
+    drawn = [
+        [
+            not torch.equal(frames, original)
+            for frames, original in zip(
+                objective.prepare(BATCH, Moment(seed=0, step=step, steps=100)).batch["frames"],
+                BATCH["frames"],
+                strict=True,
+            )
+        ]
+        for step in range(20)
+    ]
+    assert 15 < sum(map(sum, drawn)) < 45
+    assert drawn[:10] != drawn[10:]
