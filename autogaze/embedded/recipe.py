@@ -20,7 +20,7 @@ from pathlib import Path
 from autogaze.errors import InputError
 
 RECONSTRUCTOR_CLIPS = 12_000
-LABELLED_CLIPS = 800
+LABELLED_CLIPS = 560
 BATCH = 8
 """Clips of an optimizer step; none is smaller at any scale."""
 
