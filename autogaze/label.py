@@ -63,6 +63,9 @@ def label(
         int,
         typer.Option(min=1, help="Patches that accelerated takes at a step; above 1, untried."),
     ] = 1,
+    no_return: Annotated[
+        int, typer.Option(min=0, help="Patches among a clip's last so many are not chosen in the next frame.")
+    ] = 0,
     precision: Annotated[
         Precision, typer.Option(help="Of the reconstructor; bfloat16 is quicker where there is hardware.")
     ] = "float32",
@@ -77,7 +80,7 @@ def label(
     ] = None,
 ) -> None:
     """Record greedy gazes for a gaze model to learn from."""
-    settings = LabelSettings(mode, candidates, group, precision, seed, ratio_min, ratio_max)
+    settings = LabelSettings(mode, candidates, group, no_return, precision, seed, ratio_min, ratio_max)
     part = Shard.parse(shard)
     target = _device(device)
     task, trained = load_reconstructor(task_checkpoint)

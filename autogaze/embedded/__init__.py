@@ -42,7 +42,7 @@ def load_gaze_model(
     """
     from autogaze.models.autogaze import AutoGaze
 
-    model = AutoGaze.from_pretrained(gaze_checkpoint(checkpoint, revision)).float()
+    model: AutoGaze = AutoGaze.from_pretrained(gaze_checkpoint(checkpoint, revision)).float()
     model.attn_implementation = attn_implementation
     return model
 

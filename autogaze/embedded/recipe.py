@@ -1,9 +1,9 @@
 """Make the embedded pair anew: ``python -m autogaze.embedded.recipe [--out FOLDER] [--scale 1] [--show]``.
 
 Train the reconstructor, let a greedy search label training and validation clips with it, train the gaze model
-on the labels, put both into one folder. Each step goes on where it was cut off. ``--processes N`` shares the
-work, one core or more to each: a core of its own for each process is quickest. ``--scale 0.01`` makes a
-hundredth of the data go through all of it, to see that it works; ``--show`` prints the commands and runs
+on the labels, label and train once more, put both models into one folder. Each step goes on where it was cut
+off. ``--processes N`` shares the work: a core of its own for each process is quickest. ``--scale 0.01`` makes
+a hundredth of the data go through all of it, to see that it works; ``--show`` prints the commands and runs
 nothing. What is shipped was made with them as ``MODEL_CARD.md`` tells.
 """
 
@@ -20,7 +20,10 @@ from pathlib import Path
 from autogaze.errors import InputError
 
 RECONSTRUCTOR_CLIPS = 12_000
-LABELLED_CLIPS = 560
+LABELLED_CLIPS = (560, 400)
+"""In the first and in the second round of the gaze model."""
+NO_RETURN = (0, 30)
+"""Gazes for which the labels of a round do not return to a patch."""
 BATCH = 8
 """Clips of an optimizer step; none is smaller at any scale."""
 
@@ -34,11 +37,8 @@ def steps(out: Path, scale: float, processes: int = 1) -> list[Step]:
         raise InputError(f"scale {scale} must be above 0 and at most 1, the whole recipe")
     if not 1 <= processes <= BATCH:
         raise InputError(f"processes is {processes}: 1 to {BATCH} can share batches of {BATCH} clips")
-    labels = {split: out / f"gazing_labels_{split}.json" for split in ("train", "val")}
-    shards = "" if processes == 1 else ".*"
-    read = {split: file.with_suffix(f"{shards}.json") for split, file in labels.items()}
     task = out / "embedded_reconstructor" / "checkpoint_latest_task"
-    gaze = out / "embedded_gaze" / "checkpoint_latest_gaze"
+    gaze = [out / name / "checkpoint_latest_gaze" for name in ("embedded_gaze", "embedded_gaze_2")]
 
     def share(clips: int) -> int:
         return max(BATCH, round(clips * scale))
@@ -48,27 +48,30 @@ def steps(out: Path, scale: float, processes: int = 1) -> list[Step]:
         module = [*(launcher if processes > 1 else []), "autogaze.train"]
         return [_python(*module, f"trainer.logdir={out}", "--config-name", name, *overrides)]
 
-    def label(split: str, clips: int) -> Step:
-        asked = ("--task-checkpoint", str(task), "--out", str(labels[split]), "--count", str(clips))
-        how = ("--group", "5", "--ratio-max", "0.35", "--precision", "bfloat16", "--batch-size", str(BATCH))
-        parts = [("--shard", f"{number}/{processes}") for number in range(processes)]
-        return [_python("autogaze.label", "--split", split, *asked, *how, *part) for part in parts]
+    def label(number: int, split: str, clips: int) -> Step:
+        file = out / f"gazing_labels_{number + 1}_{split}.json"
+        asked = ("--task-checkpoint", str(task), "--out", str(file), "--count", str(clips))
+        search = ("--group", "5", "--no-return", str(NO_RETURN[number]), "--ratio-max", "0.35")
+        how = ("--precision", "bfloat16", "--batch-size", str(BATCH))
+        parts = [("--shard", f"{part}/{processes}") for part in range(processes)]
+        return [_python("autogaze.label", "--split", split, *asked, *search, *how, *part) for part in parts]
 
+    def learn(number: int, name: str, *overrides: str) -> list[Step]:
+        clips = share(LABELLED_CLIPS[number])
+        files = f"{out}/gazing_labels_{number + 1}_{{}}{'' if processes == 1 else '.*'}.json"
+        paths = [f"dataset.gt_gazing_pos_paths.{split}={files.format(split)}" for split in ("train", "val")]
+        return [
+            label(number, "train", clips),
+            label(number, "val", 2 * BATCH),
+            train(name, f"dataset.train_length={clips}", *paths, *overrides),
+        ]
+
+    models = ("--gaze", str(gaze[1]), "--task", str(task), "--out", str(out / "embedded"))
     return [
         train("embedded_reconstructor", f"dataset.train_length={share(RECONSTRUCTOR_CLIPS)}"),
-        label("train", share(LABELLED_CLIPS)),
-        label("val", 2 * BATCH),
-        train(
-            "embedded_gaze",
-            f"dataset.train_length={share(LABELLED_CLIPS)}",
-            *(f"dataset.gt_gazing_pos_paths.{split}={file}" for split, file in read.items()),
-        ),
-        [
-            _python(
-                "autogaze.embedded.export",
-                *("--gaze", str(gaze), "--task", str(task), "--out", str(out / "embedded")),
-            )
-        ],
+        *learn(0, "embedded_gaze"),
+        *learn(1, "embedded_gaze_2", f"trainer.gaze_weights={gaze[0]}"),
+        [_python("autogaze.embedded.export", *models)],
     ]
 
 

@@ -6,7 +6,8 @@
 is a true one, and those inside it are interpolated by what each patch promised.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -47,18 +48,21 @@ def greedy_gaze(
     mode: Mode = "accelerated",
     candidates: int = CANDIDATES,
     group: int = 1,
+    no_return: int = 0,
 ) -> list[GazeLabels]:
     """Return the patches that a greedy search chooses in each clip of ``video``, (B, T, 3, H, W) normalised.
 
     ``budgets`` are the patches of each of the T frames, or those of each frame for each clip. ``candidates``
     is how many patches ``accelerated`` tries at a step, and ``group`` how many it takes: more than one only
-    on their promise, untried, with ``candidates`` of no effect. A clip is given what it would be given
-    alone, up to the rounding of losses.
+    on their promise, untried, with ``candidates`` of no effect. Patches among the last ``no_return`` of a
+    clip are not chosen again in the next frame: a model that always takes what is likeliest would otherwise
+    learn to look where it just looked. A clip is given what it would be given alone, up to the rounding of
+    losses.
 
     Raises ``InputError`` for a video that does not fit the task, a task that is not causal, budgets that do
     not fit the video, and an unknown mode.
     """
-    return as_labels(list(greedy_frames(task, video, budgets, mode, candidates, group)))
+    return as_labels(list(greedy_frames(task, video, budgets, mode, candidates, group, no_return)))
 
 
 def as_labels(by_frame: Sequence[Sequence[FrameGaze]]) -> list[GazeLabels]:
@@ -76,6 +80,7 @@ def greedy_frames(
     mode: Mode = "accelerated",
     candidates: int = CANDIDATES,
     group: int = 1,
+    no_return: int = 0,
 ) -> Iterator[list[FrameGaze]]:
     """Give the result of :func:`greedy_gaze` frame by frame, as it is found: for each frame that of each
     clip."""
@@ -87,24 +92,34 @@ def greedy_frames(
         raise InputError(
             f"group is {group}: at least 1 patch is taken at a step, and exactly 1 by the exact search"
         )
+    if no_return and mode == "exact":
+        raise InputError(f"no_return is {no_return}, and the exact search tries all patches; use accelerated")
     reconstruction = IncrementalReconstruction(task, video)
     by_clip = _check_budgets(budgets, video, reconstruction.grid.patches_per_frame)
+    most = reconstruction.grid.patches_per_frame - max(map(max, by_clip))
+    recent: list[deque[int]] = [deque(maxlen=min(no_return, most)) for _ in by_clip]
     promise = None
     if mode == "accelerated":
         promise = Promise(reconstruction.grid, len(video), video.device)
     for of_frame in zip(*by_clip, strict=True):
-        search = _FrameSearch(reconstruction, of_frame, promise)
+        search = _FrameSearch(reconstruction, of_frame, promise, recent)
         gazes = search.by_groups(group) if group > 1 else search.one_by_one(candidates)
         reconstruction.advance([gaze.patches for gaze in gazes])
+        for clip, gaze in zip(recent, gazes, strict=True):
+            clip.extend(gaze.patches)
         yield gazes
 
 
 class _FrameSearch:
-    """The search in the current frame, ``budgets[clip]`` patches for each clip."""
+    """The search in the current frame: ``budgets[clip]`` patches for each clip, none of ``closed[clip]``."""
 
     @torch.inference_mode()
     def __init__(
-        self, reconstruction: IncrementalReconstruction, budgets: Sequence[int], promise: Promise | None
+        self,
+        reconstruction: IncrementalReconstruction,
+        budgets: Sequence[int],
+        promise: Promise | None,
+        closed: Sequence[Iterable[int]],
     ) -> None:
         everyone, device = range(len(budgets)), reconstruction.device
         patches = reconstruction.grid.patches_per_frame
@@ -112,6 +127,8 @@ class _FrameSearch:
         self.chosen = torch.empty(len(budgets), max(budgets), dtype=torch.int64, device=device)
         self.losses = torch.empty(len(budgets), max(budgets), device=device)
         self.closed = torch.zeros(len(budgets), patches, dtype=torch.bool, device=device)
+        for row, of_clip in zip(self.closed, closed, strict=True):
+            row[list(of_clip)] = True
         if promise is not None:
             blank = reconstruction.frames(everyone, self.chosen[:, None, :0])
             self.before = reconstruction.losses(everyone, blank)[:, 0]
@@ -126,7 +143,7 @@ class _FrameSearch:
             if promise is None:
                 tried = self.closed[clips].logical_not().nonzero()[:, 1].view(len(clips), -1)
             else:
-                left = self.closed.shape[1] - step
+                left = int((~self.closed[clips]).sum(dim=1).amin())
                 tried = promise.best(clips, self.closed[clips], min(candidates, left))
             trial = _try(reconstruction, clips, self.chosen[clips, :step], tried)
             if promise is not None:

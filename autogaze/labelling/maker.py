@@ -71,6 +71,7 @@ class LabelSettings:
     mode: Mode = "accelerated"
     candidates: int = CANDIDATES
     group: int = 1
+    no_return: int = 0
     precision: Precision = "float32"
     seed: int = 0
     ratio_min: float = 0.02
@@ -171,7 +172,8 @@ def _label(
     frames, patches = video.shape[1], task.config.grid.patches_per_frame
     budgets = [draw_budgets(name, frames, settings, patches) for name in items]
     by_frame = []
-    search = greedy_frames(task, video, budgets, settings.mode, settings.candidates, settings.group)
+    how = (settings.mode, settings.candidates, settings.group, settings.no_return)
+    search = greedy_frames(task, video, budgets, *how)
     half = settings.precision == "bfloat16"
     with torch.autocast(video.device.type, torch.bfloat16, enabled=half):
         for gazes in search:

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from autogaze.algorithms.objective import Moment
 from autogaze.algorithms.ntp import mirrored
+from autogaze.algorithms.objective import Moment
 from autogaze.algorithms.scores import gaze_scores
 from autogaze.datasets.batches import collate, to_inputs
 from tests.training.runs import Clips, tiny_trainer

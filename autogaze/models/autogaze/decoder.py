@@ -33,7 +33,7 @@ class _Mlp(nn.Module):
         self.down_proj = nn.Linear(mlp_width, width, bias=False)
 
 
-class _Layer(nn.Module):
+class DecoderLayer(nn.Module):
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.self_attn = _Attention(arch.width)
@@ -46,7 +46,7 @@ class _Stack(nn.Module):
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.embed_tokens = nn.Embedding(arch.vocabulary, arch.width)
-        self.layers = nn.ModuleList(_Layer(arch) for _ in range(arch.layers))
+        self.layers = nn.ModuleList(DecoderLayer(arch) for _ in range(arch.layers))
         self.norm = nn.RMSNorm(arch.width, arch.rms_norm_eps)
 
 
@@ -86,14 +86,14 @@ class GazeDecoder(nn.Module):
         return DecoderWeights(
             arch=self.arch,
             embedding=self.model.embed_tokens.weight,
-            layers=tuple(self._layer_weights(cast(_Layer, layer)) for layer in self.model.layers),
+            layers=tuple(self._layer_weights(cast(DecoderLayer, layer)) for layer in self.model.layers),
             norm_floor=heads.new_full(
                 (), math.sqrt(self.arch.width * self.arch.rms_norm_eps), dtype=torch.float32
             ),
             heads=self._fold(self.model.norm, heads),
         )
 
-    def _layer_weights(self, layer: _Layer) -> LayerWeights:
+    def _layer_weights(self, layer: DecoderLayer) -> LayerWeights:
         attention, mlp = layer.self_attn, layer.mlp
         query = self._pair_rotary_rows(attention.q_proj.weight)
         key = self._pair_rotary_rows(attention.k_proj.weight)

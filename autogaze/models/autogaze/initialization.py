@@ -17,14 +17,17 @@ Perceptrons begin as the identity. All of it is learnt further.
 """
 
 import math
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autogaze.cosines import cosine_basis
 from autogaze.models.autogaze.configuration_autogaze import Architecture
+from autogaze.models.autogaze.decoder import DecoderLayer
 from autogaze.models.autogaze.modeling_autogaze import AutoGaze
+from autogaze.models.autogaze.vision import CausalConvBlock
 
 _WAVE = 1.1
 """Standard deviation of the waves' frequencies: radians to a vision token."""
@@ -62,7 +65,7 @@ def initialize(model: AutoGaze, seed: int) -> None:
     count = len(patterns)
     trunk.temporal_conv.weight.zero_()[:count, :, 0] = patterns * (0.5 / sizes)[:, None, None, None]
     for block in trunk.blocks:
-        _fill(block.conv3d.weight, stream)
+        _fill(cast(CausalConvBlock, block).conv3d.weight, stream)
     _fill(trunk.out_proj.weight, stream)
     trunk.out_proj.weight[: channels.content.start] = 0
     codes = _place_codes(arch, channels, stream)
@@ -80,11 +83,16 @@ def initialize(model: AutoGaze, seed: int) -> None:
     heads[:, : len(codes), channels.pointed] = _AGREEMENT * codes
     decoder.task_loss_prediction_head.weight.zero_()
     for depth, layer in enumerate(decoder.model.layers):
-        _initialize_layer(layer, arch, channels, stream, first=depth == 0)
+        _initialize_layer(cast(DecoderLayer, layer), arch, channels, stream, first=depth == 0)
 
 
 def _initialize_layer(
-    layer: nn.Module, arch: Architecture, channels: _Channels, stream: np.random.RandomState, *, first: bool
+    layer: DecoderLayer,
+    arch: Architecture,
+    channels: _Channels,
+    stream: np.random.RandomState,
+    *,
+    first: bool,
 ) -> None:
     attention, mlp = layer.self_attn, layer.mlp
     for matrix in (attention.q_proj, attention.k_proj, mlp.gate_proj, mlp.up_proj):

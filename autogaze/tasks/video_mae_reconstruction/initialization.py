@@ -90,20 +90,20 @@ class _Channels:
 
     @property
     def time(self) -> int:
-        return self.scale.stop
+        return 8 * self.waves + self.scales
 
     @property
     def found(self) -> int:
-        return self.scale.stop + 1
+        return self.time + 1
 
     @property
     def blank(self) -> slice:
         """Two of opposite sign, for the mean of a token's channels to stay near zero."""
-        return slice(self.scale.stop + 2, self.scale.stop + 4)
+        return slice(self.time + 2, self.time + 4)
 
     @property
     def parity(self) -> slice:
-        return slice(self.scale.stop + 4, self.scale.stop + 6)
+        return slice(self.time + 4, self.time + 6)
 
     @property
     def shown(self) -> slice:
@@ -118,16 +118,18 @@ class _Channels:
 
 def initial_state(config: VideoMAEConfig, seed: int = 0) -> dict[str, Tensor]:
     """Return every parameter of a reconstructor's VideoMAE without feature networks, the same on every
-    machine."""
+    machine. A model too narrow to tell places and colours apart starts from small random weights."""
     from autogaze.tasks.video_mae_reconstruction.task_video_mae_reconstruction import VideoMAEReconstruction
 
     with torch.device("meta"):
         shapes = VideoMAEReconstruction(config).state_dict()
     state = {name: random_values(name, tuple(tensor.shape), seed) for name, tensor in shapes.items()}
+    channels = _Channels.of(config)
+    if channels.content < config.num_channels:
+        return state
     for name, tensor in state.items():
         if name.endswith("output.dense.weight"):
             tensor.zero_()
-    channels = _Channels.of(config)
     basis, sizes = cosine_basis(channels.content, config.patch_size, config.num_channels)
     _code_patches(state, config, channels, basis * (_CONTENT_SIZE / sizes)[:, None, None, None])
     _tell_places(state, config, channels)
