@@ -240,6 +240,7 @@ class Reconstruct(Judged):
         super().__init__(axes, inputs)
         if axes["reconstructor"] == "released_size":
             self.pipeline.use(seeded_reconstructor(str(axes["attention"]), config=RELEASED_SIZE))
+            self.notes += [note for note in self.pipeline.notes if note not in self.notes]
         self._chosen = []
         with torch.inference_mode():
             for call, video in enumerate(self.videos()):

@@ -87,7 +87,7 @@ def test_features_that_are_not_finite_are_no_result(inputs: Inputs) -> None:
 
 
 def test_untrained_weights_are_noted_and_details_say_what_runs(inputs: Inputs) -> None:
-    encode = workload(dataclasses.replace(inputs, checkpoint=None), attention="eager")
+    encode = workload(dataclasses.replace(inputs, task_checkpoint=None), attention="eager")
     assert UNTRAINED in encode.notes
     assert UNTRAINED not in workload(inputs).notes
     assert encode.details["attention"] == "eager"

@@ -123,10 +123,13 @@ def test_a_reconstructor_of_another_size_takes_the_place_of_the_checkpoint(short
 
 
 def test_patches_are_judged_by_those_of_the_definition_on_the_same_clip(short_clip):
-    half = Gaze(axes(chunk=4, batch=2, dtype="bfloat16"), short_clip)
+    many = axes(
+        chunk=4, batch=2, setting="ratio_0.50"
+    )  # of few patches both kinds of numbers choose the same
+    half = Gaze(many | {"dtype": "bfloat16"}, short_clip)
     output = half.run()
     figures = half.quality(output).figures
-    exact = Gaze(axes(chunk=4, batch=2, engine="eager"), short_clip)
+    exact = Gaze(many | {"engine": "eager"}, short_clip)
     shares = torch.cat([a.gaze.agreement(b.gaze) for a, b in zip(output, exact.run(), strict=True)])
     assert shares.shape == (4, 4)
     assert figures["agreement"] == pytest.approx(float(shares.mean()))
