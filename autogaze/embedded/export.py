@@ -36,6 +36,7 @@ def export(gaze: Path | None, task: Path | None, out: Path) -> int:
             f"{LARGEST_BYTES / 2**20:.0f} may be shipped; train a smaller reconstructor"
         )
     if gaze_model is not None:
+        gaze_model.config.name_or_path = ""  # where it lay is nobody's business
         gaze_model.half().save_pretrained(out / "gaze")
         AutoGazeImageProcessor().save_pretrained(out / "gaze")
     if reconstructor is not None:
