@@ -35,7 +35,7 @@ def pays(query: Tensor, layout: FrameLayout) -> bool:
 def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
     """Masked softmax attention, ``causal`` or ``block_causal`` over all frames; tensors are (batch, heads,
     length, head_dim)."""
-    length, padded = layout.length, layout.padded_tokens
+    padded = layout.padded_tokens
     room = max(_EVEN_ROWS, _EVEN_KEYS)
     query, key, value = (F.pad(x, (0, 0, 0, room)) for x in (query * scale, key, value))
     # A padded query may see nothing real; what it makes of that is nobody's, but must be finite.
@@ -51,9 +51,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale
             scores[..., start:].masked_fill_(later, float("-inf"))
         scores[..., end:] = float("-inf")
         outputs.append((scores.softmax(dim=-1) @ value[:, :, :keys])[:, :, : end - start])
-    together = torch.cat([output.transpose(1, 2) for output in outputs], dim=1).transpose(1, 2)
-    assert together.shape[2] == length
-    return together
+    return torch.cat([output.transpose(1, 2) for output in outputs], dim=1).transpose(1, 2)
 
 
 def _blocks(layout: FrameLayout) -> list[tuple[int, int]]:
