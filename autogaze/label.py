@@ -63,9 +63,12 @@ def label(
         int,
         typer.Option(min=1, help="Patches that accelerated takes at a step; above 1, untried."),
     ] = 1,
-    no_return: Annotated[
-        int, typer.Option(min=0, help="Patches among a clip's last so many are not chosen in the next frame.")
-    ] = 0,
+    gain_rates: Annotated[
+        str,
+        typer.Option(
+            help="Share of its score that a patch of each scale gains, as 0,0.3,0.8,1.1; learnt if empty."
+        ),
+    ] = "",
     precision: Annotated[
         Precision, typer.Option(help="Of the reconstructor; bfloat16 is quicker where there is hardware.")
     ] = "float32",
@@ -80,7 +83,9 @@ def label(
     ] = None,
 ) -> None:
     """Record greedy gazes for a gaze model to learn from."""
-    settings = LabelSettings(mode, candidates, group, no_return, precision, seed, ratio_min, ratio_max)
+    settings = LabelSettings(
+        mode, candidates, group, _numbers(gain_rates), precision, seed, ratio_min, ratio_max
+    )
     part = Shard.parse(shard)
     target = _device(device)
     task, trained = load_reconstructor(task_checkpoint)
@@ -115,7 +120,7 @@ def comparison(task: VideoMAEReconstruction, clips: Clips, settings: LabelSettin
     video = to_inputs(batch, device)["video_for_task"]
     patches = task.config.grid.patches_per_frame
     budgets = [draw_budgets(path, clips.clip_len, settings, patches) for path in batch["video_path"]]
-    found = agreement(task, video, budgets, settings.candidates, settings.group)
+    found = agreement(task, video, budgets, settings.candidates, settings.group, settings.gain_rates)
     how = f"{settings.candidates} candidates" if settings.group == 1 else f"groups of {settings.group}"
     return (
         f"{sum(map(sum, budgets))} gazes in {len(budgets)} clips, {how}: "
@@ -146,6 +151,15 @@ def _clips(
 
     folder = VideoFolder(root, split, clip_len=clip_len, size=size, seed=seed)
     return folder, [str(video) for video in folder.videos[:count]]
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise InputError(
+            f"gain rates '{text}' are not numbers joined by commas, such as 0,0.3,0.8,1.1"
+        ) from None
 
 
 def _device(name: str) -> torch.device:

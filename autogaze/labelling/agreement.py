@@ -30,12 +30,13 @@ def agreement(
     budgets: Sequence[int] | Sequence[Sequence[int]],
     candidates: int = CANDIDATES,
     group: int = 1,
+    gain_rates: Sequence[float] = (),
 ) -> Agreement:
     """Search ``video`` (B, T, 3, H, W) both ways; arguments as of :func:`greedy_gaze`."""
     started = time.perf_counter()
     exact = greedy_gaze(task, video, budgets, "exact")
     between = time.perf_counter()
-    accelerated = greedy_gaze(task, video, budgets, "accelerated", candidates, group)
+    accelerated = greedy_gaze(task, video, budgets, "accelerated", candidates, group, gain_rates)
     ended = time.perf_counter()
     return Agreement(
         same_picks=_same_picks(exact, accelerated),

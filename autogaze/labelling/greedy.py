@@ -6,8 +6,7 @@
 is a true one, and those inside it are interpolated by what each patch promised.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -48,21 +47,20 @@ def greedy_gaze(
     mode: Mode = "accelerated",
     candidates: int = CANDIDATES,
     group: int = 1,
-    no_return: int = 0,
+    gain_rates: Sequence[float] = (),
 ) -> list[GazeLabels]:
     """Return the patches that a greedy search chooses in each clip of ``video``, (B, T, 3, H, W) normalised.
 
     ``budgets`` are the patches of each of the T frames, or those of each frame for each clip. ``candidates``
     is how many patches ``accelerated`` tries at a step, and ``group`` how many it takes: more than one only
-    on their promise, untried, with ``candidates`` of no effect. Patches among the last ``no_return`` of a
-    clip are not chosen again in the next frame: a model that always takes what is likeliest would otherwise
-    learn to look where it just looked. A clip is given what it would be given alone, up to the rounding of
-    losses.
+    on their promise, untried, with ``candidates`` of no effect. ``gain_rates``, one for each scale, are what
+    promises go by instead of what is learnt on the way (:class:`~autogaze.labelling.promise.Promise`). A clip
+    is given what it would be given alone, up to the rounding of losses.
 
     Raises ``InputError`` for a video that does not fit the task, a task that is not causal, budgets that do
-    not fit the video, and an unknown mode.
+    not fit the video, rates that do not fit the scales, and an unknown mode.
     """
-    return as_labels(list(greedy_frames(task, video, budgets, mode, candidates, group, no_return)))
+    return as_labels(list(greedy_frames(task, video, budgets, mode, candidates, group, gain_rates)))
 
 
 def as_labels(by_frame: Sequence[Sequence[FrameGaze]]) -> list[GazeLabels]:
@@ -80,7 +78,7 @@ def greedy_frames(
     mode: Mode = "accelerated",
     candidates: int = CANDIDATES,
     group: int = 1,
-    no_return: int = 0,
+    gain_rates: Sequence[float] = (),
 ) -> Iterator[list[FrameGaze]]:
     """Give the result of :func:`greedy_gaze` frame by frame, as it is found: for each frame that of each
     clip."""
@@ -92,26 +90,22 @@ def greedy_frames(
         raise InputError(
             f"group is {group}: at least 1 patch is taken at a step, and exactly 1 by the exact search"
         )
-    if no_return and mode == "exact":
-        raise InputError(f"no_return is {no_return}, and the exact search tries all patches; use accelerated")
+    if gain_rates and mode == "exact":
+        raise InputError("the exact search tries all patches and guesses nothing, so it takes no gain rates")
     reconstruction = IncrementalReconstruction(task, video)
     by_clip = _check_budgets(budgets, video, reconstruction.grid.patches_per_frame)
-    most = reconstruction.grid.patches_per_frame - max(map(max, by_clip))
-    recent: list[deque[int]] = [deque(maxlen=min(no_return, most)) for _ in by_clip]
     promise = None
     if mode == "accelerated":
-        promise = Promise(reconstruction.grid, len(video), video.device)
+        promise = Promise(reconstruction.grid, len(video), video.device, gain_rates)
     for of_frame in zip(*by_clip, strict=True):
-        search = _FrameSearch(reconstruction, of_frame, promise, recent)
+        search = _FrameSearch(reconstruction, of_frame, promise)
         gazes = search.by_groups(group) if group > 1 else search.one_by_one(candidates)
         reconstruction.advance([gaze.patches for gaze in gazes])
-        for clip, gaze in zip(recent, gazes, strict=True):
-            clip.extend(gaze.patches)
         yield gazes
 
 
 class _FrameSearch:
-    """The search in the current frame: ``budgets[clip]`` patches for each clip, none of ``closed[clip]``."""
+    """The search in the current frame: ``budgets[clip]`` patches for each clip."""
 
     @torch.inference_mode()
     def __init__(
@@ -119,7 +113,6 @@ class _FrameSearch:
         reconstruction: IncrementalReconstruction,
         budgets: Sequence[int],
         promise: Promise | None,
-        closed: Sequence[Iterable[int]],
     ) -> None:
         everyone, device = range(len(budgets)), reconstruction.device
         patches = reconstruction.grid.patches_per_frame
@@ -127,8 +120,6 @@ class _FrameSearch:
         self.chosen = torch.empty(len(budgets), max(budgets), dtype=torch.int64, device=device)
         self.losses = torch.empty(len(budgets), max(budgets), device=device)
         self.closed = torch.zeros(len(budgets), patches, dtype=torch.bool, device=device)
-        for row, of_clip in zip(self.closed, closed, strict=True):
-            row[list(of_clip)] = True
         if promise is not None:
             blank = reconstruction.frames(everyone, self.chosen[:, None, :0])
             self.before = reconstruction.losses(everyone, blank)[:, 0]

@@ -71,7 +71,7 @@ class LabelSettings:
     mode: Mode = "accelerated"
     candidates: int = CANDIDATES
     group: int = 1
-    no_return: int = 0
+    gain_rates: tuple[float, ...] = ()
     precision: Precision = "float32"
     seed: int = 0
     ratio_min: float = 0.02
@@ -172,7 +172,7 @@ def _label(
     frames, patches = video.shape[1], task.config.grid.patches_per_frame
     budgets = [draw_budgets(name, frames, settings, patches) for name in items]
     by_frame = []
-    how = (settings.mode, settings.candidates, settings.group, settings.no_return)
+    how = (settings.mode, settings.candidates, settings.group, settings.gain_rates)
     search = greedy_frames(task, video, budgets, *how)
     half = settings.precision == "bfloat16"
     with torch.autocast(video.device.type, torch.bfloat16, enabled=half):
@@ -193,6 +193,7 @@ def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, cl
     if "," in str(file):
         raise InputError(f"label file '{file}' has a comma in its path, which joins paths; name another file")
     made = asdict(settings) | {"clip_len": clip_len, "reconstructor": state_hash(task)}
+    made["gain_rates"] = list(settings.gain_rates)  # as it is read back
     note = file.with_name(f"{file.name}.settings")
     if not file.exists():
         _write_note(note, made)

@@ -6,10 +6,13 @@ nothing but the reconstruction, which is there anyway. A gain that was measured 
 worth: for that very patch, and for those of its scale that have not been tried.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autogaze.errors import InputError
 from autogaze.patches import PatchGrid
 from autogaze.selectors.energy import pooled
 
@@ -24,16 +27,26 @@ first measurement outweighs it."""
 class Promise:
     """Guesses for one frame after another of a batch of clips.
 
-    Nothing in it depends on more than one clip.
+    Nothing in it depends on more than one clip. ``rates``, one for each scale, say what share of its score a
+    patch gains; without them they are learnt from measured gains, clip by clip. Raises ``InputError`` for
+    rates that are not one for each scale.
     """
 
-    def __init__(self, grid: PatchGrid, clips: int, device: torch.device) -> None:
+    def __init__(
+        self, grid: PatchGrid, clips: int, device: torch.device, rates: Sequence[float] = ()
+    ) -> None:
         self._grid = grid
         counts = torch.tensor(grid.counts, device=device)
         self._scale = torch.arange(len(counts), device=device).repeat_interleave(counts)  # (patches,)
         self._cover = _cover(grid).to(device)
         self._gained = torch.full((clips, len(counts)), _PRIOR, device=device)
         self._scored = self._gained.clone()
+        self._learns = not rates
+        if rates:
+            if len(rates) != len(counts):
+                raise InputError(f"gain rates {list(rates)} must be one for each of the {len(counts)} scales")
+            self._gained = torch.tensor(rates, device=device).expand(clips, -1)
+            self._scored = torch.ones_like(self._gained)
 
     def begin(self, original: Tensor, reconstruction: Tensor) -> None:
         """Go to the next frame: (clips, C, H, W), and as it is reconstructed without a patch of its own."""
@@ -65,15 +78,33 @@ class Promise:
             guesses = self._guesses(clips, errors).masked_fill(closed, float("-inf"))
             worth, patch = guesses.max(dim=1)
             closed[rows, patch] = True
-            limit = self._limits[clips, self._scale[patch]]  # (clips, rows, columns)
-            mended = torch.minimum(errors[:, 0], limit)
-            errors = errors + (self._cover[patch] * (mended - errors[:, 0]))[:, None]
+            errors = self._mended(clips, errors, patch)
             taken.append(patch)
             promised.append(worth.clamp(min=_PRIOR))
         return torch.stack(taken, dim=1), torch.stack(promised, dim=1)
 
+    def along(self, clips: Tensor, taken: Tensor) -> Tensor:
+        """Return what every patch promises before each of the patches ``taken``, (len(clips), k).
+
+        Returns (len(clips), k, patches): each the guesses after the patches before it, as far as they mend
+        what they can.
+        """
+        errors, guesses = self._errors[clips], []
+        for patch in taken.unbind(dim=1):
+            guesses.append(self._guesses(clips, errors))
+            errors = self._mended(clips, errors, patch)
+        return torch.stack(guesses, dim=1)
+
+    def _mended(self, clips: Tensor, errors: Tensor, patch: Tensor) -> Tensor:
+        """Return the cells' ``errors`` after one ``patch`` for each clip."""
+        limit = self._limits[clips, self._scale[patch]]  # (clips, rows, columns)
+        mended = torch.minimum(errors[:, 0], limit)
+        return errors + (self._cover[patch] * (mended - errors[:, 0]))[:, None]
+
     def learn(self, clips: Tensor, tried: Tensor, gains: Tensor) -> None:
         """Take in how much loss the patches ``tried`` take off now; both (len(clips), patches tried)."""
+        if not self._learns:
+            return
         scores = self._scores(clips, self._errors[clips]).gather(1, tried).clamp(min=_PRIOR)
         self._worth[clips[:, None], tried] = gains / scores
         scale = self._scale[tried]

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from torch.utils.data import Subset
 
+from autogaze.algorithms.distillation import DistillationSettings, GainDistillation
 from autogaze.algorithms.grpo import GRPO, GRPOSettings
 from autogaze.algorithms.ntp import NextTokenPrediction
 from autogaze.algorithms.objective import Objective
@@ -122,6 +123,9 @@ def build_objective(settings: TrainingSettings) -> Objective:
     if algorithm.name == "grpo":
         gaze = build_gaze(settings.model, trainer.gaze_weights, trainer.seed)
         return GRPO(gaze, task, _grpo_settings(settings), train_task=trainer.train_task)
+    if algorithm.name == "distillation":
+        gaze = build_gaze(settings.model, trainer.gaze_weights, trainer.seed)
+        return GainDistillation(gaze, task, _distillation_settings(settings))
     masks = MaskMixture(
         settings.task.mask_selectors,
         AutoGazeConfig(**settings.model),
@@ -144,9 +148,22 @@ def _grpo_settings(settings: TrainingSettings) -> GRPOSettings:
     )
 
 
+def _distillation_settings(settings: TrainingSettings) -> DistillationSettings:
+    algorithm, temperature = settings.algorithm, settings.trainer.temp_schedule_args.exp
+    return DistillationSettings(
+        gain_rates=algorithm.gain_rates,
+        sharpness=algorithm.sharpness,
+        optimize_task_loss_prediction=algorithm.optimize_task_loss_prediction,
+        temp_start=temperature.temp_start,
+        temp_end=temperature.temp_end,
+        validation_ratios=tuple(settings.task.validation_ratios),
+    )
+
+
 _TRAINABLE = {
     "reconstruction": [(False, True)],
     "ntp": [(True, False)],
+    "distillation": [(True, False)],
     "grpo": [(True, False), (True, True)],
 }
 """The values of trainer.train_gaze and trainer.train_task that an algorithm takes."""

@@ -92,14 +92,18 @@ class TaskSettings(_Section):
 class AlgorithmSettings(_Section):
     """Group ``algorithm``."""
 
-    name: Literal["reconstruction", "ntp", "grpo"]
+    name: Literal["reconstruction", "ntp", "distillation", "grpo"]
     group_size: PositiveInt = 1
     discount_factor: Fraction = 1.0
     optimize_task_loss_prediction: bool = True
     step_positions: Literal["sequential", "released"] = "sequential"
-    """Of recorded gazes in ntp; grpo always learns where the released loop chooses."""
+    """Of recorded gazes in ntp; distillation and grpo always learn where the released loop chooses."""
     mirror: bool = False
     """Whether ntp exchanges left and right in half of the videos."""
+    gain_rates: tuple[NonNegativeFloat, ...] = ()
+    """Which share of its score a patch of each scale gains, in distillation."""
+    sharpness: PositiveFloat = 1.0
+    """Power of promised gains that the targets of distillation are in proportion to."""
 
 
 class ExponentialTemperature(_Section):

@@ -128,22 +128,15 @@ def test_a_group_in_the_exact_search_is_refused() -> None:
         greedy_gaze(small_task(), clips(1, 1), [2], "exact", group=2)
 
 
-@pytest.mark.parametrize("group", [1, 3])
-def test_what_was_just_looked_at_is_not_looked_at_in_the_next_frame(group: int) -> None:
-    for found in greedy_gaze(small_task(), clips(2, 4), [4, 3, 5, 4], group=group, no_return=6):
-        seen: list[int] = []
-        for frame in found.gazing_pos:
-            assert not set(frame) & set(seen[-6:])
-            seen += frame
+def test_rates_say_which_scale_is_worth_taking() -> None:
+    coarse, fine = range(4), range(4, PATCHES)
+    for rates, scale in (((1.0, 0.0), coarse), ((0.0, 1.0), fine)):
+        (found,) = greedy_gaze(small_task(), clips(1, 2), [3, 3], group=3, gain_rates=rates)
+        assert {patch for frame in found.gazing_pos for patch in frame} <= set(scale)
 
 
-def test_no_return_leaves_enough_patches_for_every_budget() -> None:
-    (found,) = greedy_gaze(small_task(), clips(1, 3), [PATCHES - 2] * 3, no_return=100)
-    first, second, _ = map(set, found.gazing_pos)
-    assert len(first) == len(second) == PATCHES - 2
-    assert set(range(PATCHES)) - first <= second
-
-
-def test_no_return_in_the_exact_search_is_refused() -> None:
-    with pytest.raises(InputError, match="no_return is 3, and the exact search tries all patches"):
-        greedy_gaze(small_task(), clips(1, 1), [2], "exact", no_return=3)
+def test_rates_in_the_exact_search_and_for_other_scales_are_refused() -> None:
+    with pytest.raises(InputError, match="takes no gain rates"):
+        greedy_gaze(small_task(), clips(1, 1), [2], "exact", gain_rates=(1.0, 1.0))
+    with pytest.raises(InputError, match=r"gain rates \[1.0\] must be one for each of the 2 scales"):
+        greedy_gaze(small_task(), clips(1, 1), [2], gain_rates=(1.0,))

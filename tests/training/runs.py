@@ -17,6 +17,7 @@ FRAMES = 2
 ALGORITHMS = {
     "reconstruction": "synthetic_video_mae_reconstruction",
     "ntp": "synthetic_video_mae_reconstruction_ar_gaze_ntp",
+    "distillation": "synthetic_video_mae_reconstruction_ar_gaze_distillation",
     "grpo": "synthetic_video_mae_reconstruction_ar_gaze_grpo",
 }
 """Algorithm to the configuration that uses it."""

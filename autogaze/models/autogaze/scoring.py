@@ -13,6 +13,15 @@ from autogaze.models.autogaze.generation import StepPositions
 from kernels.decode_step.layers import decode, predict
 
 
+class Predictions(NamedTuple):
+    """What the model says at every slot, from the gazes in the slots before it."""
+
+    logits: Tensor
+    """(batch, slots, vocabulary); -inf for what a sampling policy forbids."""
+    task_loss: Tensor
+    """(batch, slots) float32: the reconstruction loss after the slots up to and including this one."""
+
+
 class Scores(NamedTuple):
     """Both (batch, slots), float32."""
 
@@ -35,13 +44,42 @@ def score(
 ) -> Scores:
     """Score gazes in one causal pass, with padded gazes unseen. Differentiable.
 
-    ``vision`` (batch, frames, tokens, C); ``indices`` (batch, N) patch index of every slot within its frame,
-    ``padded`` (batch, N) True where there is none, ``slots`` their number in each frame.
+    The arguments are those of :func:`predictions`. Probabilities are those of its logits over the whole
+    vocabulary; that is the released scoring. With a ``temperature`` they are those that generation samples
+    by: of softmax(logits / temperature) without EOS and without the frame's earlier gazes.
+    """
+    made = predictions(
+        weights, vision, indices, padded, slots, backend,
+        as_policy=temperature is not None, step_positions=step_positions,
+    )  # fmt: skip
+    logits = made.logits if temperature is None else made.logits / temperature
+    chosen = indices.masked_fill(padded, weights.arch.eos)[..., None]
+    log_probability = logits.log_softmax(dim=-1).gather(-1, chosen)[..., 0]
+    return Scores(
+        log_probability if temperature is None else log_probability.masked_fill(padded, 0.0),
+        made.task_loss,
+    )
 
-    Probabilities are those of the softmax over the whole vocabulary, at true positions; that is the released
-    scoring. With a ``temperature`` they are those that generation samples by: of softmax(logits /
-    temperature) without EOS and without the frame's earlier gazes. With ``step_positions`` as in generation
-    (:class:`~autogaze.models.autogaze.generation.GazeRequest`), hidden states are generation's too.
+
+def predictions(
+    weights: DecoderWeights,
+    vision: Tensor,
+    indices: Tensor,
+    padded: Tensor,
+    slots: list[int],
+    backend: str = "sdpa",
+    *,
+    as_policy: bool = False,
+    step_positions: StepPositions = "sequential",
+) -> Predictions:
+    """Return what the model predicts at every slot, in one causal pass over given gazes. Differentiable.
+
+    ``vision`` (batch, frames, tokens, C); ``indices`` (batch, N) patch index of every slot within its frame,
+    ``padded`` (batch, N) True where there is none, ``slots`` their number in each frame. ``as_policy``
+    forbids what generation forbids, EOS and the frame's earlier gazes.
+
+    Hidden states are at true positions. With ``step_positions`` as in generation
+    (:class:`~autogaze.models.autogaze.generation.GazeRequest`) they are generation's.
     """
     arch = weights.arch
     batch, _, vision_tokens, _ = vision.shape
@@ -65,16 +103,11 @@ def score(
     sources, first_source, number = _sources(slots, vision_tokens, arch.group, x.device)
     # (batch, sources, group, vocabulary), (batch, sources, group)
     logits, losses = predict(hidden[:, sources], weights, arch.group)
-    own = first_source + number // arch.group
+    own, following = first_source + number // arch.group, number + 1
     logits = logits[:, own, number % arch.group]  # (batch, N, vocabulary)
-    if temperature is not None:
-        logits = logits.masked_fill(_excluded(indices, slots, arch), float("-inf")) / temperature
-    log_probability = logits.log_softmax(dim=-1).gather(-1, indices[..., None])[..., 0]
-    following = number + 1
-    return Scores(
-        log_probability if temperature is None else log_probability.masked_fill(padded, 0.0),
-        losses[:, first_source + following // arch.group, following % arch.group],
-    )
+    if as_policy:
+        logits = logits.masked_fill(_excluded(indices, slots, arch), float("-inf"))
+    return Predictions(logits, losses[:, first_source + following // arch.group, following % arch.group])
 
 
 def _excluded(indices: Tensor, slots: list[int], arch: Architecture) -> Tensor:
