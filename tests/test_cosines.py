@@ -2,7 +2,7 @@
 
 import torch
 
-from autogaze.cosines import cosine_basis
+from autogaze.cosines import cosine_basis, cosine_frequencies
 
 
 def test_the_patterns_are_orthonormal() -> None:
@@ -20,3 +20,11 @@ def test_the_first_three_are_of_one_colour() -> None:
 def test_there_are_no_more_than_numbers_in_a_patch() -> None:
     patterns, amplitudes = cosine_basis(1000, 4)
     assert len(patterns) == len(amplitudes) == 3 * 4 * 4
+
+
+def test_a_frequency_is_the_half_waves_across_a_pattern() -> None:
+    patterns, _ = cosine_basis(40, 8)
+    for pattern, frequency in zip(patterns, cosine_frequencies(40, 8).tolist(), strict=True):
+        colour = pattern[pattern.flatten(1).abs().sum(dim=1).argmax()]
+        crossings = [int((line[1:].sign() != line[:-1].sign()).sum()) for line in (colour[0], colour[:, 0])]
+        assert max(crossings) == frequency

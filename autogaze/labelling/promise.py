@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from autogaze.errors import InputError
 from autogaze.patches import PatchGrid
+from autogaze.places import cover
 from autogaze.selectors.energy import pooled
 
 _KEPT = 0.9
@@ -38,7 +39,7 @@ class Promise:
         self._grid = grid
         counts = torch.tensor(grid.counts, device=device)
         self._scale = torch.arange(len(counts), device=device).repeat_interleave(counts)  # (patches,)
-        self._cover = _cover(grid).to(device)
+        self._cover = cover(grid).to(device)
         self._gained = torch.full((clips, len(counts)), _PRIOR, device=device)
         self._scored = self._gained.clone()
         self._learns = not rates
@@ -131,16 +132,3 @@ class Promise:
         """Return (clips, 1, rows, columns): the mean difference in each patch of the finest scale."""
         difference = (picture.float() - original.float()).abs().mean(dim=1, keepdim=True)
         return F.adaptive_avg_pool2d(difference, self._grid.sides[-1])
-
-
-def _cover(grid: PatchGrid) -> Tensor:
-    """Return (patches, rows, columns): which share of each patch of the finest scale a patch lies over."""
-    finest = grid.sides[-1]
-    shares = []
-    for side in grid.sides:
-        edges = torch.arange(side + 1) * finest / side
-        cells = torch.arange(finest)
-        ends, starts = torch.minimum(edges[1:, None], cells + 1), torch.maximum(edges[:-1, None], cells)
-        along = (ends - starts).clamp(min=0)
-        shares.append((along[:, None, :, None] * along[None, :, None, :]).flatten(0, 1))
-    return torch.cat(shares)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from autogaze.labelling.promise import Promise, _cover
+from autogaze.labelling.promise import Promise
 from autogaze.patches import PatchGrid
 
 GRID = PatchGrid((32, 64), 16)
@@ -115,9 +115,3 @@ def test_proposals_are_not_closed_and_not_given_twice() -> None:
     patches, promised = promise(frame(1.0), frame()).propose(FIRST, closed, 10)
     assert sorted(patches[0].tolist()) == list(range(10, 20))
     assert bool((promised > 0).all())
-
-
-def test_the_cover_of_each_scale_is_the_frame() -> None:
-    cover = _cover(PatchGrid((32, 64, 112), 16))
-    for first, count in ((0, 4), (4, 16), (20, 49)):
-        torch.testing.assert_close(cover[first : first + count].sum(dim=0), torch.ones(7, 7))
