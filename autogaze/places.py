@@ -36,7 +36,8 @@ def cosine_codes(grid: PatchGrid, count: int) -> Tensor:
     at = (torch.arange(side) + 0.5) * math.pi / side
     fine = (at[:, None] * vertical).cos()[:, None] * (at[:, None] * horizontal).cos()[None]
     area = cover(grid).flatten(1)
-    codes = area @ fine.flatten(0, 1) / area.sum(dim=1, keepdim=True)
+    codes: Tensor = area @ fine.flatten(0, 1) / area.sum(dim=1, keepdim=True)
     # Over the picture every cosine counts the same.
     codes = codes / fine.flatten(0, 1).square().mean(dim=0).sqrt()
-    return codes * math.sqrt(count) / codes.norm(dim=1, keepdim=True)
+    length: Tensor = codes.norm(dim=1, keepdim=True)
+    return codes * math.sqrt(count) / length

@@ -36,6 +36,18 @@ def test_synthetic_clips_are_labelled(
     assert capsys.readouterr().out.strip() == f"3 labelled clips in {out}"
 
 
+def test_labels_by_given_rates_are_continued_with_the_same_only(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--clip-len", "1", "--task-checkpoint", checkpoint, "--out", str(tmp_path / "labels.json"))
+    by_rates = ("--group", "5", "--gain-rates", "0.8, 1.1")
+    assert run(*asked, *by_rates, "--count", "1") == 0
+    assert run(*asked, *by_rates, "--count", "2") == 0
+    assert len(read_labels(str(tmp_path / "labels.json"))) == 2
+    assert run(*asked, "--group", "5", "--gain-rates", "0.8,1") == 2
+    assert "was made with gain_rates [0.8, 1.1], not [0.8, 1.0]" in capsys.readouterr().err
+
+
 def test_folders_of_videos_are_labelled(checkpoint: str, tmp_path: Path) -> None:
     folder = tmp_path / "set" / "val"
     folder.mkdir(parents=True)
@@ -63,6 +75,7 @@ def test_the_modes_are_compared(checkpoint: str, tmp_path: Path, capsys: pytest.
         (("--device", "abacus"), "device 'abacus' cannot be used here"),
         (("--shard", "2"), "shard '2' is not of the form 0/2"),
         (("--ratio-min", "0.5"), "cannot be drawn"),
+        (("--gain-rates", "0,much"), "gain rates '0,much' are not numbers joined by commas"),
         (("--task-checkpoint", "./nowhere"), "checkpoint folder ./nowhere does not exist"),
     ],
 )

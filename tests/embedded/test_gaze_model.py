@@ -40,8 +40,7 @@ def test_it_has_the_released_size_and_is_in_single_precision() -> None:
     assert not model.training
 
 
-# Even covers are not among them yet: MODEL_CARD.md tells where the model stands.
-@pytest.mark.parametrize("selector", ["random", "frame_difference", "laplacian"])
+@pytest.mark.parametrize("selector", ["random", "uniform", "coarse_first", "frame_difference", "laplacian"])
 def test_its_patches_reconstruct_better_than_those_of(
     selector: str, video: Tensor, reconstructor: VideoMAEReconstruction
 ) -> None:
