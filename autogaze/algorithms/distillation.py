@@ -19,7 +19,7 @@ from torch import Tensor
 
 from autogaze.algorithms.losses import task_loss_prediction_loss
 from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
-from autogaze.algorithms.reconstruction import reconstruction_quality
+from autogaze.algorithms.reconstruction import policy_quality
 from autogaze.algorithms.scores import gaze_predictions
 from autogaze.datasets.batches import to_inputs
 from autogaze.labelling.gains import promised_gains
@@ -96,12 +96,7 @@ class GainDistillation(Objective):
         )
 
     def validate(self, batch: Mapping[str, Any], moment: Moment) -> dict[str, tuple[float, float]]:
-        video = _video(batch)
-        metrics: dict[str, tuple[float, float]] = {}
-        for ratio in self.settings.validation_ratios:
-            gaze = self.gaze({"video": video}, gazing_ratio=ratio)
-            metrics |= reconstruction_quality(self.task, video, gaze, f"@{ratio:g}")
-        return metrics
+        return policy_quality(self.gaze, self.task, _video(batch), self.settings.validation_ratios)
 
     def trained(self) -> dict[str, Any]:
         return {"gaze": self.gaze}

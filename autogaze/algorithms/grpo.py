@@ -15,7 +15,7 @@ from torch import Tensor
 
 from autogaze.algorithms.losses import advantages, grpo_loss, task_loss_prediction_loss
 from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
-from autogaze.algorithms.reconstruction import drawn_frames, reconstruction_quality
+from autogaze.algorithms.reconstruction import drawn_frames, policy_quality
 from autogaze.algorithms.scores import gaze_scores
 from autogaze.datasets.batches import to_inputs
 from autogaze.models.autogaze import AutoGaze, GazeOutput
@@ -152,12 +152,7 @@ class GRPO(Objective):
         )
 
     def validate(self, batch: Mapping[str, Any], moment: Moment) -> dict[str, tuple[float, float]]:
-        video = _video(batch)
-        metrics: dict[str, tuple[float, float]] = {}
-        for ratio in self.settings.validation_ratios:
-            gaze = self.gaze({"video": video}, gazing_ratio=ratio)
-            metrics |= reconstruction_quality(self.task, video, gaze, f"@{ratio:g}")
-        return metrics
+        return policy_quality(self.gaze, self.task, _video(batch), self.settings.validation_ratios)
 
     def trained(self) -> dict[str, Any]:
         return {"gaze": self.gaze} | ({"task": self.task} if self.train_task else {})

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
 from autogaze.datasets.batches import to_inputs
-from autogaze.models.autogaze import GazeOutput
+from autogaze.models.autogaze import AutoGaze, GazeOutput
 from autogaze.models.autogaze.budgets import budgets_of
 from autogaze.patches import PatchGrid
 from autogaze.selectors import SELECTORS
@@ -88,6 +88,17 @@ def reconstruction_quality(
         f"loss{suffix}": (float(losses.sum()), losses.numel()),
         f"psnr{suffix}": (float(decibels.sum()), decibels.numel()),
     }
+
+
+def policy_quality(
+    gaze: AutoGaze, task: VideoMAEReconstruction, video: Tensor, ratios: Sequence[float]
+) -> dict[str, tuple[float, float]]:
+    """Return the same of what a gaze model chooses at each of ``ratios``."""
+    metrics: dict[str, tuple[float, float]] = {}
+    for ratio in ratios:
+        chosen = gaze({"video": video}, gazing_ratio=ratio)
+        metrics |= reconstruction_quality(task, video, chosen, f"@{ratio:g}")
+    return metrics
 
 
 def _inputs(batch: Mapping[str, Any]) -> dict[str, Tensor]:
