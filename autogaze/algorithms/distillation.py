@@ -91,7 +91,7 @@ class GainDistillation(Objective):
                 "distillation_loss": divergence.detach(),
                 "task_loss_prediction_loss": prediction.detach(),
                 "final_loss": _at_ends(losses, slots).mean(dim=1).sum() / totals["videos"],
-                "gazes": torch.tensor(gaze.gazing_pos.numel() / totals["videos"]),
+                "gazes": losses.new_tensor(gaze.gazing_pos.numel() / totals["videos"]),
             },
         )
 

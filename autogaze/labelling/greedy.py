@@ -134,7 +134,7 @@ class _FrameSearch:
             if promise is None:
                 tried = self.closed[clips].logical_not().nonzero()[:, 1].view(len(clips), -1)
             else:
-                left = int((~self.closed[clips]).sum(dim=1).amin())
+                left = self.closed.shape[1] - step
                 tried = promise.best(clips, self.closed[clips], min(candidates, left))
             trial = _try(reconstruction, clips, self.chosen[clips, :step], tried)
             if promise is not None:

@@ -56,6 +56,8 @@ def test_inside_a_group_a_patch_that_was_taken_promises_no_more():
 def test_rates_of_other_scales_and_gazes_with_padding_are_refused():
     with pytest.raises(InputError, match=r"gain rates \[1.0\] must be one for each of the 2 scales"):
         promised_gains(small_task(), clips(2, 2), given(), (1.0,), 3)
+    with pytest.raises(InputError, match="gains need gain rates"):
+        promised_gains(small_task(), clips(2, 2), given(), (), 3)
     padded = given()
     padded.if_padded_gazing[0, 1] = True
     with pytest.raises(InputError, match="without padding"):
