@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from autogaze.algorithms.objective import Moment, Objective, Result
+from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
 from autogaze.datasets.batches import collate
 from autogaze.errors import InputError
 from autogaze.training.checkpoints import Position, RunFolder, find_resumable, load
 from autogaze.training.distributed import Process
 from autogaze.training.log import JsonLines, RunLog, Sink, TensorBoard, WeightsAndBiases
-from autogaze.training.order import EpochOrder, Share
+from autogaze.training.order import EpochOrder, Replay, Share
 from autogaze.training.schedules import learning_rate
 from autogaze.training.settings import TrainerSettings, TrainingSettings
 
@@ -48,7 +48,9 @@ class Trainer:
         self.share = Share(
             trainer.batch_size, trainer.per_gpu_max_batch_size, process.rank, process.world_size
         )
-        self.steps_per_epoch = EpochOrder(len(train_data), self.share, trainer.seed, 0).batches
+        self.replay = Replay(settings.algorithm.steps_per_generation, settings.algorithm.num_iterations)
+        batches = EpochOrder(len(train_data), self.share, trainer.seed, 0).batches
+        self.steps_per_epoch = batches * self.replay.num_iterations
         self.steps = trainer.n_epochs * self.steps_per_epoch
         self.folder = RunFolder(Path(trainer.logdir) / trainer.exp_name)
         self.models = objective.trained()
@@ -80,7 +82,7 @@ class Trainer:
     def run(self) -> bool:
         """Train to the end, or only validate; return whether the end was reached.
 
-        A SIGTERM or SIGINT ends the run after the step under way, with a checkpoint written.
+        A SIGTERM or SIGINT ends the run after the steps on what is prepared, with a checkpoint written.
         """
         first = self.process.is_first
         sinks = self._sinks() if first else []
@@ -110,23 +112,48 @@ class Trainer:
 
     def _epoch(self, log: RunLog) -> bool:
         """Take the rest of the steps of an epoch; return False if asked to stop."""
-        trainer, position = self.settings.trainer, self._position()
-        batches = self._batches(position.epoch, position.iteration)
+        position, replay = self._position(), self.replay
+        batches = self._batches(position.epoch, position.iteration // replay.num_iterations)
+        micro_batches = len(self.share.micro_batches)
         started = time.perf_counter()  # waiting for data counts
-        while group := list(islice(batches, len(self.share.micro_batches))):
-            metrics, stop = self._train_step(group)
-            self.step += 1
-            metrics["clips/s"] = trainer.batch_size / (time.perf_counter() - started)
-            log.step(self.step, position.epoch, metrics)
-            last = self.step == self.steps
-            if self.step % trainer.val_nsteps == 0 or last:
-                log.validation(self.step, self.validate())
-            if self.step % trainer.save_nsteps == 0 or last or stop:
-                self._save()
-            if stop and not last:
+        while generation := list(islice(batches, micro_batches * replay.steps_per_generation)):
+            prepared = self._prepared(generation)
+            if not self._generation(prepared, position.epoch, log, started):
                 return False
             started = time.perf_counter()
         return True
+
+    def _prepared(self, generation: list[Mapping[str, Any]]) -> list[list[Prepared]]:
+        """Return this process's micro-batches of some global batches, prepared, for one batch after
+        another."""
+        self.objective.train()
+        places, prepared = self.share.micro_batches, list[list[Prepared]]()
+        for start in range(0, len(generation), len(places)):
+            step, parts = self.step + len(prepared), list[Prepared]()
+            for place, batch in zip(places, generation[start : start + len(places)], strict=True):
+                with torch.no_grad(), self._autocast():
+                    moment = self._moment(place.start, step)
+                    parts.append(self.objective.prepare(self._to_device(batch), moment))
+            prepared.append(parts)
+        return prepared
+
+    def _generation(self, prepared: list[list[Prepared]], epoch: int, log: RunLog, started: float) -> bool:
+        """Take all steps on some prepared batches; return False if asked to stop.
+
+        A checkpoint holds no prepared batches, so there is none but at the end.
+        """
+        trainer, first, stopped = self.settings.trainer, self.step, False
+        for batch in self.replay.order(len(prepared), trainer.seed, first):
+            metrics, stop = self._train_step(prepared[batch])
+            self.step, stopped = self.step + 1, stopped or stop
+            metrics["clips/s"] = trainer.batch_size * (self.step - first) / (time.perf_counter() - started)
+            log.step(self.step, epoch, metrics)
+            if self.step % trainer.val_nsteps == 0 or self.step == self.steps:
+                log.validation(self.step, self.validate())
+        last = self.step == self.steps
+        if self.step // trainer.save_nsteps > first // trainer.save_nsteps or last or stopped:
+            self._save()
+        return last or not stopped
 
     def _batches(self, epoch: int, first_batch: int) -> Iterator[Mapping[str, Any]]:
         if hasattr(self.train_data, "set_epoch"):
@@ -143,16 +170,12 @@ class Trainer:
             pin_memory=self.process.device.type == "cuda",
         )
 
-    def _train_step(self, group: list[Mapping[str, Any]]) -> tuple[dict[str, float], bool]:
+    def _train_step(self, prepared: list[Prepared]) -> tuple[dict[str, float], bool]:
         """Take one optimizer step on this process's micro-batches; return metrics, and whether to stop."""
         rate = self.learning_rate(self.step)
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = rate
         self.objective.train()
-        prepared = []
-        for places, batch in zip(self.share.micro_batches, group, strict=True):
-            with torch.no_grad(), self._autocast():
-                prepared.append(self.objective.prepare(self._to_device(batch), self._moment(places.start)))
         totals, stop = self._totals([each.counts for each in prepared])
         self.optimizer.zero_grad(set_to_none=True)
         results = []
@@ -170,8 +193,8 @@ class Trainer:
         self.optimizer.step()
         return metrics | {"lr": rate}, stop
 
-    def _moment(self, first: int) -> Moment:
-        return Moment(self.settings.trainer.seed, self.step, self.steps, first)
+    def _moment(self, first: int, step: int) -> Moment:
+        return Moment(self.settings.trainer.seed, step, self.steps, first)
 
     def _to_device(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         return {name: _moved(value, self.process.device) for name, value in batch.items()}

@@ -58,6 +58,27 @@ def test_a_run_cut_and_resumed_gives_the_weights_of_one_that_was_not(algorithm, 
         assert torch.equal(tensor, weights(resumed)[name]), name
 
 
+def test_batches_prepared_together_are_used_again_and_cut_between_generations(tmp_path):
+    replayed = {"videos": 12, "replay": (2, 3), "save_nsteps": 1}
+    whole = tiny_trainer("distillation", tmp_path / "whole", **replayed)
+    prepare, seen = whole.objective.prepare, []
+    whole.objective.prepare = lambda batch, moment: seen.append(moment.step) or prepare(batch, moment)
+    assert whole.run()
+    # Two epochs of two batches and one, a batch of two micro-batches; nothing is prepared twice.
+    assert whole.step == 2 * 3 * 3
+    assert seen == [0, 0, 1, 1, 6, 6, 9, 9, 10, 10, 15, 15]
+
+    # Asked in the middle of a generation, it stops at the end of it: six steps, three, six.
+    for asked, stopped in ((2, 6), (7, 9), (10, 15)):
+        cut = tiny_trainer("distillation", tmp_path / "cut", **replayed)
+        assert not stopped_after(cut, asked)
+        assert cut.step == stopped
+    resumed = tiny_trainer("distillation", tmp_path / "cut", **replayed)
+    assert resumed.run()
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, weights(resumed)[name]), name
+
+
 def test_a_run_whose_data_comes_from_other_processes_is_resumed_alike(tmp_path):
     whole = tiny_trainer("ntp", tmp_path / "whole")
     whole.run()
@@ -102,6 +123,10 @@ def test_accumulated_micro_batches_give_the_gradient_of_the_whole_batch(algorith
         assert difference(start, weights(runs[0]), weights(run)) < TOLERANCE
 
 
+def replayed(algorithm):
+    return {"replay": (2, 2)} if algorithm == "distillation" else {}
+
+
 def train_in_a_process(rank, world_size, folder):
     torch.set_num_threads(1)
     dist.init_process_group(
@@ -109,7 +134,7 @@ def train_in_a_process(rank, world_size, folder):
     )
     process = Process(torch.device("cpu"), rank, world_size)
     for algorithm in ALGORITHMS:
-        trainer = tiny_trainer(algorithm, folder, process, optimizer="sgd", lr=0.1)
+        trainer = tiny_trainer(algorithm, folder, process, optimizer="sgd", lr=0.1, **replayed(algorithm))
         trainer.run()
         torch.save(weights(trainer), folder / f"{algorithm}_{rank}.pt")
     dist.destroy_process_group()
@@ -120,7 +145,7 @@ def test_two_processes_train_as_one_does_on_the_same_global_batches(tmp_path):
     for algorithm in ALGORITHMS:
         first, second = (torch.load(tmp_path / f"{algorithm}_{rank}.pt") for rank in (0, 1))
         assert all(torch.equal(first[name], second[name]) for name in first)
-        alone = tiny_trainer(algorithm, tmp_path / "alone", optimizer="sgd", lr=0.1)
+        alone = tiny_trainer(algorithm, tmp_path / "alone", optimizer="sgd", lr=0.1, **replayed(algorithm))
         start = weights(alone)
         alone.run()
         assert difference(start, weights(alone), first) < TOLERANCE

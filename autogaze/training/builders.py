@@ -180,6 +180,12 @@ def _check_parts(settings: TrainingSettings) -> None:
             "trainer.detach_task=true keeps gradients from the reconstructor that trainer.train_task=true "
             "is to train; set one of them to false"
         )
+    replay = settings.algorithm.steps_per_generation, settings.algorithm.num_iterations
+    if name != "distillation" and replay != (1, 1):
+        raise InputError(
+            f"algorithm {name} learns from every batch once, right after it was prepared; "
+            "steps_per_generation and num_iterations other than 1 are for distillation"
+        )
     labels = settings.dataset.gt_gazing_pos_paths
     if name == "ntp" and not (labels.train and labels.val):
         raise InputError(

@@ -47,6 +47,28 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Replay:
+    """How often batches are used that were prepared together: rollouts and targets may cost more than a step.
+
+    The names are those of GRPO's implementations.
+    """
+
+    steps_per_generation: int
+    """Global batches that are prepared together."""
+    num_iterations: int
+    """Optimizer steps on each."""
+
+    def order(self, batches: int, seed: int, step: int) -> list[int]:
+        """Return which of ``batches`` each step uses: all of them in turn, then shuffled, seeded by run and
+        first step."""
+        shuffled = [
+            torch.randperm(batches, generator=generator(seed, "replay", step, iteration)).tolist()
+            for iteration in range(1, self.num_iterations)
+        ]
+        return [*range(batches), *(batch for each in shuffled for batch in each)]
+
+
+@dataclass(frozen=True)
 class EpochOrder:
     """The batches of one epoch: a permutation of the data set, seeded by run and epoch.
 

@@ -104,6 +104,10 @@ class AlgorithmSettings(_Section):
     """Which share of its score a patch of each scale gains, in distillation."""
     sharpness: PositiveFloat = 1.0
     """Power of promised gains that the targets of distillation are in proportion to."""
+    steps_per_generation: PositiveInt = 1
+    """Global batches whose rollouts are made together, in distillation."""
+    num_iterations: PositiveInt = 1
+    """Optimizer steps on each global batch, in distillation."""
 
 
 class ExponentialTemperature(_Section):
@@ -170,7 +174,8 @@ class TrainingSettings(_Section):
         """
         data = self.dataset.model_dump(include=set(_IDENTITY_OF_DATA))
         named = {f"dataset.{name}": value for name, value in data.items()}
-        return {"algorithm.name": self.algorithm.name} | named
+        own = self.algorithm.model_dump(include={"name", "steps_per_generation", "num_iterations"})
+        return {f"algorithm.{name}": value for name, value in own.items()} | named
 
 
 _IDENTITY_OF_DATA = (

@@ -94,12 +94,20 @@ class Clips:
 
 
 def settings(
-    algorithm: str, folder: Path, *, workers: int = 0, scales: str | None = None, **trainer: Any
+    algorithm: str,
+    folder: Path,
+    *,
+    workers: int = 0,
+    scales: str | None = None,
+    replay: tuple[int, int] = (1, 1),
+    **trainer: Any,
 ) -> TrainingSettings:
-    """Return the settings of a tiny run that writes below ``folder``."""
+    """Return the settings of a tiny run that writes below ``folder``; ``replay`` is how many batches are
+    prepared together, and how often each is used."""
     values = _merged(compose(ALGORITHMS[algorithm]), TINY)
     if algorithm == "grpo":
         values["algorithm"]["group_size"] = 2
+    values["algorithm"] |= dict(zip(("steps_per_generation", "num_iterations"), replay, strict=True))
     values["dataset"]["num_workers"] = workers
     if scales is not None:
         patches = PatchGrid.parse(scales, 16).patches_per_frame

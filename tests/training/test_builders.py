@@ -94,6 +94,7 @@ def test_a_new_reconstructor_has_the_embedded_sizes_and_counts_as_trained():
         ("ntp", ["trainer.train_task=true"], "algorithm ntp takes train_gaze=true and train_task=false"),
         ("ntp", [], "name the files that 'python -m autogaze.label' wrote"),
         ("grpo", ["trainer.train_task=true", "trainer.detach_task=true"], "set one of them to false"),
+        ("grpo", ["+algorithm.num_iterations=2"], "num_iterations other than 1 are for distillation"),
         ("reconstruction", ["task.recon_model=vit"], "unknown network architecture 'vit'"),
         ("reconstruction", ["task.recon_model_config.loss_type=l1+siglip2"], "must pair up"),
         (

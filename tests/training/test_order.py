@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autogaze.errors import InputError
-from autogaze.training.order import EpochOrder, Share
+from autogaze.training.order import EpochOrder, Replay, Share
 
 
 def global_batches(videos, batch_size, micro, world_size, **order):
@@ -41,6 +41,16 @@ def test_an_order_that_begins_later_is_the_tail_of_the_whole_one():
     whole, tail = (EpochOrder(19, share, 0, 0, first_batch=n) for n in (0, 2))
     assert list(whole)[2 * len(share.micro_batches) :] == list(tail)
     assert (len(list(whole)), len(list(tail))) == (len(whole), len(tail))
+
+
+def test_batches_are_used_in_turn_and_then_shuffled_as_often_as_asked():
+    order = Replay(8, 3).order(8, seed=1, step=24)
+    iterations = [order[start : start + 8] for start in (0, 8, 16)]
+    assert iterations[0] == list(range(8))
+    assert all(sorted(each) == iterations[0] for each in iterations)
+    assert iterations[0] != iterations[1] != iterations[2]
+    assert order == Replay(8, 3).order(8, seed=1, step=24) != Replay(8, 3).order(8, seed=1, step=48)
+    assert Replay(8, 1).order(2, seed=1, step=0) == [0, 1]
 
 
 @pytest.mark.parametrize(
