@@ -66,7 +66,7 @@ def label(
     gain_rates: Annotated[
         str,
         typer.Option(
-            help="Share of its score that a patch of each scale gains, as 0,0.3,0.8,1.1; learnt if empty."
+            help="Share of its score that a patch of each scale gains, as 0,0.3,0.8,1.3; learnt if empty."
         ),
     ] = "",
     precision: Annotated[
@@ -158,7 +158,7 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise InputError(
-            f"gain rates '{text}' are not numbers joined by commas, such as 0,0.3,0.8,1.1"
+            f"gain rates '{text}' are not numbers joined by commas, such as 0,0.3,0.8,1.3"
         ) from None
 
 

@@ -1,9 +1,9 @@
 """Make the embedded pair anew: ``python -m autogaze.embedded.recipe [--out FOLDER] [--scale 1] [--show]``.
 
-Train the reconstructor, teach the gaze model with it on short clips and then on long ones, put both models
-into one folder. Each step goes on where it was cut off. ``--processes N`` shares the work: a core of its own
-for each process is quickest. ``--scale 0.01`` makes a hundredth of the data go through all of it, to see that
-it works; ``--show`` prints the commands and runs nothing. What is shipped was made with them as
+Train the reconstructor, teach the gaze model with it, twice on short clips and then on long ones, put both
+models into one folder. Each step goes on where it was cut off. ``--processes N`` shares the work: a core of
+its own for each process is quickest. ``--scale 0.01`` makes a hundredth of the data go through all of it, to
+see that it works; ``--show`` prints the commands and runs nothing. What is shipped was made with them as
 ``MODEL_CARD.md`` tells.
 """
 
@@ -20,8 +20,8 @@ from pathlib import Path
 from autogaze.errors import InputError
 
 RECONSTRUCTOR_CLIPS = 12_000
-GAZE_CLIPS = (2_000, 720)
-"""Short ones of the gaze model's first round, and long ones of its second."""
+GAZE_CLIPS = {"embedded_gaze": 2_000, "embedded_gaze_2": 5_120, "embedded_gaze_3": 768}
+"""Clips by the configuration of each round of the gaze model: short ones, and long ones in the last."""
 FEWEST_CLIPS = 8
 """At any scale: an optimizer step of the reconstructor."""
 MOST_PROCESSES = 4
@@ -44,15 +44,13 @@ def steps(out: Path, scale: float, processes: int = 1) -> list[list[str]]:
         return _python(*module, f"trainer.logdir={out}", "--config-name", name, length, *overrides)
 
     task = out / "embedded_reconstructor" / "checkpoint_latest_task"
-    first, second = (out / name / "checkpoint_latest_gaze" for name in ("embedded_gaze", "embedded_gaze_2"))
-    teacher = f"trainer.task_weights={task}"
-    models = ("--gaze", str(second), "--task", str(task), "--out", str(out / "embedded"))
-    return [
-        train("embedded_reconstructor", RECONSTRUCTOR_CLIPS),
-        train("embedded_gaze", GAZE_CLIPS[0], teacher),
-        train("embedded_gaze_2", GAZE_CLIPS[1], teacher, f"trainer.gaze_weights={first}"),
-        _python("autogaze.embedded.export", *models),
-    ]
+    commands, before = [train("embedded_reconstructor", RECONSTRUCTOR_CLIPS)], list[str]()
+    for name, clips in GAZE_CLIPS.items():
+        commands.append(train(name, clips, f"trainer.task_weights={task}", *before))
+        gaze = out / name / "checkpoint_latest_gaze"
+        before = [f"trainer.gaze_weights={gaze}"]
+    models = ("--gaze", str(gaze), "--task", str(task), "--out", str(out / "embedded"))
+    return [*commands, _python("autogaze.embedded.export", *models)]
 
 
 def _python(*arguments: str) -> list[str]:
