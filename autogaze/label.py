@@ -9,9 +9,10 @@ what the accelerated search loses against the exact one.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
@@ -96,21 +97,17 @@ def label(
     if compare_exact is not None:
         print(comparison(task.to(target), clips, settings, min(compare_exact, len(names))))
         return
+    make = partial(make_labels, task, clips, names, out, settings, part, batch_size, target)
+    labels = _with_a_bar(make, console)
+    print(f"{len(labels)} labelled clips in {part.file(out)}")
+
+
+def _with_a_bar(make: Callable[..., dict[str, Any]], console: Console) -> dict[str, Any]:
+    """Return what ``make`` gives, and show its ``progress``."""
     columns = (TextColumn("labels"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         row = bar.add_task("labels", total=None)
-        labels = make_labels(
-            task,
-            clips,
-            names,
-            out,
-            settings,
-            part,
-            batch_size,
-            target,
-            progress=lambda done, total: bar.update(row, completed=done, total=total),
-        )
-    print(f"{len(labels)} labelled clips in {part.file(out)}")
+        return make(progress=lambda done, total: bar.update(row, completed=done, total=total))
 
 
 def comparison(task: VideoMAEReconstruction, clips: Clips, settings: LabelSettings, count: int) -> str:
