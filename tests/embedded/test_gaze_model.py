@@ -12,7 +12,7 @@ from autogaze.models.autogaze.budgets import as_ratios, budgets_of
 from autogaze.selectors import SELECTORS
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 
-RATIO = 0.1
+RATIOS = (0.05, 0.1, 0.25)
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,14 @@ def test_it_has_the_released_size_and_is_in_single_precision() -> None:
     assert not model.training
 
 
+@pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("selector", ["random", "uniform", "coarse_first", "frame_difference", "laplacian"])
 def test_its_patches_reconstruct_better_than_those_of(
-    selector: str, video: Tensor, reconstructor: VideoMAEReconstruction
+    selector: str, ratio: float, video: Tensor, reconstructor: VideoMAEReconstruction
 ) -> None:
     with torch.inference_mode():
-        chosen = load_gaze_model()({"video": video}, gazing_ratio=RATIO)
-    budgets = budgets_of(as_ratios(RATIO, video.shape[1]), reconstructor.config.grid.patches_per_frame)
+        chosen = load_gaze_model()({"video": video}, gazing_ratio=ratio)
+    budgets = budgets_of(as_ratios(ratio, video.shape[1]), reconstructor.config.grid.patches_per_frame)
     other = SELECTORS[selector](0)(video, budgets)
     assert loss(reconstructor, video, chosen) < loss(reconstructor, video, other)
 
