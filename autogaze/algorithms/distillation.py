@@ -6,8 +6,10 @@ the very best. Here the target at every slot is a distribution over all patches 
 what they promise to gain. With power 1 the likeliest patch is the one with the greatest expected gain.
 Targets are told along the policy's own gazes, so what it does wrong is what it learns from.
 
-Fastest possible form: a gaze costs a reconstructed frame for every group of ten, and training two passes over
-what the policy saw. Nothing is written down: clips are new ones in every step, as long as they last.
+Fastest possible form: rolling out costs a pass over what the policy sees and a reconstructed frame for every
+twenty gazes, and learning two passes: on a CPU about 0.7 s and 0.3 s for a clip of 8 frames. So rollouts are
+worth using again, ``num_iterations`` times: targets do not age, only the gazes that they are of do. Nothing
+is written down: clips are new ones in every generation, as long as they last.
 """
 
 from collections.abc import Mapping, Sequence
