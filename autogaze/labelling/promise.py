@@ -20,6 +20,11 @@ from autogaze.selectors.energy import pooled
 _KEPT = 0.9
 """Weight of what was learnt about a scale before, each time that something is learnt."""
 
+_FADING = 0.8
+"""What is left, each time that something is learnt, of how the worth of a patch that was tried differs from
+that of its scale. The frame changes with every patch taken: with worths that last, a search ended at 1.2 times
+the loss of one that lets them fade."""
+
 _PRIOR = 1e-4
 """Loss, both gained and scored, that a scale is credited with before anything is learnt: so little that the
 first measurement outweighs it."""
@@ -103,10 +108,17 @@ class Promise:
         return errors + (self._cover[patch] * (mended - errors[:, 0]))[:, None]
 
     def learn(self, clips: Tensor, tried: Tensor, gains: Tensor) -> None:
-        """Take in how much loss the patches ``tried`` take off now; both (len(clips), patches tried)."""
+        """Take in how much loss the patches ``tried`` take off now; both (len(clips), patches tried).
+
+        One that adds to the loss is taken as one that gains nothing. In a frame of which little is seen,
+        patches that are good later on do add to it, and a debt would shut out their scale for good.
+        """
         if not self._learns:
             return
+        gains = gains.clamp(min=0)
         scores = self._scores(clips, self._errors[clips]).gather(1, tried).clamp(min=_PRIOR)
+        rates = self._rates(clips)
+        self._worth[clips] = rates + _FADING * (self._worth[clips] - rates)
         self._worth[clips[:, None], tried] = gains / scores
         scale = self._scale[tried]
         for sums, values in ((self._gained, gains), (self._scored, scores)):
@@ -118,9 +130,12 @@ class Promise:
 
     def _guesses(self, clips: Tensor, errors: Tensor) -> Tensor:
         """Return (len(clips), patches): what each would gain, where ``errors`` are those of the cells."""
-        rates = (self._gained[clips] / self._scored[clips])[:, self._scale]
         worth = self._worth[clips]
-        return self._scores(clips, errors) * torch.where(worth.isnan(), rates, worth)
+        return self._scores(clips, errors) * torch.where(worth.isnan(), self._rates(clips), worth)
+
+    def _rates(self, clips: Tensor) -> Tensor:
+        """Return (len(clips), patches): the share of its score that a patch of its scale gains."""
+        return (self._gained[clips] / self._scored[clips])[:, self._scale]
 
     def _scores(self, clips: Tensor, errors: Tensor) -> Tensor:
         """Return (len(clips), patches), in units of the L1 loss of the frame."""

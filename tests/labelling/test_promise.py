@@ -54,6 +54,24 @@ def test_a_patch_that_was_tried_in_vain_is_thought_little_of() -> None:
     assert first[0] not in best(guesses, 10)
 
 
+def test_a_patch_that_adds_to_the_loss_does_not_shut_out_its_scale() -> None:
+    guesses, other = promise(frame(1.0), frame()), promise(frame(1.0), frame())
+    guesses.learn(FIRST, torch.tensor([[0]]), torch.tensor([[-0.5]]))
+    other.learn(FIRST, torch.tensor([[0]]), torch.tensor([[0.0]]))
+    assert best(guesses, 20) == best(other, 20)
+
+
+def test_what_was_learnt_of_a_patch_fades_into_what_is_known_of_its_scale() -> None:
+    guesses = promise(frame(1.0), frame())
+    guesses.learn(FIRST, torch.tensor([[4]]), torch.tensor([[0.0]]))
+    assert best(guesses, 20)[-1] == 4
+    for patch in range(5, 15):
+        guesses.learn(FIRST, torch.tensor([[patch]]), torch.tensor([[0.06]]))
+    guesses.learn(FIRST, torch.tensor([[18]]), torch.tensor([[0.02]]))
+    order = best(guesses, 20)
+    assert order.index(4) < order.index(18)
+
+
 def test_what_patches_of_a_scale_gained_tells_about_the_others_of_it() -> None:
     guesses = promise(frame(1.0), frame())
     assert max(best(guesses, 4)) < 4
