@@ -67,7 +67,7 @@ def label(
     gain_rates: Annotated[
         str,
         typer.Option(
-            help="Share of its score that a patch of each scale gains, as 0,0.3,0.8,1.3; learnt if empty."
+            help="Share of its score that a patch of each scale gains, as 0,0.4,1.2,0.6; learnt if empty."
         ),
     ] = "",
     precision: Annotated[
@@ -155,7 +155,7 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise InputError(
-            f"gain rates '{text}' are not numbers joined by commas, such as 0,0.3,0.8,1.3"
+            f"gain rates '{text}' are not numbers joined by commas, such as 0,0.4,1.2,0.6"
         ) from None
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kernels.registry import Operation, Shape
 
 OPERATIONS = ("patch_gather", "block_causal_attention", "decode_step")
-FORMS = ("reference", "triton")
+FORMS = ("reference", "triton", "native")
 
 REPETITION_BYTES = 2**28
 """A repetition touches at least so many bytes of different memory: several times the largest cache there
@@ -31,6 +31,29 @@ BELIEVED = 1.05
 def shape_name(shape: "Shape") -> str:
     """Return a shape in the words of the command line: ``batch=1 cached=400``."""
     return " ".join(f"{name}={size}" for name, size in shape.items())
+
+
+def _form(operation: "Operation", form: str, dtype: Any, device: Any) -> Callable[..., Any]:
+    """Return the ``form`` of an operation; raise ``BackendUnavailable`` where it cannot be timed."""
+    import torch
+
+    if form == "triton":
+        if device.type != "cuda":
+            raise BackendUnavailable(
+                f"the triton form of {operation.name} needs a CUDA device and this is {device.type}: "
+                "the interpreter is for checking, and its times would mean nothing"
+            )
+        return operation.fast
+    if form == "native":
+        if operation.native is None:
+            raise BackendUnavailable(f"{operation.name} has no native form; measure its reference")
+        if device.type != "cpu" or dtype != torch.float32:
+            raise BackendUnavailable(
+                f"the native form of {operation.name} computes float32 on a CPU, and this is "
+                f"{str(dtype).removeprefix('torch.')} on {device.type}"
+            )
+        return operation.native
+    return operation.reference
 
 
 class Kernel:
@@ -47,21 +70,18 @@ class Kernel:
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         import torch
 
+        from kernels.decode_step.native import BuildError
         from kernels.registry import OPERATIONS as REGISTRY
 
         device, dtype = torch.device(inputs.device), getattr(torch, str(axes["dtype"]))
         self.operation: Operation = REGISTRY[str(axes["operation"])]
         self.shape = self._shape(int(axes["size"] or 0))
-        if axes["form"] == "triton" and device.type != "cuda":
-            raise BackendUnavailable(
-                f"the triton form of {self.operation.name} needs a CUDA device and this is {device.type}: "
-                "the interpreter is for checking, and its times would mean nothing"
-            )
-        self.call: Callable[..., Any] = getattr(
-            self.operation, "fast" if axes["form"] == "triton" else "reference"
-        )
+        self.call = _form(self.operation, str(axes["form"]), dtype, device)
         self.flops, self.bytes = self.operation.work(self.shape, dtype.itemsize)
-        error = self._check(dtype, device)
+        try:
+            error = self._check(dtype, device)
+        except BuildError as unbuilt:
+            raise BackendUnavailable(f"the native form of {self.operation.name} {unbuilt}") from unbuilt
         self.ceilings: Ceilings = measure_ceilings(device, dtype)
         self.notes: list[str] = []
         copies = min(MOST_COPIES, max(1, REPETITION_BYTES // self.bytes))

@@ -40,7 +40,7 @@ def promised_gains(
     if bool(gaze.if_padded_gazing.any()):
         raise InputError("gains are told of gazes without padding; choose them without a requirement")
     if not rates:
-        raise InputError("gains need gain rates, one for each scale, such as 0, 0.3, 0.8 and 1.3")
+        raise InputError("gains need gain rates, one for each scale, such as 0, 0.4, 1.2 and 0.6")
     reconstruction = IncrementalReconstruction(task, video)
     grid = reconstruction.grid
     promise = Promise(grid, len(video), video.device, rates)

@@ -16,10 +16,10 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[list[str]
 
 def test_it_trains_both_and_exports(capsys: pytest.CaptureFixture[str]) -> None:
     programs = [command[0] for command in shown(capsys)]
-    assert programs == [*4 * ["autogaze.train"], "autogaze.embedded.export"]
+    assert programs == [*6 * ["autogaze.train"], "autogaze.embedded.export"]
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 3])
+@pytest.mark.parametrize("number", range(6))
 def test_what_it_trains_with_can_be_composed(capsys: pytest.CaptureFixture[str], number: int) -> None:
     _, logdir, _, name, *overrides = shown(capsys, "--scale", "0.01", "--out", "there")[number]
     settings = read_settings(compose(name, [logdir, *overrides]))
@@ -30,15 +30,13 @@ def test_what_it_trains_with_can_be_composed(capsys: pytest.CaptureFixture[str],
 
 
 def test_what_one_step_writes_the_next_one_reads(capsys: pytest.CaptureFixture[str]) -> None:
-    painter, first, second, third, exporter = (
-        " ".join(command) for command in shown(capsys, "--out", "there")
-    )
+    painter, *rounds, exporter = (" ".join(command) for command in shown(capsys, "--out", "there"))
     assert "--config-name embedded_reconstructor" in painter
-    for command in (first, second, third):
+    for command in rounds:
         assert "trainer.task_weights=there/embedded_reconstructor/checkpoint_latest_task" in command
-    assert "trainer.gaze_weights=there/embedded_gaze/checkpoint_latest_gaze" in second
-    assert "trainer.gaze_weights=there/embedded_gaze_2/checkpoint_latest_gaze" in third
-    assert "there/embedded_gaze_3/checkpoint_latest_gaze" in exporter
+    assert "trainer.gaze_weights" not in rounds[0]
+    for name, command in zip(recipe.GAZE_CLIPS, [*rounds[1:], exporter], strict=True):
+        assert f"there/{name}/checkpoint_latest_gaze" in command
 
 
 def test_processes_share_the_clips_of_a_batch(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,98 @@
+"""Kernels as cells of a run: checked before they are timed, and refused where times would mean nothing."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from autogaze.errors import BackendUnavailable, InputError
+from kernels.decode_step import native
+from kernels.registry import OPERATIONS
+from suites import ceilings, kernels
+from suites.kernels import Kernel
+from suites.loader import load_suite, workload_class
+from suites.workload import Inputs
+
+STEP = {"operation": "decode_step", "form": "native", "size": 0, "dtype": "float32"}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes that take no time; what the ceilings then are means nothing."""
+    monkeypatch.setattr(ceilings, "_COPY_BYTES", {"cpu": 2**16})
+    monkeypatch.setattr(ceilings, "_MATRIX", {"cpu": 32})
+    monkeypatch.setattr(kernels, "REPETITION_BYTES", 2**25)
+
+
+def kernel(**axes: Any) -> Kernel:
+    return Kernel({**STEP, **axes}, Inputs())
+
+
+def test_it_is_registered() -> None:
+    assert workload_class("kernel") is Kernel
+
+
+def test_the_suite_and_the_registry_name_the_same_operations() -> None:
+    assert set(kernels.OPERATIONS) == set(OPERATIONS)
+    assert {dict(point.axes)["operation"] for point in load_suite("kernels").points} == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("form", ["native", "reference"])
+def test_a_repetition_is_calls_on_different_memory_and_counts_their_work(form: str) -> None:
+    workload = kernel(form=form)
+    copies = len(workload.inputs)
+    assert copies > 1
+    assert len({copy["state"].keys.data_ptr() for copy in workload.inputs}) == copies
+    quality = workload.quality(workload.run())
+    flops, moved = OPERATIONS["decode_step"].work(workload.shape, 4)
+    assert quality.counters == {"calls": copies, "flops": copies * flops, "bytes": copies * moved}
+    assert 0 <= workload.details["relative_error"] <= 2e-5
+
+
+def test_a_wrong_result_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = OPERATIONS["decode_step"].reference
+    broken = {**vars(OPERATIONS["decode_step"]), "native": lambda **inputs: right(**inputs) + 1}
+    monkeypatch.setitem(OPERATIONS, "decode_step", type(OPERATIONS["decode_step"])(**broken))
+    with pytest.raises(ArithmeticError, match="nothing wrong is timed"):
+        kernel()
+
+
+def test_a_figure_above_a_ceiling_is_not_believed() -> None:
+    workload = kernel()
+    workload.ceilings = ceilings.Ceilings(bytes_per_second=1e9, flops_per_second=1e12)
+    seconds = workload.bytes * len(workload.inputs) / 1e9
+    assert workload.impossible([seconds]) is None
+    assert "moves 2.00e+09 a second" in (workload.impossible([seconds, seconds / 2]) or "")
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"form": "triton"}, "needs a CUDA device and this is cpu"),
+        ({"operation": "patch_gather"}, "patch_gather has no native form"),
+        ({"dtype": "bfloat16"}, "computes float32 on a CPU, and this is bfloat16 on cpu"),
+    ],
+)
+def test_forms_that_cannot_run_are_refused(axes: Any, message: str) -> None:
+    with pytest.raises(BackendUnavailable, match=message):
+        kernel(**axes)
+
+
+def test_without_a_compiler_the_native_form_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: native.Sizes) -> None:
+        raise native.BuildError("needs a C compiler and there is none")
+
+    monkeypatch.setattr(native, "library", fail)
+    with pytest.raises(BackendUnavailable, match="native form of decode_step needs a C compiler"):
+        kernel()
+
+
+def test_an_unknown_size_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InputError, match=r"size 99 of decode_step is unknown: known are 0 \(heads=6"):
+        kernel(size=99)
+
+
+def test_devices_that_are_not_the_cpu_have_no_native_form() -> None:
+    operation = OPERATIONS["decode_step"]
+    with pytest.raises(BackendUnavailable, match="this is float32 on meta"):
+        kernels._form(operation, "native", torch.float32, torch.device("meta"))
