@@ -22,8 +22,8 @@ _KEPT = 0.9
 
 _FADING = 0.8
 """What is left, each time that something is learnt, of how the worth of a patch that was tried differs from
-that of its scale. The frame changes with every patch taken: with worths that last, a search of two frames came
-to 1.2 times the loss of one that lets them fade."""
+that of its scale. The frame changes with every patch taken: with worths that last, a search of two frames
+came to 1.2 times the loss of one that lets them fade."""
 
 _PRIOR = 1e-4
 """Loss, both gained and scored, that a scale is credited with before anything is learnt: so little that the
