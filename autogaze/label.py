@@ -67,7 +67,7 @@ def label(
     gain_rates: Annotated[
         str,
         typer.Option(
-            help="Share of its score that a patch of each scale gains, as 0,0.4,1.2,0.6; learnt if empty."
+            help="Share of its score that a patch of each scale gains, as 0,0.5,1,1; learnt if empty."
         ),
     ] = "",
     precision: Annotated[
@@ -154,9 +154,7 @@ def _numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise InputError(
-            f"gain rates '{text}' are not numbers joined by commas, such as 0,0.4,1.2,0.6"
-        ) from None
+        raise InputError(f"gain rates '{text}' are not numbers joined by commas, such as 0,0.5,1,1") from None
 
 
 def _device(name: str) -> torch.device:

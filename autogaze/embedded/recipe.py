@@ -1,6 +1,6 @@
 """Make the embedded pair anew: ``python -m autogaze.embedded.recipe [--out FOLDER] [--scale 1] [--show]``.
 
-Train the reconstructor, teach the gaze model with it in five rounds, put both models into one folder. Each
+Train the reconstructor, teach the gaze model with it in four rounds, put both models into one folder. Each
 step goes on where it was cut off. ``--processes N`` shares the work: a core of its own for each process is
 quickest. ``--scale 0.01`` makes a hundredth of the data go through all of it, to see that it works;
 ``--show`` prints the commands and runs nothing. What is shipped was made with them as ``MODEL_CARD.md``
@@ -24,10 +24,9 @@ GAZE_CLIPS = {
     "embedded_gaze": 2_000,
     "embedded_gaze_2": 5_120,
     "embedded_gaze_3": 768,
-    "embedded_gaze_4": 4_608,
-    "embedded_gaze_5": 1_024,
+    "embedded_gaze_4": 1_280,
 }
-"""Clips by the configuration of each round of the gaze model: long ones in the third and the fifth."""
+"""Clips by the configuration of each round of the gaze model: long ones in the third."""
 FEWEST_CLIPS = 8
 """At any scale: an optimizer step of the reconstructor."""
 MOST_PROCESSES = 4

@@ -19,7 +19,11 @@ class Agreement:
     same_picks: float
     """Share of the exact search's patches that the accelerated one chose too, each frame by itself."""
     loss_ratio: float
-    """Loss after equally many gazes, accelerated over exact: the mean over all gazes. At least about 1."""
+    """Loss after equally many gazes, accelerated over exact: the mean over all gazes.
+
+    Below 1 it can be: the exact search takes what helps most at once, and in a frame of which little is seen
+    that is not always what helps in the end.
+    """
     exact_seconds: float
     accelerated_seconds: float
 

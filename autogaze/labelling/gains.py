@@ -40,7 +40,7 @@ def promised_gains(
     if bool(gaze.if_padded_gazing.any()):
         raise InputError("gains are told of gazes without padding; choose them without a requirement")
     if not rates:
-        raise InputError("gains need gain rates, one for each scale, such as 0, 0.4, 1.2 and 0.6")
+        raise InputError("gains need gain rates, one for each scale, such as 0, 0.5, 1 and 1")
     reconstruction = IncrementalReconstruction(task, video)
     grid = reconstruction.grid
     promise = Promise(grid, len(video), video.device, rates)
@@ -63,7 +63,7 @@ def _along_frame(
         return frames[:, 0], reconstruction.losses(numbers, frames)
 
     picture, loss = shown(0)
-    promise.begin(original, picture)
+    promise.begin(original, picture, reconstruction.frames_at_best(numbers))
     promised, losses = [], []
     for start in range(0, patches.shape[1], group):
         taken = patches[:, start : start + group]

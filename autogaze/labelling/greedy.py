@@ -123,7 +123,8 @@ class _FrameSearch:
         if promise is not None:
             blank = reconstruction.frames(everyone, self.chosen[:, None, :0])
             self.before = reconstruction.losses(everyone, blank)[:, 0]
-            promise.begin(reconstruction.original(everyone), blank[:, 0])
+            at_best = reconstruction.frames_at_best(everyone)
+            promise.begin(reconstruction.original(everyone), blank[:, 0], at_best)
 
     @torch.inference_mode()
     def one_by_one(self, candidates: int) -> list[FrameGaze]:

@@ -79,6 +79,14 @@ class IncrementalReconstruction:
         finest = run_blocks(self._mae.decoder.decoder_layers, x, memories, last_rows=self.grid.counts[-1])
         return self._mae.unpatchify(self._mae.decoder.decoder_pred(self._mae.decoder.decoder_norm(finest)))
 
+    def frames_at_best(self, clips: Sequence[int]) -> list[Tensor]:
+        """Return the current frame of some clips, (len(clips), 3, H, W), from all patches of each scale."""
+        patches = torch.arange(self.grid.patches_per_frame, device=self.device)
+        return [
+            self.frames(clips, scale.expand(len(clips), 1, -1))[:, 0]
+            for scale in patches.split(list(self.grid.counts))
+        ]
+
     @torch.inference_mode()
     def losses(self, clips: Sequence[int], frames: Tensor) -> Tensor:
         """Return the (len(clips), sets) losses of what :meth:`frames` gave for ``clips``."""

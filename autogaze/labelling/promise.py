@@ -1,9 +1,10 @@
 """Which patches are worth trying: a guess of what each would gain, from where the reconstruction is wrong.
 
-A patch of a scale can mend its part of the frame as far as that scale shows it. So its *score* is the error
-of the current reconstruction there, less the error of the frame itself seen at that scale only. It costs
-nothing but the reconstruction, which is there anyway. A gain that was measured then tells what a score is
-worth: for that very patch, and for those of its scale that have not been tried.
+A patch of a scale can mend its part of the frame as far as that scale shows it, and the reconstructor makes
+use of it. So its *score* is the error of the current reconstruction there, less what is left when all patches
+of that scale are given. That costs a reconstruction of the frame for each scale, before the search. A gain
+that was measured then tells what a score is worth: for that very patch, and for those of its scale that have
+not been tried.
 """
 
 from collections.abc import Sequence
@@ -54,12 +55,10 @@ class Promise:
             self._gained = torch.tensor(rates, device=device).expand(clips, -1)
             self._scored = torch.ones_like(self._gained)
 
-    def begin(self, original: Tensor, reconstruction: Tensor) -> None:
-        """Go to the next frame: (clips, C, H, W), and as it is reconstructed without a patch of its own."""
-        seen = [F.interpolate(original.float(), (scale, scale), mode="area") for scale in self._grid.scales]
-        size = original.shape[-2:]
-        shown = [F.interpolate(picture, size, mode="bilinear", align_corners=False) for picture in seen]
-        self._limits = torch.cat([self._cell_error(picture, original) for picture in shown], dim=1)
+    def begin(self, original: Tensor, reconstruction: Tensor, at_best: Sequence[Tensor]) -> None:
+        """Go to the next frame: (clips, C, H, W), as it is reconstructed without a patch of its own, and with
+        all patches of each scale."""
+        self._limits = torch.cat([self._cell_error(picture, original) for picture in at_best], dim=1)
         self._errors = self._cell_error(reconstruction, original)
         shape = len(original), self._grid.patches_per_frame
         self._worth = torch.full(shape, float("nan"), device=original.device)

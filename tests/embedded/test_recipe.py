@@ -16,10 +16,10 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[list[str]
 
 def test_it_trains_both_and_exports(capsys: pytest.CaptureFixture[str]) -> None:
     programs = [command[0] for command in shown(capsys)]
-    assert programs == [*6 * ["autogaze.train"], "autogaze.embedded.export"]
+    assert programs == [*5 * ["autogaze.train"], "autogaze.embedded.export"]
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(5))
 def test_what_it_trains_with_can_be_composed(capsys: pytest.CaptureFixture[str], number: int) -> None:
     _, logdir, _, name, *overrides = shown(capsys, "--scale", "0.01", "--out", "there")[number]
     settings = read_settings(compose(name, [logdir, *overrides]))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from autogaze.errors import InputError
+from autogaze.labelling import IncrementalReconstruction
 from autogaze.labelling.gains import promised_gains
 from autogaze.labelling.promise import Promise
 from autogaze.models.autogaze.generation import gaze_output
@@ -39,18 +40,20 @@ def test_promises_are_what_the_search_would_go_by():
     promise = Promise(task.config.grid, 1, video.device, RATES)
     first, nothing = torch.tensor([0]), torch.zeros(1, PATCHES, dtype=torch.bool)
     blank = task.forward_output({"video_for_task": video}, _empty(task))["reconstruction"]
-    promise.begin(video[:, 0], blank[:, 0])
+    promise.begin(video[:, 0], blank[:, 0], IncrementalReconstruction(task, video).frames_at_best([0]))
     assert promised[0, 0].argmax() == promise.best(first, nothing, 1)[0, 0]
 
 
 def test_inside_a_group_a_patch_that_was_taken_promises_no_more():
     task, video = small_task(), clips(1, 1)
-    gaze = gaze_output([torch.tensor([[9, 9 - 4, 0]])], task.config.grid, requirement=None)
-    promised = promised_gains(task, video, gaze, RATES, group=3).promised[0]
-    assert promised[0, 9] > 0
-    assert promised[1, 9] == promised[2, 9] == 0
-    elsewhere = 19
-    assert promised[0, elsewhere] == promised[2, elsewhere]
+    anything = gaze_output([torch.tensor([[0]])], task.config.grid, requirement=None)
+    finest = promised_gains(task, video, anything, RATES, group=1).promised[0, 0, 4:]
+    first, second, elsewhere = (4 + int(patch) for patch in finest.argsort(descending=True)[:3])
+    gaze = gaze_output([torch.tensor([[first, second]])], task.config.grid, requirement=None)
+    promised = promised_gains(task, video, gaze, RATES, group=2).promised[0]
+    assert promised[0, first] > 0
+    assert promised[1, first] == 0
+    assert promised[0, elsewhere] == promised[1, elsewhere] > 0
 
 
 def test_rates_of_other_scales_and_gazes_with_padding_are_refused():

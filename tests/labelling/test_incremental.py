@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from autogaze.errors import InputError
 from autogaze.labelling import IncrementalReconstruction
 from autogaze.labelling.incremental import trial_work
-from tests.labelling.examples import clips, plain_loss, plain_output, small_task
+from tests.labelling.examples import PATCHES, clips, plain_loss, plain_output, small_task
 from tests.tasks.video_mae_reconstruction.examples import ALL_LOSSES, reconstructor
 
 GAZES = [[[3, 17, 0], [5], [19, 2]], [[8], [1, 12, 4, 7], [6]]]
@@ -37,6 +37,17 @@ def test_a_frame_without_a_patch_is_reconstructed_from_the_frames_before() -> No
         frames = incremental.frames([0], torch.empty(1, 1, 0, dtype=torch.int64))
         assert float(incremental.losses([0], frames)) == pytest.approx(plain_loss(task, video[0], gazes))
         incremental.advance([[4, 13]])
+
+
+def test_a_frame_at_its_best_has_all_patches_of_a_scale() -> None:
+    task, video = small_task(), clips(2, 2)
+    incremental = IncrementalReconstruction(task, video)
+    incremental.advance([[3], [8, 1]])
+    scales = (range(4), range(4, PATCHES))
+    for frames, patches in zip(incremental.frames_at_best([0, 1]), scales, strict=True):
+        for clip, before in enumerate(([3], [8, 1])):
+            plain = plain_output(task, video[clip], [before, list(patches)])
+            torch.testing.assert_close(frames[clip], plain["reconstruction"][0, 0])
 
 
 def test_clips_may_be_left_out() -> None:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from autogaze.labelling.promise import Promise
 from autogaze.patches import PatchGrid
@@ -18,8 +19,15 @@ def frame(value: float = 0.0) -> Tensor:
 
 def promise(original: Tensor, reconstruction: Tensor) -> Promise:
     promise = Promise(GRID, len(original), original.device)
-    promise.begin(original, reconstruction)
+    promise.begin(original, reconstruction, at_best(original))
     return promise
+
+
+def at_best(original: Tensor) -> list[Tensor]:
+    """What a reconstructor makes of all patches of each scale if it does nothing but enlarge them."""
+    size = original.shape[-2:]
+    seen = [F.interpolate(original, (scale, scale), mode="area") for scale in GRID.scales]
+    return [F.interpolate(picture, size, mode="bilinear", align_corners=False) for picture in seen]
 
 
 def best(promise: Promise, count: int, closed: tuple[int, ...] = ()) -> list[int]:
@@ -40,6 +48,14 @@ def test_where_detail_is_wrong_that_a_coarse_patch_cannot_show_a_fine_one_promis
     original = frame()
     original[..., 16:32, 48:] = stripes
     assert best(promise(original, frame()), 1) == [4 + 1 * 4 + 3]
+
+
+def test_what_the_reconstructor_makes_nothing_of_promises_nothing() -> None:
+    guesses = Promise(GRID, 1, torch.device("cpu"))
+    guesses.begin(frame(1.0), frame(), [frame(1.0), frame()])
+    assert max(best(guesses, 4)) < 4
+    guesses.begin(frame(1.0), frame(), [frame(), frame(1.0)])
+    assert min(best(guesses, 16)) >= 4
 
 
 def test_closed_patches_are_never_proposed() -> None:
@@ -82,7 +98,7 @@ def test_what_patches_of_a_scale_gained_tells_about_the_others_of_it() -> None:
 def test_what_was_learnt_about_a_scale_lasts_into_the_next_frame() -> None:
     guesses = promise(frame(1.0), frame())
     guesses.learn(FIRST, torch.tensor([[0]]), torch.tensor([[0.001]]))
-    guesses.begin(frame(1.0), frame())
+    guesses.begin(frame(1.0), frame(), at_best(frame(1.0)))
     assert min(best(guesses, 16)) >= 4
 
 
@@ -96,7 +112,8 @@ def test_what_has_been_mended_promises_nothing() -> None:
 
 def test_clips_learn_from_themselves_alone() -> None:
     both = Promise(GRID, 2, torch.device("cpu"))
-    both.begin(frame(1.0).expand(2, -1, -1, -1), frame().expand(2, -1, -1, -1))
+    original = frame(1.0).expand(2, -1, -1, -1)
+    both.begin(original, torch.zeros_like(original), at_best(original))
     both.learn(torch.tensor([1]), torch.tensor([[0]]), torch.tensor([[0.001]]))
     untaught = promise(frame(1.0), frame())
     assert best(both, 20) == best(untaught, 20)
