@@ -131,7 +131,7 @@ class _FrameSearch:
         """Try patches at every step, and take the best."""
         reconstruction, promise = self.reconstruction, self.promise
         for step in range(max(self.budgets)):
-            clips = self._unfinished(step)
+            clips = self._clips([budget > step for budget in self.budgets])
             if promise is None:
                 tried = self.closed[clips].logical_not().nonzero()[:, 1].view(len(clips), -1)
             else:
@@ -149,26 +149,33 @@ class _FrameSearch:
     @torch.inference_mode()
     def by_groups(self, group: int) -> list[FrameGaze]:
         """Take patches on their promise, and see what came of them after each group."""
-        reconstruction, promise = self.reconstruction, self.promise
+        promise = self.promise
         assert promise is not None
         for step in range(0, max(self.budgets), group):
-            clips = self._unfinished(step)
-            numbers = clips.tolist()
-            count = min(group, max(self.budgets) - step)
-            taken, promised = promise.propose(clips, self.closed[clips], count)
-            sets = torch.cat([self.chosen[clips, :step], taken], dim=1)[:, None]
-            frames = reconstruction.frames(numbers, sets)
-            after = reconstruction.losses(numbers, frames)  # (clips, 1)
-            gained = (self.before[clips, None] - after) * promised / promised.sum(dim=1, keepdim=True)
-            promise.learn(clips, taken, gained)
-            promise.update(clips, reconstruction.original(numbers), frames[:, 0])
-            self._take(clips, step, taken, self.before[clips, None] - gained.cumsum(dim=1))
-            self.before[clips] = after[:, 0]
+            # A clip whose budget ends inside the group has a smaller one of its own: a loss is true only of
+            # patches that the clip is given.
+            left = [min(group, budget - step) for budget in self.budgets]
+            for count in sorted({count for count in left if count > 0}):
+                self._take_group(self._clips([each == count for each in left]), step, count, promise)
         return self._found()
 
-    def _unfinished(self, step: int) -> Tensor:
-        clips = [clip for clip, budget in enumerate(self.budgets) if budget > step]
-        return torch.tensor(clips, device=self.closed.device)
+    def _take_group(self, clips: Tensor, step: int, count: int, promise: Promise) -> None:
+        """Take ``count`` patches in each of ``clips`` from place ``step`` on, and learn from what comes of
+        it."""
+        reconstruction, numbers = self.reconstruction, clips.tolist()
+        taken, promised = promise.propose(clips, self.closed[clips], count)
+        sets = torch.cat([self.chosen[clips, :step], taken], dim=1)[:, None]
+        frames = reconstruction.frames(numbers, sets)
+        after = reconstruction.losses(numbers, frames)  # (clips, 1)
+        gained = (self.before[clips, None] - after) * promised / promised.sum(dim=1, keepdim=True)
+        promise.learn(clips, taken, gained)
+        promise.update(clips, reconstruction.original(numbers), frames[:, 0])
+        self._take(clips, step, taken, self.before[clips, None] - gained.cumsum(dim=1))
+        self.before[clips] = after[:, 0]
+
+    def _clips(self, wanted: Sequence[bool]) -> Tensor:
+        """Return the numbers of those clips that are ``wanted``."""
+        return torch.tensor(wanted, device=self.closed.device).nonzero()[:, 0]
 
     def _take(self, clips: Tensor, step: int, patches: Tensor, losses: Tensor) -> None:
         """Add (clips, n) patches from place ``step`` on."""

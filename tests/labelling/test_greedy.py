@@ -50,13 +50,14 @@ def test_budgets_are_filled_without_a_patch_twice(mode: Any) -> None:
     assert all(len(set(frame)) == len(frame) for clip in found for frame in clip.gazing_pos)
 
 
-@pytest.mark.parametrize("mode", ["exact", "accelerated"])
-def test_a_clip_in_a_batch_is_given_what_it_is_given_alone(mode: Any) -> None:
+@pytest.mark.parametrize(("mode", "group"), [("exact", 1), ("accelerated", 1), ("accelerated", 4)])
+def test_a_clip_in_a_batch_is_given_what_it_is_given_alone(mode: Any, group: int) -> None:
     task, video = small_task(), clips(3, 2)
     budgets = [[2, 5], [6, 1], [3, 3]]
-    together = greedy_gaze(task, video, budgets, mode, candidates=3)
+    together = greedy_gaze(task, video, budgets, mode, candidates=3, group=group)
     for number, found in enumerate(together):
-        (alone,) = greedy_gaze(task, video[number : number + 1], budgets[number], mode, candidates=3)
+        clip = video[number : number + 1]
+        (alone,) = greedy_gaze(task, clip, budgets[number], mode, candidates=3, group=group)
         assert found.gazing_pos == alone.gazing_pos
         for losses, losses_alone in zip(found.task_losses, alone.task_losses, strict=True):
             assert losses == pytest.approx(losses_alone, rel=1e-5)
@@ -101,10 +102,10 @@ def test_a_search_leaves_no_gradients() -> None:
 
 def test_the_loss_after_a_group_is_a_true_one() -> None:
     task, video = small_task(), clips(2, 2)
-    for clip, found in zip(video, greedy_gaze(task, video, [6, 3], group=3), strict=True):
+    for clip, found in zip(video, greedy_gaze(task, video, [[6, 3], [5, 2]], group=3), strict=True):
         past: list[list[int]] = []
         for frame, losses in zip(found.gazing_pos, found.task_losses, strict=True):
-            for end in range(3, len(frame) + 1, 3):
+            for end in {*range(3, len(frame) + 1, 3), len(frame)}:
                 true = plain_loss(task, clip, [*past, list(frame[:end])])
                 assert losses[end - 1] == pytest.approx(true, rel=1e-5)
             past.append(list(frame))
