@@ -67,7 +67,7 @@ class Trainer:
 
     def _position(self) -> Position:
         trainer = self.settings.trainer
-        identity = self.settings.identity()
+        identity = self.settings.identity() | {"dataset.videos": len(self.train_data)}
         return Position(self.step, self.steps_per_epoch, trainer.batch_size, trainer.seed, identity)
 
     def _check_start(self) -> None:
@@ -167,6 +167,7 @@ class Trainer:
             batch_sampler=batch_sampler,
             collate_fn=partial(collate, grid=self.objective.grid),
             num_workers=self.settings.dataset.num_workers,
+            worker_init_fn=_leave_signals_to_the_trainer,
             pin_memory=self.process.device.type == "cuda",
         )
 
@@ -187,11 +188,25 @@ class Trainer:
                 (result.loss * self.process.world_size).backward()
             results.append(result.metrics)
         metrics = self._added(results)
-        if self.settings.trainer.clip_grad_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.trainer.clip_grad_norm)
-            metrics["grad_norm"] = float(norm)
+        most = self.settings.trainer.clip_grad_norm
+        norm = nn.utils.clip_grad_norm_(self.parameters, math.inf if most is None else most)
+        metrics["grad_norm"] = float(norm)
+        self._check_finite(metrics)
         self.optimizer.step()
         return metrics | {"lr": rate}, stop
+
+    def _check_finite(self, metrics: Mapping[str, float]) -> None:
+        """Refuse a step that would turn the weights into NaNs, and good checkpoints with them.
+
+        Metrics and gradients are those of the global batch, so all processes refuse it together.
+        """
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise InputError(
+                    f"{name} is {value} at step {self.step + 1}, which was not taken; lower trainer.lr, set "
+                    f"trainer.clip_grad_norm, or look for what is not a number in labels and videos. The "
+                    f"last checkpoint in {self.folder.path} is from before"
+                )
 
     def _moment(self, first: int, step: int) -> Moment:
         return Moment(self.settings.trainer.seed, step, self.steps, first)
@@ -260,6 +275,13 @@ def _optimizer(settings: TrainerSettings, parameters: list[nn.Parameter]) -> tor
 
 def _wrapped(objective: Objective, process: Process) -> nn.Module:
     return objective if process.world_size == 1 else DistributedDataParallel(objective)
+
+
+def _leave_signals_to_the_trainer(worker: int) -> None:
+    """Let a data worker go on when its whole process group is told to stop, as ``torchrun`` and a terminal
+    do: the trainer finishes its step first, and then ends its workers without a signal."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _moved(value: Any, device: torch.device) -> Any:

@@ -153,7 +153,7 @@ class SelectorQuality(Judged):
         if self._name == "greedy":
             select: Any = GreedySelector(grid, self.pipeline.task)
         else:
-            select = FACTORIES[self._name](self._seed)
+            select = FACTORIES[self._name](self._seed, grid)
         return lambda video: select(video, budgets)
 
     def _gaze(self, video: "Tensor") -> "GazeOutput":

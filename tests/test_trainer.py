@@ -217,6 +217,49 @@ def test_sigterm_ends_the_run_after_the_step_with_a_checkpoint(tmp_path):
     assert tiny_trainer("ntp", tmp_path).step == 2
 
 
+def train_as_a_process_group(folder, reached, told):
+    os.setsid()
+    trainer = tiny_trainer("ntp", folder, workers=2, videos=64)
+    take = trainer._train_step
+
+    def step(group):
+        if trainer.step == 1:
+            reached.set()
+            told.wait()
+            time.sleep(1)  # by now the end of a worker has been noticed
+        return take(group)
+
+    trainer._train_step = step
+    assert not trainer.run()
+
+
+def test_a_signal_to_the_whole_process_group_spares_the_data_workers(tmp_path):
+    # As torchrun ends its processes. Workers bear only with a signal that their parent sends.
+    context = mp.get_context("spawn")
+    reached, told = context.Event(), context.Event()
+    process = context.Process(target=train_as_a_process_group, args=(tmp_path, reached, told))
+    process.start()
+    assert reached.wait(timeout=120)
+    os.killpg(process.pid, signal.SIGTERM)
+    told.set()
+    process.join(timeout=120)
+    assert process.exitcode == 0
+    assert tiny_trainer("ntp", tmp_path, videos=64).step == 2
+
+
+def test_a_step_that_is_not_finite_is_refused_and_the_checkpoint_stays_good(tmp_path):
+    good = tiny_trainer("ntp", tmp_path, save_nsteps=1)
+    assert not stopped_after(good, 2)
+    trainer = tiny_trainer("ntp", tmp_path, save_nsteps=1)
+    with torch.no_grad():
+        trainer.parameters[-1].fill_(float("nan"))
+    with pytest.raises(InputError, match=r"is nan at step 3, which was not taken; lower trainer.lr"):
+        trainer.run()
+    resumed = tiny_trainer("ntp", tmp_path)
+    assert resumed.step == 2
+    assert all(tensor.isfinite().all() for tensor in weights(resumed).values())
+
+
 def test_val_only_measures_and_changes_nothing(tmp_path, capsys):
     trainer = tiny_trainer("reconstruction", tmp_path, val_only=True)
     before = weights(trainer)
@@ -247,6 +290,12 @@ def test_clips_a_second_count_the_wait_for_data(tmp_path, monkeypatch):
     trainer.train_data = Slow(8)
     trainer.run()
     assert [line["clips/s"] for line in metrics_of(tmp_path / "ntp")[:2]] == pytest.approx([2.0, 2.0])
+
+
+def test_a_reconstructor_of_other_scales_is_trained_on_patches_of_its_own(tmp_path):
+    trainer = tiny_trainer("reconstruction", tmp_path, scales="112+224")
+    assert trainer.run()
+    assert metrics_of(tmp_path / "reconstruction")[-1]["val/loss@0.05"] > 0
 
 
 def test_labels_are_of_the_grid_of_the_model(tmp_path):
@@ -293,6 +342,7 @@ def test_the_optimizer_follows_the_schedule_of_learning_rates(tmp_path):
     [
         ({"batch_size": 2}, "batch_size|steps_per_epoch"),
         ({"seed": 1}, "seed 666, and this one has 1"),
+        ({"videos": 11}, "dataset.videos 8, and this one has 11"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(changes, message, tmp_path):

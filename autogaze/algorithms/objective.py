@@ -46,8 +46,9 @@ class Objective(nn.Module):
     """A loss with the models in it, as a module, so that it can be wrapped for several processes.
 
     The trainer prepares all micro-batches of a step, adds up their counts over all processes, and then calls
-    :meth:`forward` on one after another with the totals: the gradient is that of the global batch, however it
-    was split.
+    :meth:`forward` on one after another with the totals: the gradient is that of the global batch. Where
+    :meth:`prepare` rolls out a policy, the videos of a micro-batch share a budget and a stream of draws, so
+    another split is another sample; elsewhere the split changes nothing but rounding.
     """
 
     @property

@@ -67,7 +67,7 @@ class Reconstruction(Objective):
         metrics: dict[str, tuple[float, float]] = {}
         for ratio in self.validation_ratios:
             budgets = budgets_of(torch.full((video.shape[1],), ratio), grid.patches_per_frame)
-            gaze = SELECTORS[VALIDATION_SELECTOR](moment.seed)(video, budgets)
+            gaze = SELECTORS[VALIDATION_SELECTOR](moment.seed, grid)(video, budgets)
             metrics |= reconstruction_quality(self.task, video, gaze, f"@{ratio:g}")
         return metrics
 

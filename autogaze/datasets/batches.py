@@ -1,7 +1,6 @@
 """From items of a data set to what models are given."""
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -9,14 +8,8 @@ from torch import Tensor
 
 from autogaze.datasets.geometry import DEFAULT_PIXEL_SCALE
 from autogaze.errors import InputError
-from autogaze.models.autogaze import AutoGazeConfig
+from autogaze.models.autogaze.configuration_autogaze import released_grid
 from autogaze.patches import PatchGrid
-
-
-@cache
-def released_grid() -> PatchGrid:
-    """Return the patch grid of the released gaze model, which labels are of unless said otherwise."""
-    return AutoGazeConfig().architecture().grid
 
 
 def collate(items: Sequence[dict[str, Any]], grid: PatchGrid | None = None) -> dict[str, Any]:

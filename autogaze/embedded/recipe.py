@@ -29,17 +29,17 @@ GAZE_CLIPS = {
 """Clips by the configuration of each round of the gaze model: long ones in the third."""
 FEWEST_CLIPS = 8
 """At any scale: an optimizer step of the reconstructor."""
-MOST_PROCESSES = 4
-"""As many as an optimizer step of the gaze model has clips."""
+PROCESSES = (1, 2, 4)
+"""How many can share an optimizer step: of the reconstructor it has 8 clips, of the gaze model 4."""
 
 
 def steps(out: Path, scale: float, processes: int = 1) -> list[list[str]]:
     """Return the recipe's commands; ``scale`` is the share of the data that goes through them."""
     if not 0 < scale <= 1:
         raise InputError(f"scale {scale} must be above 0 and at most 1, the whole recipe")
-    if not 1 <= processes <= MOST_PROCESSES:
+    if processes not in PROCESSES:
         raise InputError(
-            f"processes is {processes}: 1 to {MOST_PROCESSES} can share batches of {MOST_PROCESSES} clips"
+            f"processes is {processes}: the clips of a batch are shared by {', '.join(map(str, PROCESSES))}"
         )
 
     def train(name: str, clips: int, *overrides: str) -> list[str]:

@@ -5,10 +5,10 @@ returns what the gaze model returns. Every one fills its budget, and gives a vid
 given alone.
 """
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
+from typing import Protocol
 
-from autogaze.models.autogaze.configuration_autogaze import AutoGazeConfig
+from autogaze.models.autogaze.configuration_autogaze import released_grid
 from autogaze.patches import PatchGrid
 from autogaze.selectors.chance import random_order
 from autogaze.selectors.coverage import centre, coarse_first, uniform
@@ -20,20 +20,21 @@ from autogaze.selectors.ordered import Order, OrderedSelector, Selector
 __all__ = ["SELECTORS", "GreedySelector", "OrderedSelector", "Selector", "file_motion_vectors"]
 
 
-def _random(seed: int) -> Selector:
-    return OrderedSelector(lambda video, _, grid: random_order(video, grid, seed), _grid())
+class Factory(Protocol):
+    """Makes a selector of patches of ``grid``, by default the released model's."""
+
+    def __call__(self, seed: int, grid: PatchGrid | None = None) -> Selector: ...
 
 
-def _seedless(order: Order) -> Callable[[int], Selector]:
-    return lambda seed: OrderedSelector(order, _grid())
+def _random(seed: int, grid: PatchGrid | None = None) -> Selector:
+    return OrderedSelector(lambda video, _, own: random_order(video, own, seed), grid or released_grid())
 
 
-@cache
-def _grid() -> PatchGrid:
-    return AutoGazeConfig().architecture().grid
+def _seedless(order: Order) -> Factory:
+    return lambda seed, grid=None: OrderedSelector(order, grid or released_grid())
 
 
-SELECTORS: Mapping[str, Callable[[int], Selector]] = {
+SELECTORS: Mapping[str, Factory] = {
     "random": _random,
     "uniform": _seedless(uniform),
     "coarse_first": _seedless(coarse_first),
@@ -41,6 +42,6 @@ SELECTORS: Mapping[str, Callable[[int], Selector]] = {
     "frame_difference": _seedless(frame_difference),
     "laplacian": _seedless(laplacian),
     "motion_vectors": _seedless(motion_vectors),
-    "greedy": lambda seed: GreedySelector(_grid()),
+    "greedy": lambda seed, grid=None: GreedySelector(grid or released_grid()),
 }
-"""Name to factory: ``SELECTORS[name](seed)``. Only ``random`` depends on the seed."""
+"""Name to factory: ``SELECTORS[name](seed, grid)``. Only ``random`` depends on the seed."""

@@ -1,4 +1,4 @@
-"""The oracle: at every step the patch that lowers the reconstruction loss most."""
+"""The greedy search as a selector: what can be had by trying patches out."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -17,24 +17,26 @@ class GreedySelector:
     """Chooses as the label maker does, by trying patches out on a reconstructor: a
     :data:`~autogaze.selectors.ordered.Selector`.
 
-    It sees the losses that others only guess, so it shows how much is left to gain. ``task`` is the
-    reconstructor, by default the embedded one, loaded when first needed.
+    It sees the losses that others only guess, so it shows what is left to gain, and is no upper bound: it
+    tries the few patches that promise most (mode ``accelerated``) and never takes one back. ``task`` is the
+    reconstructor, where videos are and in their precision; by default the embedded one, loaded when first
+    needed and brought there.
     """
 
     def __init__(self, grid: PatchGrid, task: VideoMAEReconstruction | None = None) -> None:
         self.grid = grid
-        if task is not None:
-            self.task = task
+        self.task = task
 
     @cached_property
-    def task(self) -> VideoMAEReconstruction:
+    def _embedded(self) -> VideoMAEReconstruction:
         return VideoMAEReconstruction.from_checkpoint(None)
 
     def __call__(self, video: Tensor, budgets: Sequence[int]) -> GazeOutput:
         checked = check_request(video, budgets, self.grid)
         from autogaze.labelling import greedy_gaze
 
-        labels = greedy_gaze(self.task.to(video.device, video.dtype), video, checked, mode="accelerated")
+        task = self._embedded.to(video.device, video.dtype) if self.task is None else self.task
+        labels = greedy_gaze(task, video, checked, mode="accelerated")
         frames = [
             torch.tensor([clip.gazing_pos[t] for clip in labels], device=video.device)
             for t in range(len(checked))

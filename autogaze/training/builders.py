@@ -186,6 +186,11 @@ def _check_parts(settings: TrainingSettings) -> None:
             f"algorithm {name} learns from every batch once, right after it was prepared; "
             "steps_per_generation and num_iterations other than 1 are for distillation"
         )
+    if name == "grpo" and settings.algorithm.group_size < 2:
+        raise InputError(
+            "algorithm grpo compares rollouts of a video with each other, and algorithm.group_size is 1; set "
+            "it to 2 or more"
+        )
     labels = settings.dataset.gt_gazing_pos_paths
     if name == "ntp" and not (labels.train and labels.val):
         raise InputError(

@@ -45,13 +45,15 @@ class MaskMixture:
     def draw(self, video: Tensor, seed: int, step: int, first: int) -> GazeOutput:
         """Choose patches for (B, T, 3, H, W) videos, the ``first``-th and following of a global batch.
 
-        Depends on the place in the global batch alone, as long as batches are split at multiples of
-        ``group_size``.
+        Depends on the place in the global batch alone: groups are those of the global batch, wherever it is
+        split.
         """
-        groups = [
-            self._group(video[start : start + self.group_size], seed, step, first + start)
-            for start in range(0, len(video), self.group_size)
-        ]
+        groups, start = list[GazeOutput](), 0
+        while start < len(video):
+            group, before = divmod(first + start, self.group_size)
+            end = start + self.group_size - before
+            groups.append(self._group(video[start:end], seed, step, group * self.group_size))
+            start = end
         return concatenated(groups, self.grid)
 
     def _group(self, video: Tensor, seed: int, step: int, first: int) -> GazeOutput:
@@ -63,7 +65,7 @@ class MaskMixture:
         ratios = draw_ratios(
             self.strategies, True, draw_ratio(self.strategies, True), video.shape[1], _no_rollout
         )
-        selector = SELECTORS[names[int(drawn)]](derived_seed(seed, *place))
+        selector = SELECTORS[names[int(drawn)]](derived_seed(seed, *place), self.grid)
         return selector(video, budgets_of(ratios, self.grid.patches_per_frame))
 
 

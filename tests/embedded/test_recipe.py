@@ -4,7 +4,8 @@ import shlex
 
 import pytest
 
-from autogaze.embedded import recipe
+from autogaze.embedded import gaze_checkpoint, recipe
+from autogaze.models.autogaze import AutoGazeConfig
 from autogaze.train import compose
 from autogaze.training.settings import read_settings
 
@@ -45,11 +46,26 @@ def test_processes_share_the_clips_of_a_batch(capsys: pytest.CaptureFixture[str]
     assert all(command.startswith(launcher) for command in trainers)
 
 
+@pytest.mark.parametrize("name", ["embedded_reconstructor", *recipe.GAZE_CLIPS])
+def test_every_batch_can_be_shared(name: str) -> None:
+    batch = read_settings(compose(name)).trainer.batch_size
+    assert [count for count in range(1, 5) if batch % count == 0] == list(recipe.PROCESSES)
+
+
+@pytest.mark.parametrize("processes", ["0", "3", "5"])
 def test_a_number_of_processes_that_no_batch_can_be_shared_by_is_refused(
-    capsys: pytest.CaptureFixture[str],
+    processes: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert recipe.main(["--processes", "5"]) == 2
-    assert "1 to 4 can share batches of 4 clips" in capsys.readouterr().err
+    assert recipe.main(["--processes", processes]) == 2
+    assert f"processes is {processes}: the clips of a batch are shared by 1, 2, 4" in capsys.readouterr().err
+
+
+def test_the_last_round_is_of_the_model_that_is_shipped() -> None:
+    *_, last = recipe.GAZE_CLIPS
+    made = AutoGazeConfig(**compose(last)["model"]).to_dict()
+    shipped = AutoGazeConfig.from_pretrained(gaze_checkpoint(None)).to_dict()
+    for name in compose(last)["model"]:
+        assert made[name] == shipped[name], name
 
 
 @pytest.mark.parametrize("scale", ["0", "1.5", "nan"])

@@ -56,6 +56,13 @@ def test_a_video_gets_the_patches_it_would_get_alone_and_gets_them_again(name: s
     assert [together.patch_hash(0), together.patch_hash(1)] == [gaze.patch_hash() for gaze in alone]
 
 
+@pytest.mark.parametrize("name", FREE)
+def test_patches_are_of_the_grid_that_is_asked_for(name: str) -> None:
+    gaze = SELECTORS[name](0, TINY)(noise(1, 2, 32), [84, 84])
+    assert gaze.scales == list(TINY.scales)
+    assert sorted(gaze.gazing_pos[0].tolist()) == list(range(2 * 84))
+
+
 @pytest.mark.parametrize("name", sorted(SELECTORS))
 def test_requests_that_do_not_fit_are_refused(name: str) -> None:
     selector, video = SELECTORS[name](0), noise(1)

@@ -25,10 +25,11 @@ def patches(gaze, video):
     return gaze.gazing_pos[video][~gaze.if_padded_gazing[video]].tolist()
 
 
-def test_a_video_is_given_the_same_patches_wherever_the_batch_is_cut():
-    masks = mixture({"random": 1, "laplacian": 1})
+@pytest.mark.parametrize("group_size", [1, 2, 3])
+def test_a_video_is_given_the_same_patches_wherever_the_batch_is_cut(group_size):
+    masks = mixture({"random": 1, "laplacian": 1}, group_size)
     whole = masks.draw(VIDEO, 0, step=3, first=0)
-    for first, count in ((0, 2), (2, 2), (3, 1)):
+    for first, count in ((0, 2), (2, 2), (3, 1), (1, 3)):
         part = masks.draw(VIDEO[first : first + count], 0, step=3, first=first)
         for video in range(count):
             assert patches(part, video) == patches(whole, first + video)

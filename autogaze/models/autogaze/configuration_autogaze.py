@@ -4,6 +4,7 @@ it."""
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from transformers import PretrainedConfig
@@ -219,6 +220,12 @@ class AutoGazeConfig(PretrainedConfig):  # type: ignore[misc]
             rope_scaling=_rotary_scaling(decoder.rope_scaling),
             group=decoder.num_multi_token_pred,
         )
+
+
+@cache
+def released_grid() -> PatchGrid:
+    """Return the patch grid of the released gaze model, which is meant where none is named."""
+    return AutoGazeConfig().architecture().grid
 
 
 def _rotary_scaling(section: Mapping[str, Any] | None) -> RotaryScaling | None:
