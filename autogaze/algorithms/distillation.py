@@ -15,25 +15,21 @@ generation, as long as they last.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from autogaze.algorithms.losses import task_loss_prediction_loss
-from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
+from autogaze.algorithms.objective import Moment, Objective, Prepared, Result, videos
 from autogaze.algorithms.reconstruction import policy_quality
-from autogaze.algorithms.scores import gaze_predictions
-from autogaze.datasets.batches import to_inputs
+from autogaze.algorithms.scores import ROLLOUT_POSITIONS, gaze_predictions
 from autogaze.labelling.gains import promised_gains
 from autogaze.models.autogaze import AutoGaze
 from autogaze.patches import PatchGrid
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 from autogaze.training.randomness import seed_torch
 from autogaze.training.schedules import exponential
-
-_STEP_POSITIONS: Literal["released"] = "released"
-"""Of rollouts and of what is learnt from them alike: what the gaze model does when it is used."""
 
 _LOOK_EVERY = 20
 """Gazes after which a frame is reconstructed anew. Groups of 5, 10 and 20 taken on fixed rates end at about
@@ -69,20 +65,20 @@ class GainDistillation(Objective):
         return self.gaze.arch.grid
 
     def prepare(self, batch: Mapping[str, Any], moment: Moment) -> Prepared:
-        video, settings = _video(batch), self.settings
+        video, settings = videos(batch), self.settings
         # The sampler draws for all videos of the micro-batch from one stream.
         seed_torch(moment.seed, "rollout", moment.step, moment.first)
         temperature = exponential(settings.temp_start, settings.temp_end, moment.steps)(moment.step)
-        gaze = self.gaze({"video": video}, temperature=temperature, step_positions=_STEP_POSITIONS)
+        gaze = self.gaze({"video": video}, temperature=temperature, step_positions=ROLLOUT_POSITIONS)
         gains = promised_gains(self.task, video, gaze, settings.gain_rates, _LOOK_EVERY)
         choices = {"gaze": gaze, "promised": gains.promised.clone(), "losses": gains.losses.clone()}
         return Prepared(batch, {"videos": len(video), "gazes": gaze.gazing_pos.numel()}, choices)
 
     def forward(self, prepared: Prepared, totals: Mapping[str, float]) -> Result:
         gaze, losses = prepared.choices["gaze"], prepared.choices["losses"]
-        vision = self.gaze.gazing_model.see(_video(prepared.batch))
+        vision = self.gaze.gazing_model.see(videos(prepared.batch))
         padded, slots = gaze.if_padded_gazing, gaze.num_gazing_each_frame.tolist()
-        said = gaze_predictions(self.gaze, vision, gaze.gazing_pos, padded, slots, _STEP_POSITIONS)
+        said = gaze_predictions(self.gaze, vision, gaze.gazing_pos, padded, slots, ROLLOUT_POSITIONS)
         mean_length = totals["gazes"] / totals["videos"]
         divergence = gain_divergence(said.logits, prepared.choices["promised"], self.settings.sharpness)
         divergence = divergence.sum() / totals["gazes"]
@@ -99,7 +95,7 @@ class GainDistillation(Objective):
         )
 
     def validate(self, batch: Mapping[str, Any], moment: Moment) -> dict[str, tuple[float, float]]:
-        return policy_quality(self.gaze, self.task, _video(batch), self.settings.validation_ratios)
+        return policy_quality(self.gaze, self.task, videos(batch), self.settings.validation_ratios)
 
     def trained(self) -> dict[str, Any]:
         return {"gaze": self.gaze}
@@ -130,7 +126,3 @@ _NOTHING = 1e-12
 def _at_ends(losses: Tensor, slots: Sequence[int]) -> Tensor:
     """Return (B, T): of (B, N) losses those after the last slot of each frame."""
     return losses[:, torch.tensor(slots).cumsum(dim=0).to(losses.device) - 1]
-
-
-def _video(batch: Mapping[str, Any]) -> Tensor:
-    return to_inputs(dict(batch), batch["frames"].device)["video"]

@@ -8,25 +8,21 @@ nobody followed, and with the temperature far from 1 at both ends of its schedul
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from autogaze.algorithms.losses import advantages, grpo_loss, task_loss_prediction_loss
-from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
+from autogaze.algorithms.objective import Moment, Objective, Prepared, Result, videos
 from autogaze.algorithms.reconstruction import drawn_frames, policy_quality
-from autogaze.algorithms.scores import gaze_scores
-from autogaze.datasets.batches import to_inputs
+from autogaze.algorithms.scores import ROLLOUT_POSITIONS, gaze_scores
 from autogaze.models.autogaze import AutoGaze, GazeOutput
 from autogaze.models.autogaze.scoring import Scores
 from autogaze.patches import PatchGrid
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 from autogaze.training.randomness import seed_torch
 from autogaze.training.schedules import exponential
-
-_STEP_POSITIONS: Literal["released"] = "released"
-"""Of rollouts and of their scoring alike: what the gaze model does when it is used."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +62,13 @@ class GRPO(Objective):
         return self.gaze.arch.grid
 
     def prepare(self, batch: Mapping[str, Any], moment: Moment) -> Prepared:
-        video = self._repeated(_video(batch))
+        video = videos(batch)
         # The sampler draws for all rollouts of the micro-batch from one stream.
         seed_torch(moment.seed, "rollout", moment.step, moment.first)
         temperature = exponential(self.settings.temp_start, self.settings.temp_end, moment.steps)(moment.step)
-        gaze = self.gaze({"video": video}, temperature=temperature, step_positions=_STEP_POSITIONS)
+        gaze = self.gaze(
+            {"video": self._repeated(video)}, temperature=temperature, step_positions=ROLLOUT_POSITIONS
+        )
         frames = drawn_frames(video.shape[1], self.settings.recon_sample_rate, moment)
         losses = self._reconstruct(video, gaze, frames)
         measured, task_losses = _measured(gaze, frames, losses)
@@ -83,7 +81,7 @@ class GRPO(Objective):
             "task_losses": task_losses,
         }
         counts = {
-            "rollouts": len(video),
+            "rollouts": len(losses),
             "measured": float(measured.sum()),
             "gazes": float((~gaze.if_padded_gazing).sum()),
         }
@@ -92,7 +90,7 @@ class GRPO(Objective):
     def forward(self, prepared: Prepared, totals: Mapping[str, float]) -> Result:
         choices, rollouts = prepared.choices, totals["rollouts"]
         gaze: GazeOutput = choices["gaze"]
-        video = _video(prepared.batch)
+        video = videos(prepared.batch)
         scores = self._score(video, gaze, choices["temperature"])
         credited = advantages(
             choices["reward"],
@@ -113,7 +111,7 @@ class GRPO(Objective):
         )
         loss = policy + prediction if self.settings.optimize_task_loss_prediction else policy
         if self.train_task:
-            loss = loss + self._reconstruct(self._repeated(video), gaze, choices["frames"]).sum() / (
+            loss = loss + self._reconstruct(video, gaze, choices["frames"]).sum() / (
                 rollouts * len(choices["frames"])
             )
         real = ~gaze.if_padded_gazing
@@ -128,13 +126,16 @@ class GRPO(Objective):
             },
         )
 
-    def _repeated(self, video: Tensor) -> Tensor:
-        """Return (group_size * B, ...): the group is the leading axis."""
-        return video.repeat(self.settings.group_size, *[1] * (video.dim() - 1))
+    def _repeated(self, of_videos: Tensor) -> Tensor:
+        """Return (group_size * B, ...) of (B, ...): the group is the leading axis."""
+        return of_videos.repeat(self.settings.group_size, *[1] * (of_videos.dim() - 1))
 
     def _reconstruct(self, video: Tensor, gaze: GazeOutput, frames: Sequence[int]) -> Tensor:
-        """Return (rollouts, len(frames)) reconstruction losses."""
-        output = self.task.forward_output({"video_for_task": video}, gaze, frames)
+        """Return (rollouts, len(frames)) reconstruction losses of (B, T, 3, H, W) videos; networks that
+        compare features see each original once."""
+        originals = self.task.target_features({"video_for_task": video}, frames)
+        targets = {loss: self._repeated(features) for loss, features in originals.items()}
+        output = self.task.forward_output({"video_for_task": self._repeated(video)}, gaze, frames, targets)
         losses: Tensor = output["reconstruction_loss_each_reconstruction_frame"]
         return losses
 
@@ -147,19 +148,15 @@ class GRPO(Objective):
             gaze.gazing_pos,
             gaze.if_padded_gazing,
             gaze.num_gazing_each_frame.tolist(),
-            _STEP_POSITIONS,
+            ROLLOUT_POSITIONS,
             temperature,
         )
 
     def validate(self, batch: Mapping[str, Any], moment: Moment) -> dict[str, tuple[float, float]]:
-        return policy_quality(self.gaze, self.task, _video(batch), self.settings.validation_ratios)
+        return policy_quality(self.gaze, self.task, videos(batch), self.settings.validation_ratios)
 
     def trained(self) -> dict[str, Any]:
         return {"gaze": self.gaze} | ({"task": self.task} if self.train_task else {})
-
-
-def _video(batch: Mapping[str, Any]) -> Tensor:
-    return to_inputs(dict(batch), batch["frames"].device)["video"]
 
 
 def _ends(gaze: GazeOutput, frames: Sequence[int]) -> list[int]:

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from autogaze.algorithms.losses import ntp_loss, task_loss_prediction_loss
-from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
+from autogaze.algorithms.objective import Moment, Objective, Prepared, Result, videos
 from autogaze.algorithms.scores import gaze_scores
-from autogaze.datasets.batches import to_inputs
 from autogaze.models.autogaze import AutoGaze
 from autogaze.models.autogaze.generation import StepPositions
 from autogaze.patches import PatchGrid
@@ -61,7 +60,7 @@ class NextTokenPrediction(Objective):
 
     def _losses(self, batch: Mapping[str, Any], mean_length: float) -> tuple[Tensor, Tensor]:
         info = batch["gt_gazing_info"]
-        video = to_inputs(dict(batch), batch["frames"].device)["video"]
+        video = videos(batch)
         padded, slots = info["if_padded_gazing"], info["num_gazing_each_frame"].tolist()
         vision = self.gaze.gazing_model.see(video)
         scores = gaze_scores(self.gaze, vision, info["gazing_pos"], padded, slots, self.step_positions)

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from autogaze.datasets.batches import to_inputs
 from autogaze.patches import PatchGrid
 
 
@@ -71,3 +72,8 @@ class Objective(nn.Module):
     @abstractmethod
     def trained(self) -> dict[str, Any]:
         """Return the models that are trained, by their name in checkpoints: ``gaze``, ``task``."""
+
+
+def videos(batch: Mapping[str, Any]) -> Tensor:
+    """Return the normalised videos of a batch on a device, (B, T, 3, H, W)."""
+    return to_inputs(dict(batch), batch["frames"].device)["video"]

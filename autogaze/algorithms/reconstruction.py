@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
-from autogaze.datasets.batches import to_inputs
+from autogaze.algorithms.objective import Moment, Objective, Prepared, Result, videos
 from autogaze.models.autogaze import AutoGaze, GazeOutput
 from autogaze.models.autogaze.budgets import budgets_of
 from autogaze.patches import PatchGrid
@@ -50,20 +49,21 @@ class Reconstruction(Objective):
         return self.task.config.grid
 
     def prepare(self, batch: Mapping[str, Any], moment: Moment) -> Prepared:
-        video = _inputs(batch)["video"]
+        video = videos(batch)
         frames = drawn_frames(video.shape[1], self.recon_sample_rate, moment)
         gaze = self.masks.draw(video, moment.seed, moment.step, moment.first)
         return Prepared(batch, {"frames": len(video) * len(frames)}, {"gaze": gaze, "frames": frames})
 
     def forward(self, prepared: Prepared, totals: Mapping[str, float]) -> Result:
         choices = prepared.choices
-        output = self.task.forward_output(_inputs(prepared.batch), choices["gaze"], choices["frames"])
+        video = {"video_for_task": videos(prepared.batch)}
+        output = self.task.forward_output(video, choices["gaze"], choices["frames"])
         losses: Tensor = output["reconstruction_loss_each_reconstruction_frame"]
         loss = losses.sum() / totals["frames"]
         return Result(loss, {"reconstruction_loss": loss.detach()})
 
     def validate(self, batch: Mapping[str, Any], moment: Moment) -> dict[str, tuple[float, float]]:
-        video, grid = _inputs(batch)["video"], self.task.config.grid
+        video, grid = videos(batch), self.task.config.grid
         metrics: dict[str, tuple[float, float]] = {}
         for ratio in self.validation_ratios:
             budgets = budgets_of(torch.full((video.shape[1],), ratio), grid.patches_per_frame)
@@ -99,7 +99,3 @@ def policy_quality(
         chosen = gaze({"video": video}, gazing_ratio=ratio)
         metrics |= reconstruction_quality(task, video, chosen, f"@{ratio:g}")
     return metrics
-
-
-def _inputs(batch: Mapping[str, Any]) -> dict[str, Tensor]:
-    return to_inputs(dict(batch), batch["frames"].device)

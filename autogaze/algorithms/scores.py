@@ -10,6 +10,9 @@ from autogaze.models.autogaze.decoder import DecoderWeights
 from autogaze.models.autogaze.generation import StepPositions
 from autogaze.models.autogaze.scoring import Predictions, Scores, predictions, score
 
+ROLLOUT_POSITIONS: StepPositions = "released"
+"""Of rollouts and of what is learnt from them alike: what the gaze model does when it is used."""
+
 
 def gaze_scores(
     gaze: AutoGaze,

@@ -49,6 +49,18 @@ def test_the_group_is_the_leading_axis(objective):
     )
 
 
+def test_rollouts_share_the_features_of_their_originals(objective, monkeypatch):
+    seen = []
+    features = objective.task.target_features
+    monkeypatch.setattr(
+        objective.task,
+        "target_features",
+        lambda inputs, frames: seen.append(len(inputs["video_for_task"])) or features(inputs, frames),
+    )
+    prepared_at(objective)
+    assert seen == [2]
+
+
 def test_losses_are_measured_at_the_last_gaze_of_the_reconstructed_frames(objective):
     prepared = prepared_at(objective)
     gaze, measured = prepared.choices["gaze"], prepared.choices["measured"]
