@@ -8,7 +8,7 @@ from autogaze.models.autogaze import AutoGazeConfig
 from autogaze.selectors import GreedySelector
 
 
-def test_the_oracle_gives_the_label_makers_patches_in_its_order() -> None:
+def test_the_greedy_search_gives_the_label_makers_patches_in_its_order() -> None:
     task = seeded_reconstructor()
     video = torch.randn(2, 2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     gaze = GreedySelector(AutoGazeConfig().architecture().grid, task)(video, [2, 1])

@@ -72,7 +72,7 @@ def test_synthetic_clips_are_those_of_the_validation_split() -> None:
     assert torch.equal(workload.run()[1].video, expected)
 
 
-def test_the_oracle_tries_patches_on_the_reconstructor_that_judges_them(clip: Inputs) -> None:
+def test_the_greedy_search_tries_patches_on_the_reconstructor_that_judges_them(clip: Inputs) -> None:
     workload = SelectorQuality(AXES | {"selector": "greedy", "clips": 1, "setting": "ratio_0.005"}, clip)
     (result,) = workload.run()
     assert workload.pipeline.task is not None
