@@ -9,6 +9,9 @@ from autogaze.datasets.labels import GazeLabels, write_labels
 from autogaze.datasets.video_file import open_source
 from autogaze.datasets.video_folder import ResizedCrop, VideoFolder
 from autogaze.errors import InputError
+from autogaze.train import CONFIGS, compose
+from autogaze.training.builders import build_dataset
+from autogaze.training.settings import read_settings
 from tests.datasets.videos import write_video
 
 CROP = {"aug_type": "random_resized_crop", "random_resized_crop": {"scale_min": 0.3, "scale_max": 0.6}}
@@ -155,6 +158,20 @@ def test_only_labelled_videos_are_kept_and_come_with_their_gazes(root, tmp_path)
         "gazing_pos": [[1, 2], [3]],
         "task_losses": [[0.5, 0.4], [0.3]],
     }
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("video_folder_*.yaml")))
+def test_every_shipped_configuration_builds_its_data(root, tmp_path, name):
+    sources, file = [f"dataset.root={root}"], tmp_path / "labels.json"
+    if compose(name)["algorithm"]["name"] == "ntp":
+        labels = GazeLabels(((1,),) * 16, ((0.5,),) * 16)
+        write_labels(file, {"set/train/b.mp4": labels, "set/val/v.npy": labels})
+        sources += [f"dataset.gt_gazing_pos_paths.{split}={file}" for split in ("train", "val")]
+    settings = read_settings(compose(name, sources)).dataset
+    for split in ("train", "val"):
+        item = build_dataset(settings, split)[0]
+        assert item["frames"].shape == (16, 224, 224, 3)
+        assert ("gt_gazing_info" in item) == (len(sources) > 1)
 
 
 def test_a_damaged_video_is_passed_over_with_a_warning_that_names_it(root):
