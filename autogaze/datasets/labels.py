@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autogaze.configuration import read_json
 from autogaze.datasets.video_utils import get_relative_video_path
 from autogaze.errors import InputError
 
@@ -53,10 +54,8 @@ def read_labels(paths: str) -> dict[str, GazeLabels]:
         InputError: for a path that names nothing, or a file that is not of this format.
     """
     labels: dict[str, GazeLabels] = {}
-    for pattern in (part.strip() for part in paths.split(",")):
-        files = sorted(glob.glob(pattern)) or [pattern]
-        for file in files:
-            labels |= _read_file(Path(file))
+    for file in _files(paths):
+        labels |= _read_file(file)
     return labels
 
 
@@ -79,6 +78,17 @@ def write_labels(path: str | os.PathLike[str], labels: Mapping[str, GazeLabels])
         ) from error
 
 
+def settings_note(file: Path) -> Path:
+    """Return where ``python -m autogaze.label`` notes how it made a label file: a JSON object beside it."""
+    return file.with_name(f"{file.name}.settings")
+
+
+def read_settings_note(file: Path) -> dict[str, Any]:
+    """Return how a label file was made; raise ``InputError`` where its note is no JSON object."""
+    # Notes without a rate were written when every frame was labelled.
+    return {"frame_sample_rate": 1} | read_json(settings_note(file))
+
+
 def label_names(videos: Iterable[str]) -> dict[str, str]:
     """Return by path the name that label files know each video by; raise ``InputError`` where two share
     one."""
@@ -95,20 +105,26 @@ def label_names(videos: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def read_clip_labels(paths: str, videos: Iterable[str], clip_len: int) -> dict[str, GazeLabels]:
+def read_clip_labels(
+    paths: str, videos: Iterable[str], clip_len: int, frame_sample_rate: float = 1
+) -> dict[str, GazeLabels]:
     """Read the labels of a data set's videos.
 
     Args:
         paths: as for :func:`read_labels`.
         videos: paths of the data set's videos.
         clip_len: frames in its clips.
+        frame_sample_rate: one frame of a video in so many is in its clip.
 
     Returns:
         The labels by path, of those of ``videos`` that have any.
 
     Raises:
-        InputError: if none of them has, if two share a name, or labels are of clips of another length.
+        InputError: if none of them has, if two share a name, or labels are of clips of another length or of
+            another rate. Files without a note of their rate, such as released ones, are taken as they are.
     """
+    for file in _files(paths):
+        _check_rate(file, frame_sample_rate)
     labels = read_labels(paths)
     names = label_names(videos)
     found = {video: labels[name] for video, name in names.items() if name in labels}
@@ -132,6 +148,23 @@ def gazing_info(labels: GazeLabels) -> dict[str, list[list[Any]]]:
         "gazing_pos": [list(frame) for frame in labels.gazing_pos],
         "task_losses": [list(frame) for frame in labels.task_losses],
     }
+
+
+def _files(paths: str) -> list[Path]:
+    """Return the files that ``paths`` names; a pattern that fits none is taken for a file's name."""
+    patterns = (part.strip() for part in paths.split(","))
+    return [Path(file) for pattern in patterns for file in sorted(glob.glob(pattern)) or [pattern]]
+
+
+def _check_rate(file: Path, frame_sample_rate: float) -> None:
+    if not settings_note(file).exists():
+        return
+    labelled = read_settings_note(file)["frame_sample_rate"]
+    if labelled != frame_sample_rate:
+        raise InputError(
+            f"label file '{file}' was made with frame_sample_rate {labelled}, and the clips are taken with "
+            f"{frame_sample_rate}: set it to {labelled}, or label the videos anew"
+        )
 
 
 def _read_file(path: Path) -> dict[str, GazeLabels]:

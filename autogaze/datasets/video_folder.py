@@ -88,8 +88,9 @@ class VideoFolder(Dataset[dict[str, Any]]):
         seed: of all that is random.
 
     Raises:
-        InputError: for folders that are missing or without videos, labels that fit no video or no clip, and
-            augmentation of labelled clips, whose labels hold for the clip as it was labelled.
+        InputError: for folders that are missing or without videos, labels that fit no video or no clip or
+            were made at another rate, and augmentation of labelled clips, whose labels hold for the clip as
+            it was labelled.
     """
 
     def __init__(
@@ -125,7 +126,9 @@ class VideoFolder(Dataset[dict[str, Any]]):
                     f"random_sample_frame or train_data_aug is set for the {split} split, which has labels: "
                     "they are of the first frames, uncropped, so turn both off"
                 )
-            self._labels = read_clip_labels(gt_gazing_pos_paths, map(str, self.videos), clip_len)
+            self._labels = read_clip_labels(
+                gt_gazing_pos_paths, map(str, self.videos), clip_len, frame_sample_rate
+            )
             self.videos = [video for video in self.videos if str(video) in self._labels]
 
     def __len__(self) -> int:

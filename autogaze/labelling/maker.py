@@ -12,9 +12,15 @@ from typing import Any, Literal, Protocol
 import torch
 
 from autogaze.checkpoints import state_hash
-from autogaze.configuration import read_json
 from autogaze.datasets.batches import collate, to_inputs
-from autogaze.datasets.labels import GazeLabels, label_names, read_labels, write_labels
+from autogaze.datasets.labels import (
+    GazeLabels,
+    label_names,
+    read_labels,
+    read_settings_note,
+    settings_note,
+    write_labels,
+)
 from autogaze.datasets.video_utils import get_relative_video_path
 from autogaze.errors import InputError
 from autogaze.labelling.greedy import CANDIDATES, Mode, as_labels, greedy_frames
@@ -33,6 +39,8 @@ class Clips(Protocol):
 
     clip_len: int
     """Frames of a clip."""
+    frame_sample_rate: float
+    """One frame of a video in so many is in its clip."""
 
     def __getitem__(self, index: int, /) -> dict[str, Any]: ...
 
@@ -139,7 +147,7 @@ def make_labels(
     reconstructor, and for clips that label files cannot tell apart.
     """
     file = shard.file(out)
-    _claim(file, settings, task, clips.clip_len)
+    _claim(file, settings, task, clips)
     labels = read_labels(glob.escape(str(file))) if file.exists() else {}
     numbers = range(shard.number, len(names), shard.count)
     known_as = label_names(names)
@@ -188,13 +196,17 @@ def _tell(
     progress(done + share_of_batch * batch, total)
 
 
-def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, clip_len: int) -> None:
+def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, clips: Clips) -> None:
     """Write down beside a label file how its labels are made; refuse one whose labels are made otherwise."""
     if "," in str(file):
         raise InputError(f"label file '{file}' has a comma in its path, which joins paths; name another file")
-    made = asdict(settings) | {"clip_len": clip_len, "reconstructor": state_hash(task)}
-    made["gain_rates"] = list(settings.gain_rates)  # as it is read back
-    note = file.with_name(f"{file.name}.settings")
+    made = asdict(settings) | {
+        "clip_len": clips.clip_len,
+        "frame_sample_rate": clips.frame_sample_rate,
+        "reconstructor": state_hash(task),
+        "gain_rates": list(settings.gain_rates),  # as it is read back
+    }
+    note = settings_note(file)
     if not file.exists():
         _write_note(note, made)
         return
@@ -203,7 +215,7 @@ def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, cl
             f"label file '{file}' does not say how it was made ('{note.name}' is missing), so it cannot be "
             "continued; name a new file"
         )
-    before = read_json(note)
+    before = read_settings_note(file)
     for name, value in made.items():
         if before.get(name) != value:
             raise InputError(

@@ -2,7 +2,14 @@ import json
 
 import pytest
 
-from autogaze.datasets.labels import GazeLabels, gazing_info, read_clip_labels, read_labels, write_labels
+from autogaze.datasets.labels import (
+    GazeLabels,
+    gazing_info,
+    read_clip_labels,
+    read_labels,
+    settings_note,
+    write_labels,
+)
 from autogaze.errors import InputError
 
 ONE = GazeLabels(gazing_pos=((3, 264), (0,)), task_losses=((0.9, 0.75), (0.5,)))
@@ -65,6 +72,19 @@ def test_labels_of_another_number_of_frames_are_refused(tmp_path):
     write_labels(tmp_path / "labels.json", {"s/train/a.mp4": ONE})
     with pytest.raises(InputError, match="are of 2 frames and clip_len is 16"):
         read_clip_labels(str(tmp_path / "labels.json"), ["s/train/a.mp4"], 16)
+
+
+def test_labels_of_another_rate_are_refused_where_the_file_tells_it(tmp_path):
+    videos = ["s/train/a.mp4"]
+    write_labels(tmp_path / "part_1.json", {"s/train/a.mp4": ONE})
+    released = read_clip_labels(str(tmp_path / "part_1.json"), videos, 2, frame_sample_rate=3)
+    assert released == {"s/train/a.mp4": ONE}
+    write_labels(tmp_path / "part_2.json", {"s/train/a.mp4": ONE})
+    settings_note(tmp_path / "part_2.json").write_text('{"frame_sample_rate": 2}')
+    parts = f"{tmp_path}/part_*.json"
+    assert read_clip_labels(parts, videos, 2, frame_sample_rate=2) == released
+    with pytest.raises(InputError, match=r"part_2.json' was made with frame_sample_rate 2, .* with 3: set"):
+        read_clip_labels(parts, videos, 2, frame_sample_rate=3)
 
 
 @pytest.mark.parametrize(

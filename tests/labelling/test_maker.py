@@ -22,7 +22,7 @@ NAMES = [CLIPS.path(number) for number in range(5)]
 class Power:
     """Clips that are there until the power fails."""
 
-    clip_len = CLIPS.clip_len
+    clip_len, frame_sample_rate = CLIPS.clip_len, CLIPS.frame_sample_rate
 
     def __init__(self, lasts: int) -> None:
         self.lasts = lasts
@@ -161,6 +161,23 @@ def test_the_settings_are_kept_beside_the_labels(tmp_path: Path) -> None:
     make_labels(small_task(), CLIPS, NAMES[:1], tmp_path / "labels.json", SETTINGS)
     note = json.loads((tmp_path / "labels.json.settings").read_text())
     assert (note["mode"], note["candidates"], note["clip_len"]) == ("accelerated", 2, 2)
+    assert note["frame_sample_rate"] == 1
+
+
+def test_a_note_without_a_rate_is_of_labels_of_every_frame(tmp_path: Path) -> None:
+    out, note = tmp_path / "labels.json", tmp_path / "labels.json.settings"
+    make_labels(small_task(), CLIPS, NAMES[:1], out, SETTINGS)
+    made = json.loads(note.read_text())
+    note.write_text(json.dumps({name: made[name] for name in made if name != "frame_sample_rate"}))
+    assert len(make_labels(small_task(), CLIPS, NAMES[:2], out, SETTINGS)) == 2
+
+
+def test_labels_of_another_rate_are_not_continued(tmp_path: Path) -> None:
+    out, sparse = tmp_path / "labels.json", Power(lasts=5)
+    make_labels(small_task(), CLIPS, NAMES[:1], out, SETTINGS)
+    sparse.frame_sample_rate = 3
+    with pytest.raises(InputError, match="was made with frame_sample_rate 1, not 3"):
+        make_labels(small_task(), sparse, NAMES, out, SETTINGS)
 
 
 def test_budgets_follow_from_the_seed_and_the_last_parts_of_a_path() -> None:
