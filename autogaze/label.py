@@ -2,7 +2,8 @@
 
 ``python -m autogaze.label --dataset synthetic --split train --count 1000 --out gazing_labels.json``
 
-Labels are written after every batch, and a run that is started again goes on where it was cut off. Several
+Clips are kept in ``gazing_labels.json.partial.jsonl`` as they are labelled, and a run that is started again
+goes on where it was cut off. The label file is written when the run ends, or is stopped with Ctrl-C. Several
 processes share the work with ``--shard 0/2`` and ``--shard 1/2``, each with a file of its own; training takes
 them together as ``gazing_labels.*.json``. ``--compare-exact 2`` labels nothing, but measures on two clips
 what the accelerated search loses against the exact one.

@@ -62,20 +62,47 @@ def read_labels(paths: str) -> dict[str, GazeLabels]:
 def write_labels(path: str | os.PathLike[str], labels: Mapping[str, GazeLabels]) -> None:
     """Write a label file that :func:`read_labels` and the released code read; beside, then into place."""
     path = Path(path)
-    content = {
-        get_relative_video_path(video): {"gazing_pos": label.gazing_pos, "task_losses": label.task_losses}
-        for video, label in labels.items()
-    }
     beside = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(content))
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(_content(labels)))
+            file.flush()
+            os.fsync(file.fileno())  # before it takes the place of what may be the only labels
         beside.replace(path)
     except OSError as error:
-        raise InputError(
-            f"label file '{path}' cannot be written: {error.strerror or error}; free space, or name another "
-            "file"
-        ) from error
+        raise _not_written(path, error) from error
+
+
+def append_labels(path: Path, labels: Mapping[str, GazeLabels]) -> None:
+    """Add labels to a file of lines, each the content of a label file of one video; return when they are on
+    the disk."""
+    lines = [json.dumps(_content({video: label})) + "\n" for video, label in labels.items()]
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def read_label_lines(path: Path) -> dict[str, GazeLabels]:
+    """Read what :func:`append_labels` wrote, and cut off a torn last line, or the next would be glued to it.
+
+    Raises ``InputError`` for lines that are not of this format.
+    """
+    try:
+        with path.open("r+b") as file:
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            file.truncate(whole)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    labels: dict[str, GazeLabels] = {}
+    for line in content[:whole].splitlines():
+        labels |= _parse(path, line)
+    return labels
 
 
 def settings_note(file: Path) -> Path:
@@ -169,12 +196,16 @@ def _check_rate(file: Path, frame_sample_rate: float) -> None:
 
 def _read_file(path: Path) -> dict[str, GazeLabels]:
     try:
-        content = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"label file '{path}' cannot be read ({error}): name gazing_labels.json files, as "
-            "'python -m autogaze.label' writes them"
-        ) from None
+        return _parse(path, path.read_bytes())
+    except OSError as error:
+        raise _not_read(path, error) from None
+
+
+def _parse(path: Path, text: bytes) -> dict[str, GazeLabels]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise _not_read(path, error) from None
     if not isinstance(content, dict):
         raise InputError(
             f"label file '{path}' holds a {type(content).__name__}: an object of videos is needed"
@@ -182,6 +213,26 @@ def _read_file(path: Path) -> dict[str, GazeLabels]:
     return {
         get_relative_video_path(video): _labels_of(path, video, entry) for video, entry in content.items()
     }
+
+
+def _content(labels: Mapping[str, GazeLabels]) -> dict[str, Any]:
+    return {
+        get_relative_video_path(video): {"gazing_pos": label.gazing_pos, "task_losses": label.task_losses}
+        for video, label in labels.items()
+    }
+
+
+def _not_read(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"label file '{path}' cannot be read ({error}): name gazing_labels.json files, as "
+        "'python -m autogaze.label' writes them"
+    )
+
+
+def _not_written(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"label file '{path}' cannot be written: {error.strerror or error}; free space, or name another file"
+    )
 
 
 def _labels_of(path: Path, video: str, entry: Any) -> GazeLabels:

@@ -1,4 +1,8 @@
-"""Labels for a whole data set: clip by clip into a file, from which a later run goes on."""
+"""Labels for a whole data set: clip by clip into lines, from which a later run goes on, then into one file.
+
+A label file is one JSON object: to write it anew after every batch would cost more with every clip that is in
+it. A line is added at the price of its own clip.
+"""
 
 import glob
 import json
@@ -15,7 +19,9 @@ from autogaze.checkpoints import state_hash
 from autogaze.datasets.batches import collate, to_inputs
 from autogaze.datasets.labels import (
     GazeLabels,
+    append_labels,
     label_names,
+    read_label_lines,
     read_labels,
     read_settings_note,
     settings_note,
@@ -139,9 +145,9 @@ def make_labels(
 ) -> dict[str, GazeLabels]:
     """Label the clips of a shard that ``out`` has no labels of yet, and return all labels in its file.
 
-    ``names`` are the paths of the first clips, those to label. The file is written after every ``batch_size``
-    clips, complete each time. ``progress`` is told how many clips are labelled, parts of clips included, and
-    of how many.
+    ``names`` are the paths of the first clips, those to label. What is finished is kept after every
+    ``batch_size`` clips, in lines beside the file; the file itself is written when all are, or an exception
+    ends the work. ``progress`` is told how many clips are labelled, parts of clips included, and of how many.
 
     Raises ``InputError`` if the file holds labels that were made with other settings or another
     reconstructor, and for clips that label files cannot tell apart.
@@ -149,23 +155,36 @@ def make_labels(
     file = shard.file(out)
     _claim(file, settings, task, clips)
     labels = read_labels(glob.escape(str(file))) if file.exists() else {}
+    if (lines := _lines_of(file)).exists():
+        labels |= read_label_lines(lines)
     numbers = range(shard.number, len(names), shard.count)
     known_as = label_names(names)
     missing = [n for n in numbers if known_as[names[n]] not in labels]
     task = task.to(device)
-    for first in range(0, len(missing), batch_size):
-        batch = missing[first : first + batch_size]
-        # A data set may give another clip in the place of one that it cannot read.
-        items = [clips[n] for n in batch]
-        unique = {get_relative_video_path(item["video_path"]): item for item in items}
-        new = {name: item for name, item in unique.items() if name not in labels}
-        if not new:
-            continue
-        tell = partial(_tell, progress, len(numbers) - len(missing) + first, len(batch), len(numbers))
-        labels |= _label(task, new, settings, device, tell)
-        write_labels(file, labels)
+    try:
+        for first in range(0, len(missing), batch_size):
+            batch = missing[first : first + batch_size]
+            # A data set may give another clip in the place of one that it cannot read.
+            items = [clips[n] for n in batch]
+            unique = {get_relative_video_path(item["video_path"]): item for item in items}
+            new = {name: item for name, item in unique.items() if name not in labels}
+            if not new:
+                continue
+            tell = partial(_tell, progress, len(numbers) - len(missing) + first, len(batch), len(numbers))
+            made = _label(task, new, settings, device, tell)
+            append_labels(lines, made)
+            labels |= made
+    finally:
+        if lines.exists():
+            write_labels(file, labels)
+            lines.unlink()
     progress(len(numbers), len(numbers))
     return labels
+
+
+def _lines_of(file: Path) -> Path:
+    """Return where the clips of a label file are kept until it is written."""
+    return file.with_name(f"{file.name}.partial.jsonl")
 
 
 def _label(
@@ -207,7 +226,7 @@ def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, cl
         "gain_rates": list(settings.gain_rates),  # as it is read back
     }
     note = settings_note(file)
-    if not file.exists():
+    if not file.exists() and not _lines_of(file).exists():
         _write_note(note, made)
         return
     if not note.exists():

@@ -4,8 +4,10 @@ import pytest
 
 from autogaze.datasets.labels import (
     GazeLabels,
+    append_labels,
     gazing_info,
     read_clip_labels,
+    read_label_lines,
     read_labels,
     settings_note,
     write_labels,
@@ -66,6 +68,27 @@ def test_a_label_file_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot be written: .* name another file"):
         write_labels(tmp_path / "file" / "labels.json", {})
+
+
+def test_lines_are_added_to_and_a_torn_last_one_is_dropped(tmp_path):
+    lines = tmp_path / "labels.jsonl"
+    append_labels(lines, {"/data/s/train/a.mp4": ONE})
+    with lines.open("a") as file:
+        file.write('{"s/train/b.mp4": {"gazing_pos": [[7')
+    assert read_label_lines(lines) == {"s/train/a.mp4": ONE}
+    append_labels(lines, {"s/train/b.mp4": TWO})
+    assert read_label_lines(lines) == {"s/train/a.mp4": ONE, "s/train/b.mp4": TWO}
+
+
+def test_a_damaged_line_is_refused(tmp_path):
+    (tmp_path / "labels.jsonl").write_text('{"s/train/a.mp4"\n{}\n')
+    with pytest.raises(InputError, match=r"labels\.jsonl' cannot be read"):
+        read_label_lines(tmp_path / "labels.jsonl")
+
+
+def test_lines_that_cannot_be_written_are_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be written: Is a directory; free space"):
+        append_labels(tmp_path, {"s/train/a.mp4": ONE})
 
 
 def test_labels_of_another_number_of_frames_are_refused(tmp_path):
