@@ -176,8 +176,9 @@ class VideoFolder(Dataset[dict[str, Any]]):
         room = source.frames - int(self.clip_len * self.frame_sample_rate)
         if self.random_sample_frame and room > 0:
             indices = indices + rng.randint(0, room)
-        first, last = int(indices[0]), int(indices[-1])
-        return source.read(first, last - first + 1).frames[indices - first]
+        # A short video's last frame is asked for more than once.
+        numbers, places = np.unique(indices, return_inverse=True)
+        return source.frames_at(numbers.tolist())[places]
 
 
 def _parse_augmentation(settings: Mapping[str, Any] | None) -> ResizedCrop | None:

@@ -36,6 +36,11 @@ def test_every_source_reads_clips_by_number(tmp_path, make):
 
 
 @pytest.mark.parametrize("make", [image_folder, npy, npz])
+def test_frames_are_read_by_their_numbers(tmp_path, make):
+    assert np.array_equal(open_source(make(tmp_path)).frames_at([1, 4, 11]), FRAMES[[1, 4, 11]])
+
+
+@pytest.mark.parametrize("make", [image_folder, npy, npz])
 def test_a_clip_past_the_end_repeats_the_last_frame_and_says_so(tmp_path, make):
     frames, repeated = open_source(make(tmp_path)).read(10, 5)
     assert np.array_equal(frames, FRAMES[[10, 11, 11, 11, 11]])

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from autogaze.datasets import frame_source
 from autogaze.datasets.geometry import fit_frames
 from autogaze.datasets.labels import GazeLabels, write_labels
 from autogaze.datasets.video_file import open_source
@@ -78,6 +79,14 @@ def test_another_ending_names_other_files(root):
 def test_one_frame_in_so_many_is_taken(root):
     frames = VideoFolder(str(root), "val", clip_len=3, frame_sample_rate=2, size=30)[0]["frames"]
     assert frames[:, 0, 0, 0].tolist() == [10, 13, 15]
+
+
+def test_frames_between_those_of_a_clip_are_not_read(root, monkeypatch):
+    dataset = VideoFolder(str(root), "train", clip_len=2, frame_sample_rate=3, size=16)
+    read, read_image = [], frame_source._read_image
+    monkeypatch.setattr(frame_source, "_read_image", lambda file: read.append(file.name) or read_image(file))
+    assert dataset[2]["frames"][:, 0, 0, 0].tolist() == [90, 95]
+    assert read == ["0.png", "0.png", "5.png"]  # the first one for its size
 
 
 def test_a_short_video_repeats_its_last_frame(root):
