@@ -11,14 +11,17 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from autogaze.datasets.frame_source import ARRAY_SUFFIXES, IMAGE_SUFFIXES
+from autogaze.datasets.frame_source import ARRAY_SUFFIXES, IMAGE_SUFFIXES, FrameSource
 from autogaze.datasets.geometry import Frames, fit_frames
 from autogaze.datasets.labels import gazing_info, read_clip_labels
-from autogaze.datasets.video_file import open_source
+from autogaze.datasets.video_file import VideoFile, open_source
 from autogaze.datasets.video_utils import sample_frame_indices
 from autogaze.errors import InputError, unknown_name
 
 _CROP_ATTEMPTS = 10
+
+_INDEXED_FRAMES = 1 << 23
+"""Frames of video files whose index a data set keeps, 8 bytes each: 64 MiB."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ class VideoFolder(Dataset[dict[str, Any]]):
         self._crop = _parse_augmentation(train_data_aug) if split == "train" else None
         self._epoch = 0
         self._unreadable: set[Path] = set()
+        self._indexed: dict[Path, VideoFile] = {}
+        self._room = _INDEXED_FRAMES
         self.videos = _list_videos(root, split, video_ext)
         self._labels = None
         if gt_gazing_pos_paths:
@@ -171,7 +176,7 @@ class VideoFolder(Dataset[dict[str, Any]]):
         )
 
     def _read(self, video: Path, rng: np.random.RandomState) -> Frames:
-        source = open_source(video)
+        source = self._open(video)
         indices = sample_frame_indices(self.clip_len, self.frame_sample_rate, source.frames)
         room = source.frames - int(self.clip_len * self.frame_sample_rate)
         if self.random_sample_frame and room > 0:
@@ -179,6 +184,19 @@ class VideoFolder(Dataset[dict[str, Any]]):
         # A short video's last frame is asked for more than once.
         numbers, places = np.unique(indices, return_inverse=True)
         return source.frames_at(numbers.tolist())[places]
+
+    def _open(self, video: Path) -> FrameSource:
+        """Open a video; what was found out about a file is kept, as long as there is room.
+
+        A source of another kind may hold its frames, and is opened anew.
+        """
+        if video in self._indexed:
+            return self._indexed[video]
+        source = open_source(video)
+        if isinstance(source, VideoFile) and source.frames <= self._room:
+            self._indexed[video] = source
+            self._room -= source.frames
+        return source
 
 
 def _parse_augmentation(settings: Mapping[str, Any] | None) -> ResizedCrop | None:

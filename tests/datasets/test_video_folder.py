@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from autogaze.datasets import frame_source
+from autogaze.datasets import frame_source, video_folder
 from autogaze.datasets.geometry import fit_frames
 from autogaze.datasets.labels import GazeLabels, write_labels
 from autogaze.datasets.video_file import open_source
@@ -87,6 +87,23 @@ def test_frames_between_those_of_a_clip_are_not_read(root, monkeypatch):
     monkeypatch.setattr(frame_source, "_read_image", lambda file: read.append(file.name) or read_image(file))
     assert dataset[2]["frames"][:, 0, 0, 0].tolist() == [90, 95]
     assert read == ["0.png", "0.png", "5.png"]  # the first one for its size
+
+
+@pytest.mark.parametrize(
+    ("room", "opened"), [(1 << 23, ["b.mp4", "d.mp4"]), (12, ["b.mp4", "d.mp4", "d.mp4"])]
+)
+def test_a_video_file_is_indexed_once_while_there_is_room(root, monkeypatch, room, opened):
+    write_video(root / "train" / "d.mp4", 12)
+    found = []
+    monkeypatch.setattr(video_folder, "_INDEXED_FRAMES", room)
+    monkeypatch.setattr(
+        video_folder, "open_source", lambda path: found.append(path.name) or open_source(path)
+    )
+    dataset = VideoFolder(str(root), "train", clip_len=2, size=16)
+    first = [dataset[index]["frames"] for index in (1, 3)]
+    again = [dataset[index]["frames"] for index in (1, 3)]
+    assert found == opened
+    assert all(map(np.array_equal, first, again))
 
 
 def test_a_short_video_repeats_its_last_frame(root):
