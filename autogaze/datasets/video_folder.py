@@ -81,7 +81,8 @@ class VideoFolder(Dataset[dict[str, Any]]):
         split: ``train`` or ``val``.
         gt_gazing_pos_paths: label files, as :func:`autogaze.datasets.labels.read_labels` takes them; videos
             without labels are left out.
-        random_sample_frame: whether clips begin anywhere, and not at frame 0.
+        random_sample_frame: whether clips begin anywhere they fit, each start as likely as any other, and not
+            at frame 0.
         train_data_aug: ``aug_type`` (None or ``random_resized_crop``), and under ``random_resized_crop`` the
             fields of :class:`ResizedCrop`; for the train split only. All frames of a clip are cropped alike.
         clip_len: frames in a clip; a shorter video repeats its last frame.
@@ -180,7 +181,7 @@ class VideoFolder(Dataset[dict[str, Any]]):
         indices = sample_frame_indices(self.clip_len, self.frame_sample_rate, source.frames)
         room = source.frames - int(self.clip_len * self.frame_sample_rate)
         if self.random_sample_frame and room > 0:
-            indices = indices + rng.randint(0, room)
+            indices = indices + rng.randint(0, room + 1)
         # A short video's last frame is asked for more than once.
         numbers, places = np.unique(indices, return_inverse=True)
         return source.frames_at(numbers.tolist())[places]

@@ -117,9 +117,9 @@ def test_random_clips_begin_anywhere_and_follow_seed_epoch_and_index(root):
         dataset.set_epoch(epoch)
         return int(dataset[0]["frames"][0, 0, 0, 0]) - 50
 
-    found = [begins(seed, epoch) for seed in range(3) for epoch in range(12)]
-    assert set(found) == {0, 1, 2, 3, 4, 5}
-    assert found == [begins(seed, epoch) for seed in range(3) for epoch in range(12)]
+    found = [begins(seed, epoch) for seed in range(3) for epoch in range(20)]
+    assert set(found) == {0, 1, 2, 3, 4, 5, 6}  # the last clip ends with the last of 8 frames
+    assert found == [begins(seed, epoch) for seed in range(3) for epoch in range(20)]
 
 
 def test_validation_is_the_same_in_every_epoch_and_never_cropped(root):
