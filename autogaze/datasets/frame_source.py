@@ -189,6 +189,14 @@ def _by_number(file: Path) -> list[tuple[bool, int, str]]:
 def _read_image(file: Path) -> Frames:
     try:
         with Image.open(file) as image:
+            if image.mode in ("I", "F"):
+                raise InputError(
+                    f"'{file}' has pixels of 32 bits, whose range it does not tell: save it with 8 or 16 bits"
+                )
+            if image.mode.startswith("I;16"):
+                # Pillow would not scale these values but take all above 255 for white.
+                grey = np.rint(np.asarray(image) / 257).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=-1)
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError) as error:
         raise InputError(f"'{file}' cannot be read as a picture ({error}): replace or remove it") from None

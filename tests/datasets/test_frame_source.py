@@ -87,6 +87,20 @@ def test_a_damaged_picture_is_refused(tmp_path):
         ImageFolder.open(tmp_path).read(0, 5)
 
 
+def test_pictures_of_16_bits_are_scaled_to_8(tmp_path):
+    grey = FRAMES[0, ..., 0]
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "grey.png")
+    picture = ImageFolder.open(tmp_path).read(0, 1).frames[0]
+    assert np.array_equal(picture, np.stack([grey] * 3, axis=-1))
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pictures_without_a_range_are_refused(tmp_path, kind):
+    Image.fromarray(FRAMES[0, ..., 0].astype(kind)).save(tmp_path / "depth.png", format="TIFF")
+    with pytest.raises(InputError, match=r"depth\.png' has pixels of 32 bits"):
+        ImageFolder.open(tmp_path)
+
+
 def test_pictures_of_different_sizes_are_refused(tmp_path):
     image_folder(tmp_path)
     Image.new("RGB", (4, 4)).save(tmp_path / "frame3.png")
