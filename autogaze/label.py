@@ -2,7 +2,8 @@
 
 ``python -m autogaze.label --dataset synthetic --split train --count 1000 --out gazing_labels.json``
 
-Labels are written after every batch, and a run that is started again goes on where it was cut off. Several
+Clips are kept in ``gazing_labels.json.partial.jsonl`` as they are labelled, and a run that is started again
+goes on where it was cut off. The label file is written when the run ends, or is stopped with Ctrl-C. Several
 processes share the work with ``--shard 0/2`` and ``--shard 1/2``, each with a file of its own; training takes
 them together as ``gazing_labels.*.json``. ``--compare-exact 2`` labels nothing, but measures on two clips
 what the accelerated search loses against the exact one.
@@ -34,6 +35,8 @@ Split = Literal["train", "val"]
 _SYNTHETIC_CLIPS = 1000
 """Synthetic clips have no end; this many are labelled unless told otherwise."""
 
+_VIDEO_EXT = ".mp4"
+
 
 @app.command()
 def label(
@@ -51,6 +54,10 @@ def label(
         int | None, typer.Option(min=1, help="Clips to label: 1000 synthetic ones or all videos by default.")
     ] = None,
     clip_len: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 16,
+    frame_sample_rate: Annotated[
+        int, typer.Option(min=1, help="With folder: one frame in so many is in a clip, as in training.")
+    ] = 1,
+    video_ext: Annotated[str, typer.Option(help="With folder: ending of video files.")] = _VIDEO_EXT,
     task_checkpoint: Annotated[
         str | None, typer.Option(help="Reconstructor: a folder or a hub id; the embedded one if not given.")
     ] = None,
@@ -90,7 +97,9 @@ def label(
     part = Shard.parse(shard)
     target = _device(device)
     task, trained = load_reconstructor(task_checkpoint)
-    clips, names = _clips(dataset, root, split, count, clip_len, task.config.image_size, seed)
+    clips, names = _clips(
+        dataset, root, split, count, clip_len, frame_sample_rate, video_ext, task.config.image_size, seed
+    )
     console = Console(stderr=True)
     if not trained:
         console.print("! untrained reconstructor: its gazes mean nothing", soft_wrap=True)
@@ -127,15 +136,24 @@ def comparison(task: VideoMAEReconstruction, clips: Clips, settings: LabelSettin
 
 
 def _clips(
-    dataset: str, root: str | None, split: Split, count: int | None, clip_len: int, size: int, seed: int
+    dataset: str,
+    root: str | None,
+    split: Split,
+    count: int | None,
+    clip_len: int,
+    frame_sample_rate: int,
+    video_ext: str,
+    size: int,
+    seed: int,
 ) -> tuple[Clips, list[str]]:
     """Return a data set, and the paths of the clips to label."""
     if dataset == "synthetic":
         from autogaze.datasets.synthetic import SyntheticVideos
 
-        if root is not None:
+        if root is not None or frame_sample_rate != 1 or video_ext != _VIDEO_EXT:
             raise InputError(
-                "--root names folders of videos, and --dataset synthetic has none; add --dataset folder"
+                "--root, --frame-sample-rate and --video-ext are for folders of videos, and --dataset "
+                "synthetic has none; add --dataset folder"
             )
         count = count or _SYNTHETIC_CLIPS
         synthetic = SyntheticVideos(split, seed=seed, clip_len=clip_len, size=size, length=count)
@@ -146,7 +164,15 @@ def _clips(
         )
     from autogaze.datasets.video_folder import VideoFolder
 
-    folder = VideoFolder(root, split, clip_len=clip_len, size=size, seed=seed)
+    folder = VideoFolder(
+        root,
+        split,
+        clip_len=clip_len,
+        frame_sample_rate=frame_sample_rate,
+        video_ext=video_ext,
+        size=size,
+        seed=seed,
+    )
     return folder, [str(video) for video in folder.videos[:count]]
 
 

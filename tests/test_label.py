@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from autogaze.datasets.labels import read_labels
+from autogaze.datasets.video_folder import VideoFolder
+from autogaze.errors import InputError
 from autogaze.label import main
+from tests.datasets.videos import write_video
 from tests.labelling.examples import small_task
 
 
@@ -59,6 +62,19 @@ def test_folders_of_videos_are_labelled(checkpoint: str, tmp_path: Path) -> None
     assert list(read_labels(str(tmp_path / "labels.1-of-2.json"))) == ["set/val/b.npy"]
 
 
+def test_labels_of_a_rate_are_for_clips_of_that_rate(checkpoint: str, tmp_path: Path) -> None:
+    root, out = tmp_path / "set", tmp_path / "labels.json"
+    (root / "val").mkdir(parents=True)
+    write_video(root / "val" / "a.mkv", 8)
+    source = ("--dataset", "folder", "--root", str(root), "--split", "val", "--clip-len", "2")
+    sampling = ("--frame-sample-rate", "3", "--video-ext", ".mkv")
+    assert run(*source, *sampling, "--task-checkpoint", checkpoint, "--out", str(out)) == 0
+    same = VideoFolder(str(root), "val", str(out), clip_len=2, frame_sample_rate=3, video_ext=".mkv")
+    assert len(same) == 1
+    with pytest.raises(InputError, match="was made with frame_sample_rate 3, and the clips are taken with 1"):
+        VideoFolder(str(root), "val", str(out), clip_len=2, video_ext=".mkv")
+
+
 def test_the_modes_are_compared(checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "labels.json"
     arguments = ("--compare-exact", "2", "--clip-len", "2", "--candidates", "20")
@@ -72,6 +88,8 @@ def test_the_modes_are_compared(checkpoint: str, tmp_path: Path, capsys: pytest.
     [
         (("--dataset", "folder"), "--dataset folder needs --root"),
         (("--root", "videos"), "add --dataset folder"),
+        (("--frame-sample-rate", "3"), "add --dataset folder"),
+        (("--video-ext", ".mkv"), "add --dataset folder"),
         (("--device", "abacus"), "device 'abacus' cannot be used here"),
         (("--shard", "2"), "shard '2' is not of the form 0/2"),
         (("--ratio-min", "0.5"), "cannot be drawn"),

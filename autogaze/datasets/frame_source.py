@@ -6,6 +6,7 @@
 import re
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -55,6 +56,12 @@ class FrameSource(Protocol):
             InputError: if there is no frame ``start``, or ``count`` is less than 1.
         """
 
+    def frames_at(self, numbers: Sequence[int]) -> Frames:
+        """Return the frames with the given numbers, (n, H, W, 3) uint8; frames between them are not kept.
+
+        ``numbers`` ascend, none twice, and all of them exist.
+        """
+
 
 def frames_available(source: FrameSource, start: int, count: int) -> range:
     """Return the numbers of the frames that exist in a clip; refuse a clip in which none does."""
@@ -102,9 +109,12 @@ class ImageFolder:
 
     def read(self, start: int, count: int) -> Clip:
         """See :meth:`FrameSource.read`."""
-        available = frames_available(self, start, count)
-        frames = np.empty((len(available), self.height, self.width, 3), np.uint8)
-        for target, number in zip(frames, available, strict=True):
+        return clip_of(self.frames_at(frames_available(self, start, count)), count)
+
+    def frames_at(self, numbers: Sequence[int]) -> Frames:
+        """See :meth:`FrameSource.frames_at`."""
+        frames = np.empty((len(numbers), self.height, self.width, 3), np.uint8)
+        for target, number in zip(frames, numbers, strict=True):
             picture = _read_image(self.files[number])
             if picture.shape != target.shape:
                 raise InputError(
@@ -112,7 +122,7 @@ class ImageFolder:
                     f"first picture of its folder {self.height} x {self.width}: make them all one size"
                 )
             target[...] = picture
-        return clip_of(frames, count)
+        return frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,8 +166,11 @@ class ArrayFile:
 
     def read(self, start: int, count: int) -> Clip:
         """See :meth:`FrameSource.read`."""
-        available = frames_available(self, start, count)
-        return clip_of(np.array(self.array[available.start : available.stop]), count)
+        return clip_of(self.frames_at(frames_available(self, start, count)), count)
+
+    def frames_at(self, numbers: Sequence[int]) -> Frames:
+        """See :meth:`FrameSource.frames_at`."""
+        return self.array[list(numbers)]
 
 
 def _load_arrays(path: Path) -> list[npt.NDArray[Any]]:
@@ -176,6 +189,14 @@ def _by_number(file: Path) -> list[tuple[bool, int, str]]:
 def _read_image(file: Path) -> Frames:
     try:
         with Image.open(file) as image:
+            if image.mode in ("I", "F"):
+                raise InputError(
+                    f"'{file}' has pixels of 32 bits, whose range it does not tell: save it with 8 or 16 bits"
+                )
+            if image.mode.startswith("I;16"):
+                # Pillow would not scale these values but take all above 255 for white.
+                grey = np.rint(np.asarray(image) / 257).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=-1)
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError) as error:
         raise InputError(f"'{file}' cannot be read as a picture ({error}): replace or remove it") from None

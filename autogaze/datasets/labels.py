@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autogaze.configuration import read_json
 from autogaze.datasets.video_utils import get_relative_video_path
 from autogaze.errors import InputError
 
@@ -53,30 +54,66 @@ def read_labels(paths: str) -> dict[str, GazeLabels]:
         InputError: for a path that names nothing, or a file that is not of this format.
     """
     labels: dict[str, GazeLabels] = {}
-    for pattern in (part.strip() for part in paths.split(",")):
-        files = sorted(glob.glob(pattern)) or [pattern]
-        for file in files:
-            labels |= _read_file(Path(file))
+    for file in _files(paths):
+        labels |= _read_file(file)
     return labels
 
 
 def write_labels(path: str | os.PathLike[str], labels: Mapping[str, GazeLabels]) -> None:
     """Write a label file that :func:`read_labels` and the released code read; beside, then into place."""
     path = Path(path)
-    content = {
-        get_relative_video_path(video): {"gazing_pos": label.gazing_pos, "task_losses": label.task_losses}
-        for video, label in labels.items()
-    }
     beside = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(content))
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(_content(labels)))
+            file.flush()
+            os.fsync(file.fileno())  # before it takes the place of what may be the only labels
         beside.replace(path)
     except OSError as error:
-        raise InputError(
-            f"label file '{path}' cannot be written: {error.strerror or error}; free space, or name another "
-            "file"
-        ) from error
+        raise _not_written(path, error) from error
+
+
+def append_labels(path: Path, labels: Mapping[str, GazeLabels]) -> None:
+    """Add labels to a file of lines, each the content of a label file of one video; return when they are on
+    the disk."""
+    lines = [json.dumps(_content({video: label})) + "\n" for video, label in labels.items()]
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def read_label_lines(path: Path) -> dict[str, GazeLabels]:
+    """Read what :func:`append_labels` wrote, and cut off a torn last line, or the next would be glued to it.
+
+    Raises ``InputError`` for lines that are not of this format.
+    """
+    try:
+        with path.open("r+b") as file:
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            file.truncate(whole)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    labels: dict[str, GazeLabels] = {}
+    for line in content[:whole].splitlines():
+        labels |= _parse(path, line)
+    return labels
+
+
+def settings_note(file: Path) -> Path:
+    """Return where ``python -m autogaze.label`` notes how it made a label file: a JSON object beside it."""
+    return file.with_name(f"{file.name}.settings")
+
+
+def read_settings_note(file: Path) -> dict[str, Any]:
+    """Return how a label file was made; raise ``InputError`` where its note is no JSON object."""
+    # Notes without a rate were written when every frame was labelled.
+    return {"frame_sample_rate": 1} | read_json(settings_note(file))
 
 
 def label_names(videos: Iterable[str]) -> dict[str, str]:
@@ -95,20 +132,26 @@ def label_names(videos: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def read_clip_labels(paths: str, videos: Iterable[str], clip_len: int) -> dict[str, GazeLabels]:
+def read_clip_labels(
+    paths: str, videos: Iterable[str], clip_len: int, frame_sample_rate: float = 1
+) -> dict[str, GazeLabels]:
     """Read the labels of a data set's videos.
 
     Args:
         paths: as for :func:`read_labels`.
         videos: paths of the data set's videos.
         clip_len: frames in its clips.
+        frame_sample_rate: one frame of a video in so many is in its clip.
 
     Returns:
         The labels by path, of those of ``videos`` that have any.
 
     Raises:
-        InputError: if none of them has, if two share a name, or labels are of clips of another length.
+        InputError: if none of them has, if two share a name, or labels are of clips of another length or of
+            another rate. Files without a note of their rate, such as released ones, are taken as they are.
     """
+    for file in _files(paths):
+        _check_rate(file, frame_sample_rate)
     labels = read_labels(paths)
     names = label_names(videos)
     found = {video: labels[name] for video, name in names.items() if name in labels}
@@ -134,14 +177,35 @@ def gazing_info(labels: GazeLabels) -> dict[str, list[list[Any]]]:
     }
 
 
+def _files(paths: str) -> list[Path]:
+    """Return the files that ``paths`` names; a pattern that fits none is taken for a file's name."""
+    patterns = (part.strip() for part in paths.split(","))
+    return [Path(file) for pattern in patterns for file in sorted(glob.glob(pattern)) or [pattern]]
+
+
+def _check_rate(file: Path, frame_sample_rate: float) -> None:
+    if not settings_note(file).exists():
+        return
+    labelled = read_settings_note(file)["frame_sample_rate"]
+    if labelled != frame_sample_rate:
+        raise InputError(
+            f"label file '{file}' was made with frame_sample_rate {labelled}, and the clips are taken with "
+            f"{frame_sample_rate}: set it to {labelled}, or label the videos anew"
+        )
+
+
 def _read_file(path: Path) -> dict[str, GazeLabels]:
     try:
-        content = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"label file '{path}' cannot be read ({error}): name gazing_labels.json files, as "
-            "'python -m autogaze.label' writes them"
-        ) from None
+        return _parse(path, path.read_bytes())
+    except OSError as error:
+        raise _not_read(path, error) from None
+
+
+def _parse(path: Path, text: bytes) -> dict[str, GazeLabels]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise _not_read(path, error) from None
     if not isinstance(content, dict):
         raise InputError(
             f"label file '{path}' holds a {type(content).__name__}: an object of videos is needed"
@@ -149,6 +213,26 @@ def _read_file(path: Path) -> dict[str, GazeLabels]:
     return {
         get_relative_video_path(video): _labels_of(path, video, entry) for video, entry in content.items()
     }
+
+
+def _content(labels: Mapping[str, GazeLabels]) -> dict[str, Any]:
+    return {
+        get_relative_video_path(video): {"gazing_pos": label.gazing_pos, "task_losses": label.task_losses}
+        for video, label in labels.items()
+    }
+
+
+def _not_read(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"label file '{path}' cannot be read ({error}): name gazing_labels.json files, as "
+        "'python -m autogaze.label' writes them"
+    )
+
+
+def _not_written(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"label file '{path}' cannot be written: {error.strerror or error}; free space, or name another file"
+    )
 
 
 def _labels_of(path: Path, video: str, entry: Any) -> GazeLabels:

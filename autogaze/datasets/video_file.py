@@ -1,7 +1,7 @@
 """Video files, and opening any source of frames by its path."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from autogaze.datasets.frame_source import (
     clip_of,
     frames_available,
 )
+from autogaze.datasets.geometry import Frames
 from autogaze.datasets.timeline import (
     Timeline,
     decode,
@@ -84,15 +85,18 @@ class VideoFile:
 
     def read(self, start: int, count: int) -> Clip:
         """See :meth:`autogaze.datasets.frame_source.FrameSource.read`."""
-        available = frames_available(self, start, count)
+        return clip_of(self.frames_at(frames_available(self, start, count)), count)
+
+    def frames_at(self, numbers: Sequence[int]) -> Frames:
+        """See :meth:`autogaze.datasets.frame_source.FrameSource.frames_at`."""
         with _open(self.path) as container:
-            frames = read_frames(container, available, self.timeline)
-        if len(frames) < len(available):
+            frames = read_frames(container, numbers, self.timeline)
+        if len(frames) < len(numbers):
             raise InputError(
                 f"video '{self.path}' is damaged: it should have {self.frames} frames, and decoding ends "
-                f"after {start + len(frames)}; copy or record it again"
+                f"before frame {numbers[len(frames)]}; copy or record it again"
             )
-        return clip_of(frames, count)
+        return frames
 
 
 @contextmanager

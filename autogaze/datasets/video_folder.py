@@ -11,14 +11,17 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from autogaze.datasets.frame_source import ARRAY_SUFFIXES, IMAGE_SUFFIXES
+from autogaze.datasets.frame_source import ARRAY_SUFFIXES, IMAGE_SUFFIXES, FrameSource
 from autogaze.datasets.geometry import Frames, fit_frames
 from autogaze.datasets.labels import gazing_info, read_clip_labels
-from autogaze.datasets.video_file import open_source
+from autogaze.datasets.video_file import VideoFile, open_source
 from autogaze.datasets.video_utils import sample_frame_indices
 from autogaze.errors import InputError, unknown_name
 
 _CROP_ATTEMPTS = 10
+
+_INDEXED_FRAMES = 1 << 23
+"""Frames of video files whose index a data set keeps, 8 bytes each: 64 MiB."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ class VideoFolder(Dataset[dict[str, Any]]):
         split: ``train`` or ``val``.
         gt_gazing_pos_paths: label files, as :func:`autogaze.datasets.labels.read_labels` takes them; videos
             without labels are left out.
-        random_sample_frame: whether clips begin anywhere, and not at frame 0.
+        random_sample_frame: whether clips begin anywhere they fit, each start as likely as any other, and not
+            at frame 0.
         train_data_aug: ``aug_type`` (None or ``random_resized_crop``), and under ``random_resized_crop`` the
             fields of :class:`ResizedCrop`; for the train split only. All frames of a clip are cropped alike.
         clip_len: frames in a clip; a shorter video repeats its last frame.
@@ -88,8 +92,9 @@ class VideoFolder(Dataset[dict[str, Any]]):
         seed: of all that is random.
 
     Raises:
-        InputError: for folders that are missing or without videos, labels that fit no video or no clip, and
-            augmentation of labelled clips, whose labels hold for the clip as it was labelled.
+        InputError: for folders that are missing or without videos, labels that fit no video or no clip or
+            were made at another rate, and augmentation of labelled clips, whose labels hold for the clip as
+            it was labelled.
     """
 
     def __init__(
@@ -117,6 +122,8 @@ class VideoFolder(Dataset[dict[str, Any]]):
         self._crop = _parse_augmentation(train_data_aug) if split == "train" else None
         self._epoch = 0
         self._unreadable: set[Path] = set()
+        self._indexed: dict[Path, VideoFile] = {}
+        self._room = _INDEXED_FRAMES
         self.videos = _list_videos(root, split, video_ext)
         self._labels = None
         if gt_gazing_pos_paths:
@@ -125,7 +132,9 @@ class VideoFolder(Dataset[dict[str, Any]]):
                     f"random_sample_frame or train_data_aug is set for the {split} split, which has labels: "
                     "they are of the first frames, uncropped, so turn both off"
                 )
-            self._labels = read_clip_labels(gt_gazing_pos_paths, map(str, self.videos), clip_len)
+            self._labels = read_clip_labels(
+                gt_gazing_pos_paths, map(str, self.videos), clip_len, frame_sample_rate
+            )
             self.videos = [video for video in self.videos if str(video) in self._labels]
 
     def __len__(self) -> int:
@@ -168,13 +177,27 @@ class VideoFolder(Dataset[dict[str, Any]]):
         )
 
     def _read(self, video: Path, rng: np.random.RandomState) -> Frames:
-        source = open_source(video)
+        source = self._open(video)
         indices = sample_frame_indices(self.clip_len, self.frame_sample_rate, source.frames)
         room = source.frames - int(self.clip_len * self.frame_sample_rate)
         if self.random_sample_frame and room > 0:
-            indices = indices + rng.randint(0, room)
-        first, last = int(indices[0]), int(indices[-1])
-        return source.read(first, last - first + 1).frames[indices - first]
+            indices = indices + rng.randint(0, room + 1)
+        # A short video's last frame is asked for more than once.
+        numbers, places = np.unique(indices, return_inverse=True)
+        return source.frames_at(numbers.tolist())[places]
+
+    def _open(self, video: Path) -> FrameSource:
+        """Open a video; what was found out about a file is kept, as long as there is room.
+
+        A source of another kind may hold its frames, and is opened anew.
+        """
+        if video in self._indexed:
+            return self._indexed[video]
+        source = open_source(video)
+        if isinstance(source, VideoFile) and source.frames <= self._room:
+            self._indexed[video] = source
+            self._room -= source.frames
+        return source
 
 
 def _parse_augmentation(settings: Mapping[str, Any] | None) -> ResizedCrop | None:

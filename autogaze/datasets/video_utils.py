@@ -50,8 +50,8 @@ def sample_frame_indices(
     """Choose ``clip_len`` frame numbers, one in ``frame_sample_rate``, of a video of ``seg_len`` frames.
 
     A video too short for that rate gives its first frames one by one, the last number repeated to make up for
-    what is missing. With ``random_sample_frame`` the clip begins anywhere (drawn from numpy's global
-    generator, as the released function does), else at frame 0.
+    what is missing. With ``random_sample_frame`` the clip begins anywhere but at the last start at which it
+    fits (drawn from numpy's global generator, both as in the released function), else at frame 0.
     """
     if clip_len < 1 or seg_len < 1 or frame_sample_rate <= 0:
         raise InputError(

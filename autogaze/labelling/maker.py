@@ -1,4 +1,8 @@
-"""Labels for a whole data set: clip by clip into a file, from which a later run goes on."""
+"""Labels for a whole data set: clip by clip into lines, from which a later run goes on, then into one file.
+
+A label file is one JSON object: to write it anew after every batch would cost more with every clip that is in
+it. A line is added at the price of its own clip.
+"""
 
 import glob
 import json
@@ -12,9 +16,17 @@ from typing import Any, Literal, Protocol
 import torch
 
 from autogaze.checkpoints import state_hash
-from autogaze.configuration import read_json
 from autogaze.datasets.batches import collate, to_inputs
-from autogaze.datasets.labels import GazeLabels, label_names, read_labels, write_labels
+from autogaze.datasets.labels import (
+    GazeLabels,
+    append_labels,
+    label_names,
+    read_label_lines,
+    read_labels,
+    read_settings_note,
+    settings_note,
+    write_labels,
+)
 from autogaze.datasets.video_utils import get_relative_video_path
 from autogaze.errors import InputError
 from autogaze.labelling.greedy import CANDIDATES, Mode, as_labels, greedy_frames
@@ -33,6 +45,8 @@ class Clips(Protocol):
 
     clip_len: int
     """Frames of a clip."""
+    frame_sample_rate: float
+    """One frame of a video in so many is in its clip."""
 
     def __getitem__(self, index: int, /) -> dict[str, Any]: ...
 
@@ -131,33 +145,46 @@ def make_labels(
 ) -> dict[str, GazeLabels]:
     """Label the clips of a shard that ``out`` has no labels of yet, and return all labels in its file.
 
-    ``names`` are the paths of the first clips, those to label. The file is written after every ``batch_size``
-    clips, complete each time. ``progress`` is told how many clips are labelled, parts of clips included, and
-    of how many.
+    ``names`` are the paths of the first clips, those to label. What is finished is kept after every
+    ``batch_size`` clips, in lines beside the file; the file itself is written when all are, or an exception
+    ends the work. ``progress`` is told how many clips are labelled, parts of clips included, and of how many.
 
     Raises ``InputError`` if the file holds labels that were made with other settings or another
     reconstructor, and for clips that label files cannot tell apart.
     """
     file = shard.file(out)
-    _claim(file, settings, task, clips.clip_len)
+    _claim(file, settings, task, clips)
     labels = read_labels(glob.escape(str(file))) if file.exists() else {}
+    if (lines := _lines_of(file)).exists():
+        labels |= read_label_lines(lines)
     numbers = range(shard.number, len(names), shard.count)
     known_as = label_names(names)
     missing = [n for n in numbers if known_as[names[n]] not in labels]
     task = task.to(device)
-    for first in range(0, len(missing), batch_size):
-        batch = missing[first : first + batch_size]
-        # A data set may give another clip in the place of one that it cannot read.
-        items = [clips[n] for n in batch]
-        unique = {get_relative_video_path(item["video_path"]): item for item in items}
-        new = {name: item for name, item in unique.items() if name not in labels}
-        if not new:
-            continue
-        tell = partial(_tell, progress, len(numbers) - len(missing) + first, len(batch), len(numbers))
-        labels |= _label(task, new, settings, device, tell)
-        write_labels(file, labels)
+    try:
+        for first in range(0, len(missing), batch_size):
+            batch = missing[first : first + batch_size]
+            # A data set may give another clip in the place of one that it cannot read.
+            items = [clips[n] for n in batch]
+            unique = {get_relative_video_path(item["video_path"]): item for item in items}
+            new = {name: item for name, item in unique.items() if name not in labels}
+            if not new:
+                continue
+            tell = partial(_tell, progress, len(numbers) - len(missing) + first, len(batch), len(numbers))
+            made = _label(task, new, settings, device, tell)
+            append_labels(lines, made)
+            labels |= made
+    finally:
+        if lines.exists():
+            write_labels(file, labels)
+            lines.unlink()
     progress(len(numbers), len(numbers))
     return labels
+
+
+def _lines_of(file: Path) -> Path:
+    """Return where the clips of a label file are kept until it is written."""
+    return file.with_name(f"{file.name}.partial.jsonl")
 
 
 def _label(
@@ -188,14 +215,18 @@ def _tell(
     progress(done + share_of_batch * batch, total)
 
 
-def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, clip_len: int) -> None:
+def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, clips: Clips) -> None:
     """Write down beside a label file how its labels are made; refuse one whose labels are made otherwise."""
     if "," in str(file):
         raise InputError(f"label file '{file}' has a comma in its path, which joins paths; name another file")
-    made = asdict(settings) | {"clip_len": clip_len, "reconstructor": state_hash(task)}
-    made["gain_rates"] = list(settings.gain_rates)  # as it is read back
-    note = file.with_name(f"{file.name}.settings")
-    if not file.exists():
+    made = asdict(settings) | {
+        "clip_len": clips.clip_len,
+        "frame_sample_rate": clips.frame_sample_rate,
+        "reconstructor": state_hash(task),
+        "gain_rates": list(settings.gain_rates),  # as it is read back
+    }
+    note = settings_note(file)
+    if not file.exists() and not _lines_of(file).exists():
         _write_note(note, made)
         return
     if not note.exists():
@@ -203,7 +234,7 @@ def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, cl
             f"label file '{file}' does not say how it was made ('{note.name}' is missing), so it cannot be "
             "continued; name a new file"
         )
-    before = read_json(note)
+    before = read_settings_note(file)
     for name, value in made.items():
         if before.get(name) != value:
             raise InputError(

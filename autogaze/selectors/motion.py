@@ -1,9 +1,9 @@
 """Patches where a video encoder found motion, or content that no motion explains.
 
-An encoder has looked for motion already, and its vectors lie in the file: reading them costs a decoder next
-to nothing. A block is worth the length of its vector. A block without one, in a picture predicted from
-others, was coded anew because nothing in those pictures resembles it: it counts as motion out of reach. That
-is all that a decoder tells of the residual.
+An encoder has looked for motion already, and its vectors lie in the file: whoever decodes it anyway has them
+for a fifth more time. A block is worth the length of its vector. A block without one, in a picture predicted
+from others, was coded anew because nothing in those pictures resembles it: it counts as motion out of reach.
+That is all that a decoder tells of the residual.
 
 The vectors say where something moves, but not how much there is to see in it. Natural pictures hold about the
 same energy in every octave of detail, so what moves is taken to be worth the same at every scale, and a patch
@@ -149,25 +149,30 @@ def _vectors(picture: Any) -> Any:
 
 def _motion(picture: Any) -> Motion:
     """Return the motion of one picture; where a block has vectors to several pictures, the longest."""
-    cells = -(-picture.height // _CELL), -(-picture.width // _CELL)
+    rows, columns = -(-picture.height // _CELL), -(-picture.width // _CELL)
     vectors = _vectors(picture)
     if vectors is None:
-        return np.zeros(cells, np.float32)
+        return np.zeros((rows, columns), np.float32)
     length = np.hypot(vectors["motion_x"], vectors["motion_y"])
     length = length / np.maximum(vectors["motion_scale"], 1) / np.abs(vectors["source"]).clip(1)
-    motion = np.full(cells, -1, np.float32)
-    for block, pixels in zip(vectors, length, strict=True):
-        rows = _cells(int(block["dst_y"]), int(block["h"]))
-        columns = _cells(int(block["dst_x"]), int(block["w"]))
-        motion[rows, columns] = np.maximum(motion[rows, columns], pixels)
+    length = length.astype(np.float32)
+    # Around the picture lies a margin of one cell, which takes what of a block is outside.
+    canvas = np.full((rows + 2, columns + 2), -1, np.float32)
+    # Blocks are many and their sizes few: all of one size are painted at once.
+    for height, width in {*zip(vectors["h"].tolist(), vectors["w"].tolist(), strict=True)}:
+        sized = (vectors["h"] == height) & (vectors["w"] == width)
+        down, across = _cells(vectors["dst_y"][sized], height), _cells(vectors["dst_x"][sized], width)
+        places = np.ravel_multi_index((down[:, :, None] + 1, across[:, None] + 1), canvas.shape, mode="clip")
+        painted = np.broadcast_to(length[sized, None, None], places.shape)
+        np.maximum.at(canvas.reshape(-1), places.ravel(), painted.ravel())
+    motion = canvas[1:-1, 1:-1].copy()
     motion[motion < 0] = _OUT_OF_REACH
     return motion
 
 
-def _cells(middle: int, pixels: int) -> slice:
-    """Return the cells along one side of a block; those of its part outside the picture are left out."""
-    first = (middle - pixels // 2) // _CELL
-    return slice(max(first, 0), max(first + pixels // _CELL, 0))
+def _cells(middles: npt.NDArray[np.int16], pixels: int) -> npt.NDArray[np.int64]:
+    """Return (blocks, cells of a block along one side): where blocks lie, the first cell of the picture 0."""
+    return (middles[:, None] - pixels // 2) // _CELL + np.arange(pixels // _CELL)
 
 
 def _middle(motion: Motion) -> Motion:

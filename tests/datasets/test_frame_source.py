@@ -36,6 +36,11 @@ def test_every_source_reads_clips_by_number(tmp_path, make):
 
 
 @pytest.mark.parametrize("make", [image_folder, npy, npz])
+def test_frames_are_read_by_their_numbers(tmp_path, make):
+    assert np.array_equal(open_source(make(tmp_path)).frames_at([1, 4, 11]), FRAMES[[1, 4, 11]])
+
+
+@pytest.mark.parametrize("make", [image_folder, npy, npz])
 def test_a_clip_past_the_end_repeats_the_last_frame_and_says_so(tmp_path, make):
     frames, repeated = open_source(make(tmp_path)).read(10, 5)
     assert np.array_equal(frames, FRAMES[[10, 11, 11, 11, 11]])
@@ -80,6 +85,20 @@ def test_a_damaged_picture_is_refused(tmp_path):
     (tmp_path / "frame3.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"frame3\.png' cannot be read as a picture"):
         ImageFolder.open(tmp_path).read(0, 5)
+
+
+def test_pictures_of_16_bits_are_scaled_to_8(tmp_path):
+    grey = FRAMES[0, ..., 0]
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "grey.png")
+    picture = ImageFolder.open(tmp_path).read(0, 1).frames[0]
+    assert np.array_equal(picture, np.stack([grey] * 3, axis=-1))
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pictures_without_a_range_are_refused(tmp_path, kind):
+    Image.fromarray(FRAMES[0, ..., 0].astype(kind)).save(tmp_path / "depth.png", format="TIFF")
+    with pytest.raises(InputError, match=r"depth\.png' has pixels of 32 bits"):
+        ImageFolder.open(tmp_path)
 
 
 def test_pictures_of_different_sizes_are_refused(tmp_path):

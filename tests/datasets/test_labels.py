@@ -2,7 +2,16 @@ import json
 
 import pytest
 
-from autogaze.datasets.labels import GazeLabels, gazing_info, read_clip_labels, read_labels, write_labels
+from autogaze.datasets.labels import (
+    GazeLabels,
+    append_labels,
+    gazing_info,
+    read_clip_labels,
+    read_label_lines,
+    read_labels,
+    settings_note,
+    write_labels,
+)
 from autogaze.errors import InputError
 
 ONE = GazeLabels(gazing_pos=((3, 264), (0,)), task_losses=((0.9, 0.75), (0.5,)))
@@ -61,10 +70,44 @@ def test_a_label_file_that_cannot_be_written_is_refused(tmp_path):
         write_labels(tmp_path / "file" / "labels.json", {})
 
 
+def test_lines_are_added_to_and_a_torn_last_one_is_dropped(tmp_path):
+    lines = tmp_path / "labels.jsonl"
+    append_labels(lines, {"/data/s/train/a.mp4": ONE})
+    with lines.open("a") as file:
+        file.write('{"s/train/b.mp4": {"gazing_pos": [[7')
+    assert read_label_lines(lines) == {"s/train/a.mp4": ONE}
+    append_labels(lines, {"s/train/b.mp4": TWO})
+    assert read_label_lines(lines) == {"s/train/a.mp4": ONE, "s/train/b.mp4": TWO}
+
+
+def test_a_damaged_line_is_refused(tmp_path):
+    (tmp_path / "labels.jsonl").write_text('{"s/train/a.mp4"\n{}\n')
+    with pytest.raises(InputError, match=r"labels\.jsonl' cannot be read"):
+        read_label_lines(tmp_path / "labels.jsonl")
+
+
+def test_lines_that_cannot_be_written_are_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be written: Is a directory; free space"):
+        append_labels(tmp_path, {"s/train/a.mp4": ONE})
+
+
 def test_labels_of_another_number_of_frames_are_refused(tmp_path):
     write_labels(tmp_path / "labels.json", {"s/train/a.mp4": ONE})
     with pytest.raises(InputError, match="are of 2 frames and clip_len is 16"):
         read_clip_labels(str(tmp_path / "labels.json"), ["s/train/a.mp4"], 16)
+
+
+def test_labels_of_another_rate_are_refused_where_the_file_tells_it(tmp_path):
+    videos = ["s/train/a.mp4"]
+    write_labels(tmp_path / "part_1.json", {"s/train/a.mp4": ONE})
+    released = read_clip_labels(str(tmp_path / "part_1.json"), videos, 2, frame_sample_rate=3)
+    assert released == {"s/train/a.mp4": ONE}
+    write_labels(tmp_path / "part_2.json", {"s/train/a.mp4": ONE})
+    settings_note(tmp_path / "part_2.json").write_text('{"frame_sample_rate": 2}')
+    parts = f"{tmp_path}/part_*.json"
+    assert read_clip_labels(parts, videos, 2, frame_sample_rate=2) == released
+    with pytest.raises(InputError, match=r"part_2.json' was made with frame_sample_rate 2, .* with 3: set"):
+        read_clip_labels(parts, videos, 2, frame_sample_rate=3)
 
 
 @pytest.mark.parametrize(

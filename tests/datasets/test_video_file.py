@@ -38,6 +38,15 @@ def test_clips_are_read_by_number(video):
         assert clip.repeated == 0
 
 
+def test_frames_between_those_asked_for_are_not_converted(video, monkeypatch):
+    converted = []
+    convert = timeline._rgb
+    monkeypatch.setattr(timeline, "_rgb", lambda frame: converted.append(frame) or convert(frame))
+    for numbers in ([0, 3, 9], [11, 27, 39]):
+        assert np.array_equal(VideoFile.open(video).frames_at(numbers), decode_all(video)[numbers])
+    assert len(converted) == 6
+
+
 def test_a_clip_past_the_end_repeats_the_last_frame_and_says_so(video):
     frames, repeated = VideoFile.open(video).read(36, 16)
     assert repeated == 12
@@ -93,7 +102,7 @@ def test_a_file_that_loses_frames_after_it_was_opened_is_refused(video, tmp_path
     path.write_bytes(video.read_bytes())
     source = VideoFile.open(path)
     write_video(path, 10, gop=10)
-    with pytest.raises(InputError, match="should have 40 frames, and decoding ends after 10"):
+    with pytest.raises(InputError, match="should have 40 frames, and decoding ends before frame 10"):
         source.read(8, 8)
 
 

@@ -4,11 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from autogaze.datasets import frame_source, video_folder
 from autogaze.datasets.geometry import fit_frames
 from autogaze.datasets.labels import GazeLabels, write_labels
 from autogaze.datasets.video_file import open_source
 from autogaze.datasets.video_folder import ResizedCrop, VideoFolder
 from autogaze.errors import InputError
+from autogaze.train import CONFIGS, compose
+from autogaze.training.builders import build_dataset
+from autogaze.training.settings import read_settings
 from tests.datasets.videos import write_video
 
 CROP = {"aug_type": "random_resized_crop", "random_resized_crop": {"scale_min": 0.3, "scale_max": 0.6}}
@@ -77,6 +81,31 @@ def test_one_frame_in_so_many_is_taken(root):
     assert frames[:, 0, 0, 0].tolist() == [10, 13, 15]
 
 
+def test_frames_between_those_of_a_clip_are_not_read(root, monkeypatch):
+    dataset = VideoFolder(str(root), "train", clip_len=2, frame_sample_rate=3, size=16)
+    read, read_image = [], frame_source._read_image
+    monkeypatch.setattr(frame_source, "_read_image", lambda file: read.append(file.name) or read_image(file))
+    assert dataset[2]["frames"][:, 0, 0, 0].tolist() == [90, 95]
+    assert read == ["0.png", "0.png", "5.png"]  # the first one for its size
+
+
+@pytest.mark.parametrize(
+    ("room", "opened"), [(1 << 23, ["b.mp4", "d.mp4"]), (12, ["b.mp4", "d.mp4", "d.mp4"])]
+)
+def test_a_video_file_is_indexed_once_while_there_is_room(root, monkeypatch, room, opened):
+    write_video(root / "train" / "d.mp4", 12)
+    found = []
+    monkeypatch.setattr(video_folder, "_INDEXED_FRAMES", room)
+    monkeypatch.setattr(
+        video_folder, "open_source", lambda path: found.append(path.name) or open_source(path)
+    )
+    dataset = VideoFolder(str(root), "train", clip_len=2, size=16)
+    first = [dataset[index]["frames"] for index in (1, 3)]
+    again = [dataset[index]["frames"] for index in (1, 3)]
+    assert found == opened
+    assert all(map(np.array_equal, first, again))
+
+
 def test_a_short_video_repeats_its_last_frame(root):
     frames = VideoFolder(str(root), "val", clip_len=10, size=30)[0]["frames"]
     assert frames[:, 0, 0, 0].tolist() == [10, 11, 12, 13, 14, 15, 16, 17, 17, 17]
@@ -88,9 +117,9 @@ def test_random_clips_begin_anywhere_and_follow_seed_epoch_and_index(root):
         dataset.set_epoch(epoch)
         return int(dataset[0]["frames"][0, 0, 0, 0]) - 50
 
-    found = [begins(seed, epoch) for seed in range(3) for epoch in range(12)]
-    assert set(found) == {0, 1, 2, 3, 4, 5}
-    assert found == [begins(seed, epoch) for seed in range(3) for epoch in range(12)]
+    found = [begins(seed, epoch) for seed in range(3) for epoch in range(20)]
+    assert set(found) == {0, 1, 2, 3, 4, 5, 6}  # the last clip ends with the last of 8 frames
+    assert found == [begins(seed, epoch) for seed in range(3) for epoch in range(20)]
 
 
 def test_validation_is_the_same_in_every_epoch_and_never_cropped(root):
@@ -155,6 +184,20 @@ def test_only_labelled_videos_are_kept_and_come_with_their_gazes(root, tmp_path)
         "gazing_pos": [[1, 2], [3]],
         "task_losses": [[0.5, 0.4], [0.3]],
     }
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("video_folder_*.yaml")))
+def test_every_shipped_configuration_builds_its_data(root, tmp_path, name):
+    sources, file = [f"dataset.root={root}"], tmp_path / "labels.json"
+    if compose(name)["algorithm"]["name"] == "ntp":
+        labels = GazeLabels(((1,),) * 16, ((0.5,),) * 16)
+        write_labels(file, {"set/train/b.mp4": labels, "set/val/v.npy": labels})
+        sources += [f"dataset.gt_gazing_pos_paths.{split}={file}" for split in ("train", "val")]
+    settings = read_settings(compose(name, sources)).dataset
+    for split in ("train", "val"):
+        item = build_dataset(settings, split)[0]
+        assert item["frames"].shape == (16, 224, 224, 3)
+        assert ("gt_gazing_info" in item) == (len(sources) > 1)
 
 
 def test_a_damaged_video_is_passed_over_with_a_warning_that_names_it(root):

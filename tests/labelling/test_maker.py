@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from autogaze.datasets.labels import read_labels
+from autogaze.datasets.labels import append_labels, read_labels
 from autogaze.datasets.synthetic import SyntheticVideos
 from autogaze.errors import InputError
+from autogaze.labelling import maker
 from autogaze.labelling.maker import LabelSettings, Shard, draw_budgets, make_labels
 from tests.labelling.examples import PATCHES, small_task
 
@@ -22,7 +23,7 @@ NAMES = [CLIPS.path(number) for number in range(5)]
 class Power:
     """Clips that are there until the power fails."""
 
-    clip_len = CLIPS.clip_len
+    clip_len, frame_sample_rate = CLIPS.clip_len, CLIPS.frame_sample_rate
 
     def __init__(self, lasts: int) -> None:
         self.lasts = lasts
@@ -53,6 +54,39 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was(tmp_path: Path) -> None:
     labels = make_labels(task, resumed, NAMES, out, SETTINGS, batch_size=2)
     assert resumed.read == [2, 3, 4]
     assert labels == make_labels(task, CLIPS, NAMES, tmp_path / "other.json", SETTINGS, batch_size=2)
+
+
+@pytest.mark.parametrize("torn", ["", '{"synthetic_mixed_0/train/00000002.mp4": {"gazing_'])
+def test_a_run_that_was_killed_goes_on_from_the_lines_it_left(tmp_path: Path, torn: str) -> None:
+    task, out, lines = small_task(), tmp_path / "labels.json", tmp_path / "labels.json.partial.jsonl"
+    whole = make_labels(task, CLIPS, NAMES, out, SETTINGS)
+    out.unlink()
+    append_labels(lines, {name: whole[name] for name in NAMES[:2]})
+    with lines.open("a") as file:
+        file.write(torn)
+    resumed = Power(lasts=5)
+    make_labels(task, resumed, NAMES, out, SETTINGS)
+    assert resumed.read == [2, 3, 4]
+    assert read_labels(str(out)).keys() == whole.keys()
+    assert not lines.exists()
+
+
+def test_the_label_file_is_written_once_however_many_batches_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    monkeypatch.setattr(maker, "write_labels", lambda file, labels: written.append(len(labels)))
+    make_labels(small_task(), CLIPS, NAMES, tmp_path / "labels.json", SETTINGS, batch_size=1)
+    assert written == [5]
+
+
+def test_lines_that_were_made_otherwise_are_not_continued(tmp_path: Path) -> None:
+    out = tmp_path / "labels.json"
+    make_labels(small_task(), CLIPS, NAMES[:1], out, SETTINGS)
+    append_labels(tmp_path / "labels.json.partial.jsonl", read_labels(str(out)))
+    out.unlink()
+    with pytest.raises(InputError, match="seed 0, not 1"):
+        make_labels(small_task(), CLIPS, NAMES, out, replace(SETTINGS, seed=1))
 
 
 def test_labels_do_not_depend_on_the_batch_a_clip_is_in(tmp_path: Path) -> None:
@@ -161,6 +195,23 @@ def test_the_settings_are_kept_beside_the_labels(tmp_path: Path) -> None:
     make_labels(small_task(), CLIPS, NAMES[:1], tmp_path / "labels.json", SETTINGS)
     note = json.loads((tmp_path / "labels.json.settings").read_text())
     assert (note["mode"], note["candidates"], note["clip_len"]) == ("accelerated", 2, 2)
+    assert note["frame_sample_rate"] == 1
+
+
+def test_a_note_without_a_rate_is_of_labels_of_every_frame(tmp_path: Path) -> None:
+    out, note = tmp_path / "labels.json", tmp_path / "labels.json.settings"
+    make_labels(small_task(), CLIPS, NAMES[:1], out, SETTINGS)
+    made = json.loads(note.read_text())
+    note.write_text(json.dumps({name: made[name] for name in made if name != "frame_sample_rate"}))
+    assert len(make_labels(small_task(), CLIPS, NAMES[:2], out, SETTINGS)) == 2
+
+
+def test_labels_of_another_rate_are_not_continued(tmp_path: Path) -> None:
+    out, sparse = tmp_path / "labels.json", Power(lasts=5)
+    make_labels(small_task(), CLIPS, NAMES[:1], out, SETTINGS)
+    sparse.frame_sample_rate = 3
+    with pytest.raises(InputError, match="was made with frame_sample_rate 1, not 3"):
+        make_labels(small_task(), sparse, NAMES, out, SETTINGS)
 
 
 def test_budgets_follow_from_the_seed_and_the_last_parts_of_a_path() -> None:

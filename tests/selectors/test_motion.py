@@ -12,6 +12,7 @@ from torch import Tensor
 from autogaze.datasets.geometry import normalize
 from autogaze.datasets.timeline import import_av
 from autogaze.datasets.video_file import open_source
+from autogaze.embedded import clip_path
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.patches import PatchGrid
 from autogaze.selectors import file_motion_vectors, motion
@@ -82,6 +83,32 @@ def test_a_file_tells_its_own_vectors(tmp_path: Path, codec: str, b_frames: int)
     assert order.shape == (1, 4, 20)
     assert (order.sort().values == torch.arange(20)).all()
     assert not torch.equal(order, coarse_first(frames, BUDGETS, GRID))
+
+
+def painted_block_by_block(picture: Any) -> np.ndarray:
+    motion = np.full((-(-picture.height // 4), -(-picture.width // 4)), -1, np.float32)
+    vectors = picture.side_data.get("MOTION_VECTORS")
+    if vectors is None:
+        return np.zeros_like(motion)
+    for block in vectors.to_ndarray():
+        pixels = np.hypot(block["motion_x"], block["motion_y"])
+        pixels = pixels / max(block["motion_scale"], 1) / max(abs(block["source"]), 1)
+        top, left = ((int(block[f"dst_{a}"]) - int(block[side]) // 2) // 4 for a, side in ("yh", "xw"))
+        rows, columns = slice(max(top, 0), top + block["h"] // 4), slice(max(left, 0), left + block["w"] // 4)
+        motion[rows, columns] = np.maximum(motion[rows, columns], pixels)
+    motion[motion < 0] = 16
+    return motion
+
+
+@pytest.mark.parametrize("size", [None, 60], ids=["embedded clip", "blocks over the edge"])
+def test_blocks_are_painted_as_one_by_one(tmp_path: Path, size: int | None) -> None:
+    path = clip_path() if size is None else write_video(tmp_path / "edge.mp4", 8, b_frames=2, size=size)
+    with import_av().open(str(path)) as container:
+        container.streams.video[0].codec_context.options = {"flags2": "+export_mvs"}
+        pictures = list(container.decode(video=0))
+    assert any(picture.side_data.get("MOTION_VECTORS") for picture in pictures)
+    for number, picture in enumerate(pictures):
+        np.testing.assert_array_equal(motion._motion(picture), painted_block_by_block(picture), f"{number}")
 
 
 def test_frames_behind_the_end_of_a_file_show_no_motion(tmp_path: Path) -> None:

@@ -58,6 +58,9 @@ class SyntheticVideos(Dataset[dict[str, Any]]):
         InputError: for a value out of range, or labels that fit no clip.
     """
 
+    frame_sample_rate: float = 1
+    """One frame in so many is taken: every one."""
+
     def __init__(
         self,
         split: Split = "train",
