@@ -7,6 +7,7 @@ go by the last three parts of their path, so that a data set may move.
 
 import glob
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ class GazeLabels:
             raise InputError(f"labels have {positions} gazes in their frames: at least one in each is needed")
         if (least := min(min(frame) for frame in self.gazing_pos)) < 0:
             raise InputError(f"labels hold patch index {least}: indices count from 0 within their frame")
+        if any(len(set(frame)) < len(frame) for frame in self.gazing_pos):
+            raise InputError("labels hold a patch twice in a frame: each is chosen once")
+        if not all(math.isfinite(loss) for frame in self.task_losses for loss in frame):
+            raise InputError("labels hold a loss that is no finite number, from which nothing can be learnt")
 
 
 def read_labels(paths: str) -> dict[str, GazeLabels]:

@@ -113,6 +113,8 @@ def test_labels_of_another_rate_are_refused_where_the_file_tells_it(tmp_path):
 @pytest.mark.parametrize(
     ("positions", "losses", "found"),
     [
+        (((1, 1),), ((0.5, 0.4),), "a patch twice in a frame"),
+        (((1, 2),), ((0.5, float("nan")),), "a loss that is no finite number"),
         (((1, 2),), ((0.5,),), r"\[2\] gazes and \[1\] losses"),
         (((1,), (2,)), ((0.5,),), r"\[1, 1\] gazes and \[1\] losses"),
         (((1,), ()), ((0.5,), ()), "at least one in each"),
