@@ -3,6 +3,7 @@
 import math
 import signal
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
 from autogaze.datasets.batches import collate
+from autogaze.datasets.video_utils import get_relative_video_path
 from autogaze.errors import InputError
 from autogaze.training.checkpoints import Position, RunFolder, find_resumable, load
 from autogaze.training.distributed import Process
@@ -67,7 +69,7 @@ class Trainer:
 
     def _position(self) -> Position:
         trainer = self.settings.trainer
-        identity = self.settings.identity() | {"dataset.videos": len(self.train_data)}
+        identity = self.settings.identity() | {"dataset.videos": _contents(self.train_data)}
         return Position(self.step, self.steps_per_epoch, trainer.batch_size, trainer.seed, identity)
 
     def _check_start(self) -> None:
@@ -282,6 +284,12 @@ def _leave_signals_to_the_trainer(worker: int) -> None:
     do: the trainer finishes its step first, and then ends its workers without a signal."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+
+
+def _contents(data: Any) -> str:
+    """Tell a data set from others: by its length, and by the names of its videos if it has any."""
+    names = "\n".join(get_relative_video_path(video) for video in getattr(data, "videos", ()))
+    return f"{len(data)} named {zlib.crc32(names.encode()):08x}" if names else str(len(data))
 
 
 def _moved(value: Any, device: torch.device) -> Any:

@@ -351,6 +351,18 @@ def test_a_checkpoint_of_another_run_is_refused(changes, message, tmp_path):
         tiny_trainer("ntp", tmp_path, **changes)
 
 
+def test_a_run_goes_on_with_the_same_videos_only_wherever_they_lie(tmp_path):
+    def trainer(*videos):
+        data = Clips(8)
+        data.videos = [tmp_path / video for video in videos]
+        return tiny_trainer("ntp", tmp_path, train_data=data)
+
+    stopped_after(trainer("here/set/train/a.mp4"), 1)
+    assert trainer("there/set/train/a.mp4").step == 1
+    with pytest.raises(InputError, match=r"dataset.videos 8 named \w+, and this one has 8 named \w+; use"):
+        trainer("here/set/train/b.mp4")
+
+
 def test_a_checkpoint_of_another_algorithm_is_refused(tmp_path):
     tiny_trainer("ntp", tmp_path, exp_name="mine").run()
     with pytest.raises(InputError, match=r"algorithm.name ntp, and this one has grpo; .* trainer.exp_name"):

@@ -118,7 +118,12 @@ def settings(
 
 
 def tiny_trainer(
-    algorithm: str, folder: Path, process: Process | None = None, videos: int = 8, **changes: Any
+    algorithm: str,
+    folder: Path,
+    process: Process | None = None,
+    videos: int = 8,
+    train_data: Clips | None = None,
+    **changes: Any,
 ) -> Trainer:
     """Return the trainer of a tiny run: four steps in two epochs unless ``changes``, arguments of
     :func:`settings`, say otherwise."""
@@ -126,7 +131,8 @@ def tiny_trainer(
     process = process or Process(torch.device("cpu"))
     objective = build_objective(asked)
     patches = objective.grid.patches_per_frame
-    return Trainer(asked, objective, Clips(videos, patches), Clips(2, patches), process)
+    train_data = train_data or Clips(videos, patches)
+    return Trainer(asked, objective, train_data, Clips(2, patches), process)
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
