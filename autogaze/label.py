@@ -126,7 +126,8 @@ def comparison(task: VideoMAEReconstruction, clips: Clips, settings: LabelSettin
     video = to_inputs(batch, device)["video_for_task"]
     patches = task.config.grid.patches_per_frame
     budgets = [draw_budgets(path, clips.clip_len, settings, patches) for path in batch["video_path"]]
-    found = agreement(task, video, budgets, settings.candidates, settings.group, settings.gain_rates)
+    with settings.autocast(device):
+        found = agreement(task, video, budgets, settings.candidates, settings.group, settings.gain_rates)
     how = f"{settings.candidates} candidates" if settings.group == 1 else f"groups of {settings.group}"
     return (
         f"{sum(map(sum, budgets))} gazes in {len(budgets)} clips, {how}: "

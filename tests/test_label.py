@@ -1,14 +1,18 @@
 """``python -m autogaze.label``."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from autogaze import label
 from autogaze.datasets.labels import read_labels
 from autogaze.datasets.video_folder import VideoFolder
 from autogaze.errors import InputError
 from autogaze.label import main
+from autogaze.labelling.agreement import Agreement
 from tests.datasets.videos import write_video
 from tests.labelling.examples import small_task
 
@@ -81,6 +85,22 @@ def test_the_modes_are_compared(checkpoint: str, tmp_path: Path, capsys: pytest.
     assert run(*arguments, "--task-checkpoint", checkpoint, "--out", str(out)) == 0
     assert "100.0% of the exact search's patches, loss 1.0000 times its loss" in capsys.readouterr().out
     assert not out.exists()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_modes_are_compared_in_the_precision_that_is_asked_for(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    found = []
+
+    def agreement(*_: Any) -> Agreement:
+        found.append(torch.is_autocast_enabled("cpu"))
+        return Agreement(1, 1, 1, 1)
+
+    monkeypatch.setattr(label, "agreement", agreement)
+    arguments = ("--compare-exact", "1", "--clip-len", "2", "--precision", precision)
+    assert run(*arguments, "--task-checkpoint", checkpoint) == 0
+    assert found == [precision == "bfloat16"]
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,10 @@ class LabelSettings:
                 "ascend and lie in (0, 1]"
             )
 
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Return the context in which the reconstructor runs on ``device`` with the precision asked for."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
 
 def draw_budgets(
     video_path: str, frames: int, settings: LabelSettings, patches_per_frame: int
@@ -201,8 +205,7 @@ def _label(
     by_frame = []
     how = (settings.mode, settings.candidates, settings.group, settings.gain_rates)
     search = greedy_frames(task, video, budgets, *how)
-    half = settings.precision == "bfloat16"
-    with torch.autocast(video.device.type, torch.bfloat16, enabled=half):
+    with settings.autocast(video.device):
         for gazes in search:
             by_frame.append(gazes)
             progress(len(by_frame) / frames)
