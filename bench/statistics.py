@@ -1,8 +1,9 @@
 """What samples say, with their caveats.
 
 Belief: noise on a shared machine only ever adds time, in bursts. So the median stands for a stage, its spread
-is given by ranks and not by a standard deviation, and two medians are compared by resampling. Caveats are
-part of the results.
+is given by ranks and not by a standard deviation, and two medians are compared by resampling. Differences in
+quality have no such side: their mean has the interval of Student's t, which is right for the few there are
+where resampling is too narrow. Caveats are part of the results.
 """
 
 import warnings
@@ -60,7 +61,10 @@ class Mean:
     estimate: float
     low: float
     high: float
-    """Ends of the 95 % bootstrap interval; both equal the estimate where the sample has one value only."""
+    """Ends of the 95 % interval by Student's t; infinite where no two values differ, which leaves no
+    spread to judge by."""
+    p_value: float
+    """Of a mean of zero, two-sided; 1 where the interval is infinite."""
     count: int
     warnings: tuple[str, ...]
 
@@ -138,18 +142,44 @@ def _ratio(
 
 
 def mean_of(values: Sequence[float]) -> Mean:
-    """Return the mean of ``values`` with its interval, by the same bootstrap; raises ``ValueError`` for none.
+    """Return the mean of ``values`` with its interval by Student's t; raises ``ValueError`` for none.
 
-    Two conditions that were measured on the same things are compared by the mean of their differences.
+    Two conditions that were measured on the same things are compared by the mean of their differences. For
+    independent normal differences the interval is exact from two values on, where a bootstrap of four leaves
+    out the true mean in 20 % of cases instead of 5 %. Skewed differences make this one too narrow as well, at
+    four values little more than at twenty-four (log-normal with sigma 0.5: 8 % and 7 %).
     """
     sample = np.asarray(values, dtype=float)
     if not sample.size:
         raise ValueError("no values to take the mean of")
-    estimate = float(sample.mean())
-    low, high = estimate, estimate
-    if sample.size > 1 and np.ptp(sample):
-        low, high = _interval((sample,), np.mean)
-    return Mean(estimate, min(low, estimate), max(high, estimate), sample.size, _caveats(sample.size))
+    estimate, low, high, p_value = float(sample.mean()), -np.inf, np.inf, 1.0
+    if np.ptp(sample):
+        low, high, p_value = _student(sample, estimate)
+    warnings = _caveats(sample.size, "intervals of so few suppose that they are normal")
+    return Mean(estimate, low, high, p_value, sample.size, warnings)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number, in their order (Holm, 1979).
+
+    Whichever are below a level, the chance that any of these is a false alarm is at most that level, however
+    the tests depend on each other.
+    """
+    sample = np.asarray(p_values, dtype=float)
+    order = np.argsort(sample)
+    corrected = np.empty_like(sample)
+    left = np.arange(sample.size, 0, -1)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(left * sample[order]))
+    return [float(value) for value in corrected]
+
+
+def _student(sample: np.ndarray, estimate: float) -> tuple[float, float, float]:
+    """Return the ends of the interval around a mean, and the p-value of a mean of zero."""
+    from scipy import stats
+
+    error, freedom = float(sample.std(ddof=1)) / sample.size**0.5, sample.size - 1
+    margin = error * float(stats.t.ppf((1 + _CONFIDENCE) / 2, freedom))
+    return estimate - margin, estimate + margin, 2 * float(stats.t.sf(abs(estimate) / error, freedom))
 
 
 def _ratio_of_medians(a: np.ndarray, b: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -175,7 +205,7 @@ def _interval(samples: tuple[np.ndarray, ...], statistic: Callable[..., Any]) ->
     return float(found.low), float(found.high)
 
 
-def _caveats(count: int) -> tuple[str, ...]:
+def _caveats(count: int, caveat: str = f"need at least {ENOUGH}") -> tuple[str, ...]:
     if count >= ENOUGH:
         return ()
-    return (f"only {count} sample{'s' if count > 1 else ''}: need at least {ENOUGH}",)
+    return (f"only {count} sample{'s' if count > 1 else ''}: {caveat}",)

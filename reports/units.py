@@ -65,6 +65,8 @@ mebibytes = _numeric(lambda size: f"{size / 2**20:.0f}")
 """Bytes, in MiB."""
 exponential = _numeric(lambda number: f"{number:.1e}" if number else "0")
 """Two significant digits of what spans many orders of magnitude, such as an error."""
+probability = _numeric(lambda share: f"{share:.4f}" if share >= 1e-4 else "≤ 0.0001")
+"""A p-value."""
 tera = _numeric(lambda count: significant(count / 1e12))
 """A count, in units of 1e12."""
 giga = _numeric(lambda count: significant(count / 1e9))

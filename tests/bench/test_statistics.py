@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from bench.statistics import ENOUGH, mean_of, ratio_of_medians, ratio_of_pairs, summarise
+from bench.statistics import ENOUGH, holm, mean_of, ratio_of_medians, ratio_of_pairs, summarise
 
 TIMES = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=12)
 
@@ -77,12 +78,53 @@ def test_a_mean_has_an_interval_that_holds_it_and_narrows_with_more_values() -> 
     assert (few.count, few.warnings) == (8, ())
 
 
-def test_one_value_is_its_own_mean_and_warned_about() -> None:
-    mean = mean_of([2.5])
-    assert (mean.low, mean.estimate, mean.high, mean.count) == (2.5, 2.5, 2.5, 1)
-    assert mean.warnings == (f"only 1 sample: need at least {ENOUGH}",)
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_the_mean_of_a_few_normal_values_is_wrongly_told_from_zero_in_one_case_of_twenty(count: int) -> None:
+    samples = np.random.default_rng(11).normal(0, 1, (2000, count))
+    means = [mean_of(list(sample)) for sample in samples]
+    alarms = sum(mean.low > 0 or mean.high < 0 for mean in means)
+    assert 70 <= alarms <= 130, "100 expected, 3 standard deviations either way"
+    assert alarms == sum(mean.p_value < 0.05 for mean in means), "interval and p-value say the same"
+
+
+def test_a_mean_agrees_with_the_t_test_of_scipy() -> None:
+    values = [0.3, -0.1, 0.4, 0.2]
+    mean, expected = mean_of(values), stats.ttest_1samp(values, 0)
+    assert mean.p_value == pytest.approx(expected.pvalue)
+    assert (mean.low, mean.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+
+
+@pytest.mark.parametrize("values", [[2.5], [2.5, 2.5, 2.5], [0.0] * 9])
+def test_values_without_spread_have_a_mean_and_no_interval(values: list[float]) -> None:
+    mean = mean_of(values)
+    assert (mean.estimate, mean.count) == (values[0], len(values))
+    assert (mean.low, mean.high, mean.p_value) == (-np.inf, np.inf, 1.0)
+
+
+def test_a_mean_of_few_values_is_warned_about() -> None:
+    caveat = "only 4 samples: intervals of so few suppose that they are normal"
+    assert mean_of([1.0, 2.0, 3.0, 4.0]).warnings == (caveat,)
     with pytest.raises(ValueError, match="no values"):
         mean_of([])
+
+
+def test_p_values_are_corrected_step_by_step() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02]), "Holm, 1979"
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_corrected_p_values_keep_their_order_between_none_and_bonferronis(p_values: list[float]) -> None:
+    corrected = holm(p_values)
+    assert all(p <= more <= min(1, len(p_values) * p) for p, more in zip(p_values, corrected))
+    assert sorted(corrected) == [corrected[i] for i in np.argsort(p_values, kind="stable")]
+
+
+def test_a_verdict_over_many_comparisons_is_seldom_wrong_anywhere() -> None:
+    samples = np.random.default_rng(13).normal(0, 1, (300, 20, 4))
+    wrong = [min(holm([mean_of(list(values)).p_value for values in report])) < 0.05 for report in samples]
+    assert 4 <= sum(wrong) <= 26, "15 expected; without a correction 192"
 
 
 def test_pairs_keep_their_ratio_whatever_slows_both_of_a_pair() -> None:
