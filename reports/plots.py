@@ -308,7 +308,8 @@ PLOTS = (
         "quality_by_selector",
         "Quality by selector",
         "Reconstruction quality over the share of candidate patches that were kept, for the gaze model and "
-        "for selectors that learned nothing, on the same clips. What all have in "
+        "for selectors that learned nothing. All of a panel are means over the same clips: where one was "
+        "measured on fewer, there is a panel of these. What all have in "
         "common on a clip, how hard it is, is taken out of the 95 % bands: they are those of differences "
         "between selectors.",
         quality_by_selector,
@@ -318,7 +319,8 @@ PLOTS = (
         "stopping_rule",
         "Measured against requested loss",
         "Where the stopping rule stops: the loss that came out over the loss that was requested. Below the "
-        "diagonal more patches were kept than were needed, above it fewer.",
+        "diagonal more patches were kept than were needed, above it fewer. Bars are 95 % t intervals over "
+        "clips.",
         stopping_rule,
         (QUALITY,),
     ),

@@ -2,6 +2,7 @@
 frame."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import mean
 
 from bench.statistics import mean_of
@@ -26,12 +27,23 @@ _FIGURES: dict[Figure, tuple[str, str]] = {
 }
 
 
+@dataclass(frozen=True)
+class _SameClips:
+    """Cells that have some clips of one source in common, and can be compared on these."""
+
+    title: str
+    """The source, and how many clips."""
+    clips: frozenset[int]
+    cells: list[CellResult]
+
+
 def quality_by_selector(results: Sequence[CellResult]) -> Picture:
-    """Draw loss, PSNR and SSIM over kept patches: a line for each selector, a row for each source."""
+    """Draw loss, PSNR and SSIM over kept patches: a line for each selector, a row for each source, and one
+    more where a selector was measured on fewer of its clips, with all selectors on these."""
     cells = _budgeted(results)
     panels = [
-        Panel(f"{title}, {source}", unit, _lines(mine, _alike_clips(mine, name)))
-        for source, mine in sources(cells).items()
+        Panel(f"{title}, {group.title}", unit, _lines(group.cells, _within_clips(group, name)))
+        for group in _on_same_clips(cells, wider=True)
         for name, (title, unit) in _FIGURES.items()
     ]
     figure = curves(panels, f"Quality against kept patches by selector{_caveat(cells)}", "patches kept, %")
@@ -45,8 +57,8 @@ def overlap_by_selector(results: Sequence[CellResult]) -> Picture:
     if not cells:
         raise MissingDataError("no cell has clips of more than one frame")
     panels = [
-        Panel(source, "overlap with the frame before, %", _lines(mine, _overlap))
-        for source, mine in sources(cells).items()
+        Panel(group.title, "overlap with the frame before, %", _lines(group.cells, _overlap))
+        for group in _on_same_clips(cells)
     ]
     figure = curves(panels, "Patches that a frame and the one before it have in common", "patches kept, %")
     scale_shares(figure)
@@ -59,13 +71,13 @@ def stopping_rule(results: Sequence[CellResult]) -> Picture:
     if not cells:
         raise MissingDataError("no cell has a loss requirement alone")
     series = []
-    for source, mine in sources(cells).items():
+    for group in _on_same_clips(cells):
         points = sorted(
-            (requested(cell) or 0.0, mean_of(list(by_clip(cell, "loss").values()))) for cell in mine
+            (requested(cell) or 0.0, mean_of(list(by_clip(cell, "loss").values()))) for cell in group.cells
         )
         series.append(
             Series(
-                source,
+                group.title,
                 [asked for asked, _ in points],
                 [measured.estimate for _, measured in points],
                 [measured.low for _, measured in points],
@@ -101,6 +113,7 @@ def _budgeted(results: Sequence[CellResult]) -> list[CellResult]:
         and "task" not in str(cell.axis("setting"))
         and cell.axis("judge") == "pixels"
         and cell.kept_ratio is not None
+        and cell.frames
     ]
     if not cells:
         raise MissingDataError("no cell has a budget and nothing else")
@@ -111,31 +124,56 @@ Measure = Callable[[CellResult], tuple[float, float, float] | None]
 """Returns a value with the ends of its interval."""
 
 
-def _alike_clips(cells: Sequence[CellResult], name: Figure) -> Measure:
-    """Measure a mean over clips as if all clips were equally hard.
+def _on_same_clips(cells: Sequence[CellResult], *, wider: bool = False) -> list[_SameClips]:
+    """Return the cells by their source and clips, and where ``wider``, with each group those of more clips,
+    to be looked at on the group's own.
 
-    How hard a clip is, is what all selectors' cells of one setting have in common on it. Without that, cells
-    of different clips can be drawn side by side, and intervals are those of differences between selectors
-    (Cousineau, 2005).
+    A line through means over different clips has kinks that no selector made.
     """
-    values = {cell.cell.key: by_clip(cell, name) for cell in cells}
-    common: dict[object, dict[int, float]] = {}
-    for setting in {cell.axis("setting") for cell in cells}:
-        mine = [values[cell.cell.key] for cell in cells if cell.axis("setting") == setting]
-        clips = {clip for each in mine for clip in each}
-        # A cell of fewer clips must not make just these look easier.
-        complete = [each for each in mine if each.keys() == clips] or mine
-        common[setting] = {clip: mean(each[clip] for each in complete if clip in each) for clip in clips}
+    groups = []
+    for source, mine in sources(cells).items():
+        for clips in sorted({_clips(cell) for cell in mine}, key=len, reverse=True):
+            theirs = [cell for cell in mine if (clips <= _clips(cell) if wider else clips == _clips(cell))]
+            theirs.sort(key=lambda cell: len(_clips(cell)), reverse=True)
+            # A selector that was measured on these clips and on more of them is one point, not two.
+            points = {(_line_name(cell), cell.axis("setting")): cell for cell in theirs}
+            title = f"{source}, {len(clips)} clip{'s' if len(clips) > 1 else ''}"
+            groups.append(_SameClips(title, clips, list(points.values())))
+    return groups
+
+
+def _clips(cell: CellResult) -> frozenset[int]:
+    return frozenset(frame.clip for frame in cell.frames)
+
+
+def _within_clips(group: _SameClips, name: Figure) -> Measure:
+    """Measure means over the clips of a group, with 95 % intervals that leave out how hard each clip is.
+
+    What the cells of one setting have in common on a clip is taken out (Cousineau, 2005). A cell that is
+    alone in its setting has no interval.
+    """
+    values = {cell.cell.key: _of_clips(cell, name, group.clips) for cell in group.cells}
+    peers: dict[object, list[dict[int, float]]] = {}
+    for cell in group.cells:
+        if found := values[cell.cell.key]:
+            peers.setdefault(cell.axis("setting"), []).append(found)
 
     def measure(cell: CellResult) -> tuple[float, float, float] | None:
-        hard, found = common[cell.axis("setting")], values[cell.cell.key]
-        if not found:
+        if not (found := values[cell.cell.key]):
             return None
-        whole = mean(hard.values())
-        result = mean_of([value - hard[clip] + whole for clip, value in found.items()])
-        return result.estimate, result.low, result.high
+        alike = peers[cell.axis("setting")]
+        own = [value - mean(each[clip] for each in alike) for clip, value in found.items()]
+        spread = mean_of(own)
+        estimate, margin = mean(found.values()), spread.high - spread.estimate
+        return estimate, estimate - margin, estimate + margin
 
     return measure
+
+
+def _of_clips(cell: CellResult, name: Figure, clips: frozenset[int]) -> dict[int, float]:
+    """Return a figure of these clips; empty where it is missing for any."""
+    found = by_clip(cell, name)
+    return {clip: found[clip] for clip in sorted(clips)} if clips <= found.keys() else {}
 
 
 def _overlap(cell: CellResult) -> tuple[float, float, float] | None:

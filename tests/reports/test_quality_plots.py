@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from reports.plots import write_plots
 from reports.quality_plots import agreement, overlap_by_selector, quality_by_selector, stopping_rule
 from reports.results import CellResult
 from reports.style import styled
-from tests.reports.fake_quality import BUDGETS, quality_cell, quality_record, quality_records
+from tests.reports.fake_quality import BUDGETS, CLIPS, FEWER, quality_cell, quality_record, quality_records
 from tests.reports.fake_suites import engine_records, results_from
 
 SETTINGS = ("ratio_0.10", "task_0.50")
@@ -35,35 +36,86 @@ def test_all_plots_of_a_quality_run_are_drawn(results: list[CellResult], tmp_pat
     assert len(blocks) == 3
 
 
-def test_quality_has_a_line_for_each_selector_in_a_panel_for_each_source(results: list[CellResult]) -> None:
+def test_quality_has_a_line_for_each_selector_in_panels_of_the_same_clips(results: list[CellResult]) -> None:
     figure = quality_by_selector(results)
     assert [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()] == [
-        f"{name}, {source}" for source in ("video", "synthetic:held_out") for name in ("Loss", "PSNR", "SSIM")
+        f"{name}, {source}, {clips} clips"
+        for source in ("video", "synthetic:held_out")
+        for clips in (CLIPS, FEWER)
+        for name in ("Loss", "PSNR", "SSIM")
     ]
-    lines = figure.axes[0].get_lines()
+    all_clips, fewer = (
+        {str(line.get_label()): list(line.get_xdata()) for line in figure.axes[place].get_lines()}
+        for place in (0, 3)
+    )
     sequential = "gaze, sequential positions"
-    assert [line.get_label() for line in lines] == ["gaze", sequential, "greedy", "laplacian", "random"]
-    kept = {line.get_label(): list(line.get_xdata()) for line in lines}
-    assert kept.pop(sequential) == [10]
-    assert all(budgets == [100 * budget for budget in BUDGETS] for budgets in kept.values())
+    assert list(all_clips) == ["gaze", sequential, "laplacian", "random"]
+    assert list(fewer) == ["gaze", sequential, "greedy", "laplacian", "random"]
+    for kept in (all_clips, fewer):
+        assert kept.pop(sequential) == [10]
+        assert all(budgets == [100 * budget for budget in BUDGETS] for budgets in kept.values())
 
 
-def test_bands_are_those_of_differences_and_not_of_clips(results: list[CellResult]) -> None:
-    axes = quality_by_selector(results).axes[0]
-    for band in axes.collections:
-        heights = band.get_paths()[0].vertices[:, 1]
-        assert np.ptp(heights[np.abs(band.get_paths()[0].vertices[:, 0] - 10) < 1e-6]) < 0.02, (
-            "clips differ by 0.5"
-        )
+def half_widths(axes: Any, x: float) -> list[float]:
+    """Return half the height of each band at x, as far as a band reaches there."""
+    corners = [band.get_paths()[0].vertices for band in axes.collections if band.get_paths()]
+    return [
+        np.ptp(each[np.isclose(each[:, 0], x), 1]) / 2 for each in corners if np.isclose(each[:, 0], x).any()
+    ]
 
 
-def test_a_selector_of_fewer_and_easier_clips_is_not_drawn_as_better(results: list[CellResult]) -> None:
+def test_bands_leave_out_how_hard_clips_are(results: list[CellResult]) -> None:
+    widths = half_widths(quality_by_selector(results).axes[0], 10)
+    assert len(widths) == 4
+    assert max(widths) < 0.01, "clips differ by 0.5"
+
+
+def test_a_selector_alone_has_a_line_without_a_band() -> None:
+    alone = results_from(
+        [quality_record(quality_cell(setting=f"ratio_{kept:.2f}"), 0.5, kept) for kept in (0.1, 0.25)]
+    )
+    axes = quality_by_selector(alone).axes[0]
+    assert len(axes.get_lines()) == 1
+    assert half_widths(axes, 10) == []
+
+
+def test_a_selector_of_fewer_and_easier_clips_is_compared_on_these(results: list[CellResult]) -> None:
     loss, psnr = (
         {line.get_label(): line.get_ydata() for line in axes.get_lines()}
-        for axes in quality_by_selector(results).axes[:2]
+        for axes in quality_by_selector(results).axes[3:5]
     )
     assert loss["gaze"] - loss["greedy"] == pytest.approx([0.02] * 3, abs=0.002)
     assert psnr["greedy"] - psnr["gaze"] == pytest.approx([0.2] * 3), "it is that much in every clip"
+
+
+def test_no_line_goes_through_means_over_different_clips() -> None:
+    plan = [("ratio_0.05", 0.05, CLIPS), ("ratio_0.10", 0.1, FEWER), ("ratio_0.25", 0.25, CLIPS)]
+    mixed = results_from(
+        [
+            quality_record(quality_cell(setting=setting, clips=clips), 0.5, kept)
+            for setting, kept, clips in plan
+        ]
+    )
+    whole, common = (quality_by_selector(mixed).axes[place].get_lines()[0] for place in (0, 3))
+    assert list(whole.get_xdata()) == [5, 25]
+    assert list(common.get_xdata()) == [5, 10, 25]
+    assert whole.get_ydata() == pytest.approx([0.5 + 0.1 * np.mean(range(CLIPS))] * 2, abs=0.003)
+    assert common.get_ydata() == pytest.approx([0.5 + 0.1 * np.mean(range(FEWER))] * 3, abs=0.003)
+    assert [axes.get_title(loc="left") for axes in overlap_by_selector(mixed).axes] == [
+        "video, 6 clips",
+        "video, 4 clips",
+    ]
+
+
+def test_a_cell_measured_on_all_clips_and_on_fewer_is_one_point() -> None:
+    twice = results_from(
+        [
+            quality_record(quality_cell(selector, clips=clips), 0.5, 0.1)
+            for selector in ("gaze", "random")
+            for clips in (CLIPS, FEWER)
+        ]
+    )
+    assert [len(line.get_xdata()) for line in quality_by_selector(twice).axes[3].get_lines()] == [1, 1]
 
 
 def test_data_types_have_panels_of_their_own() -> None:
@@ -73,10 +125,10 @@ def test_data_types_have_panels_of_their_own() -> None:
     )
     both = results_from([*single, *half])
     titles = [axes.get_title(loc="left") for axes in quality_by_selector(both).axes if axes.get_visible()]
-    assert titles[::3] == ["Loss, video, float32", "Loss, video, bfloat16"]
+    assert titles[::3] == ["Loss, video, float32, 6 clips", "Loss, video, bfloat16, 6 clips"]
     assert [line.get_label() for line in stopping_rule(both).axes[0].get_lines()][:2] == [
-        "video, float32",
-        "video, bfloat16",
+        "video, float32, 6 clips",
+        "video, bfloat16, 6 clips",
     ]
 
 
@@ -85,6 +137,16 @@ def test_the_stopping_rule_is_drawn_beside_the_diagonal(results: list[CellResult
     points, diagonal = axes.get_lines()
     assert list(points.get_xdata()) == [0.3, 0.4, 0.6, 0.8]
     assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_stopping_rule_over_one_clip_has_points_without_bars(tmp_path: Path) -> None:
+    cells = [quality_cell(setting=f"task_{asked:.2f}", clips=1) for asked in (0.3, 0.6)]
+    figure = stopping_rule(results_from([quality_record(cell, 0.4, 0.1) for cell in cells]))
+    figure.savefig(tmp_path / "one_clip.png")
+    (axes,) = figure.axes
+    assert axes.get_lines()[0].get_label() == "video, 1 clip"
+    assert not any(np.isfinite(path.vertices).all() for bars in axes.collections for path in bars.get_paths())
 
 
 def test_overlap_is_drawn_in_percent(results: list[CellResult]) -> None:
