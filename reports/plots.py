@@ -309,9 +309,10 @@ PLOTS = (
         "Quality by selector",
         "Reconstruction quality over the share of candidate patches that were kept, for the gaze model and "
         "for selectors that learned nothing. All of a panel are means over the same clips: where one was "
-        "measured on fewer, there is a panel of these. What all have in "
-        "common on a clip, how hard it is, is taken out of the 95 % bands: they are those of differences "
-        "between selectors.",
+        "measured on fewer, there is a panel of these. Bands are 95 % t intervals of one selector's mean, "
+        "without what all have in common on a clip, how hard it is (Cousineau, 2005, with Morey's correction "
+        "of 2008). The difference of two selectors varies about √2 times as much: its own interval is in the "
+        "table.",
         quality_by_selector,
         (QUALITY,),
     ),

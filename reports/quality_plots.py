@@ -1,6 +1,7 @@
 """The plots of the suite ``quality``: selectors over kept patches, the stopping rule, choices from frame to
 frame."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -149,8 +150,10 @@ def _clips(cell: CellResult) -> frozenset[int]:
 def _within_clips(group: _SameClips, name: Figure) -> Measure:
     """Measure means over the clips of a group, with 95 % intervals that leave out how hard each clip is.
 
-    What the cells of one setting have in common on a clip is taken out (Cousineau, 2005). A cell that is
-    alone in its setting has no interval.
+    What the M cells of one setting have in common on a clip is taken out (Cousineau, 2005). That takes out a
+    part of their own deviations too, so these are made larger by sqrt(M / (M - 1)) (Morey, 2008). Such an
+    interval is that of one selector's mean; the difference of two varies about sqrt(2) times as much. A cell
+    that is alone in its setting has none.
     """
     values = {cell.cell.key: _of_clips(cell, name, group.clips) for cell in group.cells}
     peers: dict[object, list[dict[int, float]]] = {}
@@ -162,8 +165,9 @@ def _within_clips(group: _SameClips, name: Figure) -> Measure:
         if not (found := values[cell.cell.key]):
             return None
         alike = peers[cell.axis("setting")]
+        widening = math.sqrt(len(alike) / max(1, len(alike) - 1))
         own = [value - mean(each[clip] for each in alike) for clip, value in found.items()]
-        spread = mean_of(own)
+        spread = mean_of([widening * deviation for deviation in own])
         estimate, margin = mean(found.values()), spread.high - spread.estimate
         return estimate, estimate - margin, estimate + margin
 

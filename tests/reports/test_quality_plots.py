@@ -1,5 +1,6 @@
 """The plots of selectors: readable however much clips differ."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from reports.charts import MissingDataError
 from reports.plots import write_plots
+from reports.quality import compare
 from reports.quality_plots import agreement, overlap_by_selector, quality_by_selector, stopping_rule
 from reports.results import CellResult
 from reports.style import styled
@@ -68,6 +70,20 @@ def test_bands_leave_out_how_hard_clips_are(results: list[CellResult]) -> None:
     widths = half_widths(quality_by_selector(results).axes[0], 10)
     assert len(widths) == 4
     assert max(widths) < 0.01, "clips differ by 0.5"
+
+
+def test_a_band_of_two_selectors_is_the_interval_of_their_difference_over_root_two() -> None:
+    settings = ("ratio_0.10", "ratio_0.25")
+    records = [
+        quality_record(quality_cell(selector, setting), 0.5, kept)
+        for selector in ("gaze", "random")
+        for setting, kept in zip(settings, (0.1, 0.25))
+    ]
+    pair = results_from(records)
+    comparison = compare(pair[0], pair[2])
+    assert comparison
+    expected = (comparison.difference.high - comparison.difference.estimate) / math.sqrt(2)
+    assert half_widths(quality_by_selector(pair).axes[0], 10) == pytest.approx([expected] * 2)
 
 
 def test_a_selector_alone_has_a_line_without_a_band() -> None:
