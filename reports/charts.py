@@ -35,7 +35,7 @@ class Series:
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] | None = None
-    """Lower ends of the error bars."""
+    """Lower ends of the error bars; infinite at points that have none."""
     high: Sequence[float] | None = None
     band: bool = False
     """Whether the error bars are drawn as a band along the line."""
