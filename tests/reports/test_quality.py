@@ -4,8 +4,9 @@ import pytest
 
 from reports.contents import document
 from reports.document import Bullets, Table
-from reports.quality import blocks, by_clip, compare
+from reports.quality import FEWEST, WORKLOAD, blocks, by_clip, compare
 from reports.results import CellResult
+from suites.loader import load_suite
 from tests.reports.fake_quality import (
     CLIPS,
     NO_LPIPS,
@@ -177,3 +178,14 @@ def test_a_missing_judge_is_a_row_with_its_cure(results: list[CellResult]) -> No
     (summary,) = [section for section in content.sections if section.title == "Summary"]
     said = [item for block in summary.blocks if isinstance(block, Bullets) for item in block.items]
     assert any(sentence.endswith(f"unsupported ({NO_LPIPS})") for sentence in said)
+
+
+def test_the_suite_compares_selectors_on_clips_enough_for_a_verdict() -> None:
+    planned = [dict(point.axes) for point in load_suite("quality").points if point.workload == WORKLOAD]
+    compared = [
+        axes for axes in planned if str(axes["setting"]).startswith("ratio") and axes["judge"] == "pixels"
+    ]
+    greedy = [int(axes["clips"] or 0) for axes in compared if axes["selector"] == "greedy"]
+    others = [int(axes["clips"] or 0) for axes in compared if axes["selector"] != "greedy"]
+    assert min(greedy) >= FEWEST
+    assert min(others) >= 24
