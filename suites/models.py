@@ -102,16 +102,14 @@ class Pipeline:
         if result.reconstruction is None:
             return rows
         from autogaze.datasets.geometry import unnormalize
-        from autogaze.tasks.video_mae_reconstruction import frame_metrics
+        from autogaze.tasks.video_mae_reconstruction.metrics import MOST_PSNR, frame_metrics
 
         pictures = frame_metrics(
             unnormalize(result.video[video]), unnormalize(result.reconstruction["reconstruction"][video])
         )
         losses = result.reconstruction["reconstruction_loss_each_reconstruction_frame"][video].tolist()
-        # Equal frames have infinite PSNR, which no mean survives: 100 dB is beyond what 8-bit pixels can
-        # tell.
         return [
-            {**row, **picture, "psnr": min(picture["psnr"], 100.0), "loss": loss}
+            {**row, **picture, "psnr": min(picture["psnr"], MOST_PSNR), "loss": loss}
             for row, picture, loss in zip(rows, pictures, losses)
         ]
 

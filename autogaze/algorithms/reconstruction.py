@@ -13,6 +13,7 @@ from autogaze.patches import PatchGrid
 from autogaze.selectors import SELECTORS
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 from autogaze.tasks.video_mae_reconstruction.losses import unnormalized
+from autogaze.tasks.video_mae_reconstruction.metrics import MOST_PSNR
 from autogaze.training.masks import MaskMixture
 from autogaze.training.randomness import generator
 
@@ -83,7 +84,8 @@ def reconstruction_quality(
     output = task.forward_output({"video_for_task": video}, gaze)
     losses = output["reconstruction_loss_each_reconstruction_frame"]
     pictures = (unnormalized(x, task.config).clamp(0, 255) / 255 for x in (output["reconstruction"], video))
-    decibels = -10 * torch.sub(*pictures).square().mean(dim=(-3, -2, -1)).log10()
+    decibels = -10 * torch.sub(*pictures).double().square().mean(dim=(-3, -2, -1)).log10()
+    decibels = decibels.clamp(max=MOST_PSNR)
     return {
         f"loss{suffix}": (float(losses.sum()), losses.numel()),
         f"psnr{suffix}": (float(decibels.sum()), decibels.numel()),

@@ -6,7 +6,7 @@ from autogaze.algorithms.reconstruction import drawn_frames, reconstruction_qual
 from autogaze.datasets.batches import collate
 from autogaze.datasets.geometry import unnormalize
 from autogaze.selectors import SELECTORS
-from autogaze.tasks.video_mae_reconstruction.metrics import frame_metrics
+from autogaze.tasks.video_mae_reconstruction.metrics import MOST_PSNR, frame_metrics
 from tests.reference.fill import clip
 from tests.tasks.video_mae_reconstruction.examples import reconstructor
 from tests.training.runs import Clips, tiny_trainer
@@ -36,6 +36,19 @@ def test_the_loss_is_the_mean_over_all_videos_and_frames_of_the_global_batch(tmp
         {"video_for_task": _video(range(4))}, whole.choices["gaze"], whole.choices["frames"]
     )
     assert loss == pytest.approx(output["reconstruction_loss"].mean().item(), rel=1e-5)
+
+
+def test_equal_frames_do_not_spoil_a_mean_of_psnr(monkeypatch):
+    task, video = reconstructor(), clip(0, 1, 2)
+    monkeypatch.setattr(
+        task,
+        "forward_output",
+        lambda inputs, gaze: {
+            "reconstruction": inputs["video_for_task"],
+            "reconstruction_loss_each_reconstruction_frame": torch.zeros(1, 2),
+        },
+    )
+    assert reconstruction_quality(task, video, None, "")["psnr"] == (2 * MOST_PSNR, 2)
 
 
 def test_quality_agrees_with_the_published_definition_of_psnr():

@@ -5,6 +5,10 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
+MOST_PSNR = 100.0
+"""What equal frames count for in a mean, which their infinite PSNR would spoil; 8-bit pixels cannot tell so
+much."""
+
 
 def frame_metrics(original: Tensor, reconstruction: Tensor) -> list[dict[str, float]]:
     """Return ``mae``, ``mse``, ``psnr`` (dB) and ``ssim`` of each of (F, 3, H, W) frames with pixels in [0,
