@@ -6,6 +6,7 @@
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,9 +46,20 @@ def compose(name: str, overrides: Sequence[str] = (), config_dir: str | Path | N
         values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise InputError(
-            f"training configuration {name} cannot be composed: {' '.join(str(error).split())}"
+            f"training configuration {name} cannot be composed: {_explained(' '.join(str(error).split()))}"
         ) from None
     return dict(values)
+
+
+def _explained(complaint: str) -> str:
+    """Return Hydra's complaint with advice that helps."""
+    if (key := re.match(r"Could not override '(.+?)'\.", complaint)) is not None:
+        # Hydra proposes +key=value: right for keys that a configuration leaves out, wrong for misspelt ones.
+        return f"it has no key {key[1]}; look at --show for its keys, or add one of its own as +{key[1]}=..."
+    if "Lexer" in complaint or "mismatched input" in complaint or "no viable alternative" in complaint:
+        quoted = "\"key='text'\""
+        return f"{complaint}; a text with other signs than letters, digits and ._-/ is quoted twice, {quoted}"
+    return complaint
 
 
 def _quoted(text: str) -> str:
@@ -68,13 +80,15 @@ def train(values: dict[str, Any]) -> bool:
     from transformers.utils.logging import disable_progress_bar
 
     from autogaze.trainer import Trainer
-    from autogaze.training.builders import build_dataset, build_objective
+    from autogaze.training.builders import build_dataset, build_objective, doubts
     from autogaze.training.distributed import joined_process
     from autogaze.training.settings import read_settings
 
     settings = read_settings(values)
     disable_progress_bar()  # one for each file written would tear the run's own
     with joined_process(settings.trainer.device) as process:
+        for doubt in doubts(settings) if process.is_first else ():
+            print(f"! {doubt}", file=sys.stderr)
         train_data, val_data = (build_dataset(settings.dataset, split) for split in ("train", "val"))
         trainer = Trainer(settings, build_objective(settings), train_data, val_data, process)
         return trainer.run()
@@ -97,6 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if train(values) else 143
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except PermissionError as error:
+        print(f"error: {error.filename} cannot be used: {error.strerror}", file=sys.stderr)
         return 2
 
 

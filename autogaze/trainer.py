@@ -16,7 +16,6 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 
 from autogaze.algorithms.objective import Moment, Objective, Prepared, Result
 from autogaze.datasets.batches import collate
@@ -24,6 +23,7 @@ from autogaze.datasets.video_utils import get_relative_video_path
 from autogaze.errors import InputError
 from autogaze.training.checkpoints import Position, RunFolder, find_resumable, load
 from autogaze.training.distributed import Process
+from autogaze.training.loading import batches as load_batches
 from autogaze.training.log import JsonLines, RunLog, Sink, TensorBoard, WeightsAndBiases
 from autogaze.training.order import EpochOrder, Replay, Share
 from autogaze.training.schedules import learning_rate
@@ -89,14 +89,20 @@ class Trainer:
         first = self.process.is_first
         sinks = self._sinks() if first else []
         console = Console(stderr=True) if first else None
+        if console and self.step:
+            reached = "has reached its end; another run needs another trainer.exp_name"
+            stands = reached if self.step >= self.steps else f"stands at step {self.step}"
+            console.print(f"{self.folder.path} {stands}", soft_wrap=True, highlight=False)
         with RunLog(sinks, self.steps, self.step, console=console) as log, _asked_to_stop(self._ask_to_stop):
             if self.settings.trainer.val_only:
                 log.validation(self.step, self.validate())
                 return True
             while self.step < self.steps:
                 if not self._epoch(log):
-                    return False
-        return True
+                    break
+        if console and self.step < self.steps:
+            console.print(f"stopped after step {self.step}; the same command goes on", highlight=False)
+        return self.step >= self.steps
 
     def _ask_to_stop(self) -> None:
         self._stop_asked = True
@@ -145,33 +151,30 @@ class Trainer:
         A checkpoint holds no prepared batches, so there is none but at the end.
         """
         trainer, first, stopped = self.settings.trainer, self.step, False
-        for batch in self.replay.order(len(prepared), trainer.seed, first):
+        order = self.replay.order(len(prepared), trainer.seed, first)
+        for batch in order:
             metrics, stop = self._train_step(prepared[batch])
             self.step, stopped = self.step + 1, stopped or stop
             metrics["clips/s"] = trainer.batch_size * (self.step - first) / (time.perf_counter() - started)
             log.step(self.step, epoch, metrics)
-            if self.step % trainer.val_nsteps == 0 or self.step == self.steps:
+            last = self.step == self.steps
+            due = last or stopped or self.step // trainer.save_nsteps > first // trainer.save_nsteps
+            if due and self.step == first + len(order):
+                self._save()  # before a validation, which may find clips that cannot be read
+            if self.step % trainer.val_nsteps == 0 or last:
                 log.validation(self.step, self.validate())
-        last = self.step == self.steps
-        if self.step // trainer.save_nsteps > first // trainer.save_nsteps or last or stopped:
-            self._save()
-        return last or not stopped
+        return self.step == self.steps or not stopped
 
     def _batches(self, epoch: int, first_batch: int) -> Iterator[Mapping[str, Any]]:
         if hasattr(self.train_data, "set_epoch"):
             self.train_data.set_epoch(epoch)
         order = EpochOrder(len(self.train_data), self.share, self.settings.trainer.seed, epoch, first_batch)
-        return iter(self._loader(self.train_data, order))
+        return self._load(self.train_data, order)
 
-    def _loader(self, data: Any, batch_sampler: Any) -> DataLoader[Any]:
-        return DataLoader(
-            data,
-            batch_sampler=batch_sampler,
-            collate_fn=partial(collate, grid=self.objective.grid),
-            num_workers=self.settings.dataset.num_workers,
-            worker_init_fn=_leave_signals_to_the_trainer,
-            pin_memory=self.process.device.type == "cuda",
-        )
+    def _load(self, data: Any, batch_sampler: Any) -> Iterator[dict[str, Any]]:
+        together = partial(collate, grid=self.objective.grid)
+        workers = self.settings.dataset.num_workers
+        return load_batches(data, batch_sampler, together, workers, self.process.device)
 
     def _train_step(self, prepared: list[Prepared]) -> tuple[dict[str, float], bool]:
         """Take one optimizer step on this process's micro-batches; return metrics, and whether to stop."""
@@ -248,7 +251,7 @@ class Trainer:
         mine = list(starts)[self.process.rank :: self.process.world_size]
         places = [list(range(start, min(start + size, len(self.val_data)))) for start in mine]
         sums, counts = defaultdict[str, float](float), defaultdict[str, float](float)
-        for place, batch in zip(places, self._loader(self.val_data, places), strict=True):
+        for place, batch in zip(places, self._load(self.val_data, places), strict=True):
             moment = Moment(self.settings.trainer.seed, 0, self.steps, place[0])
             with self._autocast():
                 measured = self.objective.validate(self._to_device(batch), moment)
@@ -277,13 +280,6 @@ def _optimizer(settings: TrainerSettings, parameters: list[nn.Parameter]) -> tor
 
 def _wrapped(objective: Objective, process: Process) -> nn.Module:
     return objective if process.world_size == 1 else DistributedDataParallel(objective)
-
-
-def _leave_signals_to_the_trainer(worker: int) -> None:
-    """Let a data worker go on when its whole process group is told to stop, as ``torchrun`` and a terminal
-    do: the trainer finishes its step first, and then ends its workers without a signal."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _contents(data: Any) -> str:

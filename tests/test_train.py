@@ -46,7 +46,7 @@ def test_the_released_names_are_there():
     )
 
 
-def test_a_run_from_the_command_line_trains_logs_and_goes_on(tmp_path):
+def test_a_run_from_the_command_line_trains_logs_and_goes_on(tmp_path, capsys):
     command = [
         "--config-name",
         "synthetic_video_mae_reconstruction",
@@ -58,6 +58,12 @@ def test_a_run_from_the_command_line_trains_logs_and_goes_on(tmp_path):
     assert main([*command, "trainer.n_epochs=2"]) == 0
     lines = [json.loads(line) for line in (tmp_path / "tiny" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 2, 3, 4, 4]
+    told = " ".join(capsys.readouterr().err.split())
+    assert "tiny stands at step 2" in told
+    assert main([*command, "trainer.n_epochs=2"]) == 0
+    assert "tiny has reached its end; another run needs another trainer.exp_name" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_show_prints_the_configuration_and_trains_nothing(capsys, tmp_path):
@@ -87,6 +93,8 @@ def test_a_folder_of_own_configurations_may_have_any_name(tmp_path):
     [
         (["--config-name", "synthetic_video_mae"], "did you mean 'synthetic_video_mae_reconstruction'"),
         (["--config-name", NAMES[0], "trainer.learning_rate=1"], "learning_rate"),
+        (["--config-name", NAMES[0], "dataset.vdeo_ext=mp4"], "has no key dataset.vdeo_ext; look at --show"),
+        (["--config-name", NAMES[0], "dataset.root=größe"], "is quoted twice, \"key='text'\""),
         (["--config-name", NAMES[0], "trainer=fast"], "fast"),
         (["--config-name", NAMES[0], "trainer.lr="], "trainer.lr"),
         (["--config-name", NAMES[0], "no override"], "no override"),

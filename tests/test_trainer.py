@@ -260,6 +260,33 @@ def test_a_step_that_is_not_finite_is_refused_and_the_checkpoint_stays_good(tmp_
     assert all(tensor.isfinite().all() for tensor in weights(resumed).values())
 
 
+class Unreadable(Clips):
+    def __getitem__(self, index):
+        raise InputError(f"clip {index} cannot be read; replace it")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_is_wrong_with_a_clip_is_said_as_it_is(workers, tmp_path):
+    trainer = tiny_trainer("ntp", tmp_path, workers=workers, train_data=Unreadable(8))
+    with pytest.raises(InputError, match=r"^clip \d cannot be read; replace it$"):
+        trainer.run()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_labels_of_a_finer_grid_are_refused_in_one_sentence(workers, tmp_path):
+    trainer = tiny_trainer("ntp", tmp_path, workers=workers, train_data=Clips(8, patches=4000))
+    with pytest.raises(InputError, match=r"^[^\n]*patch[^\n]*265[^\n]*$"):
+        trainer.run()
+
+
+def test_a_validation_that_fails_loses_no_training(tmp_path):
+    trainer = tiny_trainer("ntp", tmp_path)
+    trainer.val_data = Unreadable(2)
+    with pytest.raises(InputError, match="cannot be read"):
+        trainer.run()
+    assert tiny_trainer("ntp", tmp_path).step == trainer.steps
+
+
 def test_val_only_measures_and_changes_nothing(tmp_path, capsys):
     trainer = tiny_trainer("reconstruction", tmp_path, val_only=True)
     before = weights(trainer)
@@ -340,7 +367,7 @@ def test_the_optimizer_follows_the_schedule_of_learning_rates(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"batch_size": 2}, "batch_size|steps_per_epoch"),
+        ({"batch_size": 2}, "batch_size 4, and this one has 2"),
         ({"seed": 1}, "seed 666, and this one has 1"),
         ({"videos": 11}, "dataset.videos 8, and this one has 11"),
     ],

@@ -1,6 +1,7 @@
 """What the project brings along, so that everything runs without a download: a clip, and a pair of models
 that it trained itself (``MODEL_CARD.md``)."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ def clip_path() -> Path:
     return Path(__file__).with_name("street.mp4")
 
 
-def gaze_checkpoint(checkpoint: str | None, revision: str | None = None) -> Path:
+def gaze_checkpoint(checkpoint: str | os.PathLike[str] | None, revision: str | None = None) -> Path:
     """Return the folder that holds a gaze model: ``checkpoint`` itself, or what a hub id names, fetched; the
     embedded one if it is None."""
     from autogaze.checkpoints import resolve

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
+from autogaze.embedded import gaze_checkpoint
 from autogaze.embedded.reconstructor import FOLDER
 from autogaze.errors import InputError
 from autogaze.models.autogaze import AutoGaze, AutoGazeImageProcessor
@@ -27,7 +28,7 @@ def export(gaze: Path | None, task: Path | None, out: Path) -> int:
 
     Raises ``InputError`` for folders that hold no such model, and for models too large to be shipped.
     """
-    gaze_model = None if gaze is None else AutoGaze.from_pretrained(gaze)
+    gaze_model = None if gaze is None else AutoGaze.from_pretrained(gaze_checkpoint(gaze))
     reconstructor = None if task is None else VideoMAEReconstruction.from_checkpoint(task)
     size = _bytes_in_half(gaze_model) + _bytes_in_half(reconstructor)
     if size > LARGEST_BYTES:
@@ -35,13 +36,23 @@ def export(gaze: Path | None, task: Path | None, out: Path) -> int:
             f"the models take {size / 2**20:.0f} MiB in half precision, and at most "
             f"{LARGEST_BYTES / 2**20:.0f} may be shipped; train a smaller reconstructor"
         )
-    if gaze_model is not None:
-        gaze_model.config.name_or_path = ""  # where it lay is nobody's business
-        gaze_model.half().save_pretrained(out / "gaze")
+    try:
+        _write(gaze_model, reconstructor, out)
+    except OSError as error:
+        raise InputError(
+            f"{out} cannot be written: {error.strerror or error}; free space, or name another folder in --out"
+        ) from error
+    return size
+
+
+def _write(gaze: AutoGaze | None, reconstructor: VideoMAEReconstruction | None, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    if gaze is not None:
+        gaze.config.name_or_path = ""  # where it lay is nobody's business
+        gaze.half().save_pretrained(out / "gaze")
         AutoGazeImageProcessor().save_pretrained(out / "gaze")
     if reconstructor is not None:
         reconstructor.half().save(out / FOLDER.name)
-    return size
 
 
 def _bytes_in_half(model: nn.Module | None) -> int:

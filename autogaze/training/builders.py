@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any, Literal
 
+import torch
 from torch.utils.data import Subset
 
 from autogaze.algorithms.distillation import DistillationSettings, GainDistillation
@@ -16,6 +17,7 @@ from autogaze.embedded import gaze_checkpoint
 from autogaze.embedded.reconstructor import CONFIG
 from autogaze.errors import InputError, unknown_name
 from autogaze.models.autogaze import AutoGaze, AutoGazeConfig
+from autogaze.models.autogaze.budgets import draw_ratio, draw_ratios, draw_requirement
 from autogaze.models.autogaze.initialization import initialize
 from autogaze.tasks.video_mae_reconstruction import VideoMAEConfig, VideoMAEReconstruction
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, architecture
@@ -135,6 +137,21 @@ def build_objective(settings: TrainingSettings) -> Objective:
     return Reconstruction(task, masks, settings.task.recon_sample_rate, settings.task.validation_ratios)
 
 
+def doubts(settings: TrainingSettings) -> list[str]:
+    """Return what can be run and is hardly meant."""
+    trainer, name, said = settings.trainer, settings.algorithm.name, list[str]()
+    if name in ("grpo", "distillation") and trainer.task_weights is None:
+        said.append(
+            f"trainer.task_weights is null: {name} learns from the losses of a reconstructor, and those of a "
+            "new one say nothing"
+        )
+    if name == "grpo" and trainer.gaze_weights is None:
+        said.append(
+            "trainer.gaze_weights is null: grpo improves a gaze model, and a new one chooses at random"
+        )
+    return said
+
+
 def _grpo_settings(settings: TrainingSettings) -> GRPOSettings:
     algorithm, temperature = settings.algorithm, settings.trainer.temp_schedule_args.exp
     return GRPOSettings(
@@ -180,6 +197,17 @@ def _check_parts(settings: TrainingSettings) -> None:
             "trainer.detach_task=true keeps gradients from the reconstructor that trainer.train_task=true "
             "is to train; set one of them to false"
         )
+    if trainer.min_lr > trainer.lr and trainer.lr_schedule != "constant":
+        raise InputError(
+            f"trainer.min_lr {trainer.min_lr:g} is above trainer.lr {trainer.lr:g}, from which rates fall; "
+            "exchange them"
+        )
+    size = AutoGazeConfig(**settings.model).architecture().image_size
+    if size != settings.dataset.size:
+        raise InputError(
+            f"dataset.size is {settings.dataset.size} and the models see pictures of {size} x {size}; set it "
+            f"to {size}"
+        )
     replay = settings.algorithm.steps_per_generation, settings.algorithm.num_iterations
     if name != "distillation" and replay != (1, 1):
         raise InputError(
@@ -191,9 +219,24 @@ def _check_parts(settings: TrainingSettings) -> None:
             "algorithm grpo compares rollouts of a video with each other, and algorithm.group_size is 1; set "
             "it to 2 or more"
         )
+    if name != "ntp":
+        _check_budgets(settings)
     labels = settings.dataset.gt_gazing_pos_paths
     if name == "ntp" and not (labels.train and labels.val):
         raise InputError(
             "algorithm ntp learns recorded gazes; name the files that 'python -m autogaze.label' wrote in "
             "dataset.gt_gazing_pos_paths.train and .val"
         )
+
+
+def _check_budgets(settings: TrainingSettings) -> None:
+    """Refuse strategies that budgets cannot be drawn by, before anything is trained."""
+    config = AutoGazeConfig(**settings.model)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            ratio = draw_ratio(config, training=True)
+            draw_ratios(config, True, ratio, settings.dataset.clip_len, rollout=lambda caps: caps)
+            if config.has_task_loss_requirement_during_training:
+                draw_requirement(config, training=True)
+        except InputError as error:
+            raise InputError(f"model.{error}") from None

@@ -48,8 +48,9 @@ class Position:
 
     def identity(self) -> dict[str, Any]:
         """Return by name what must be as it was for the run to go on."""
-        own = {name: getattr(self, name) for name in ("steps_per_epoch", "batch_size", "seed")}
-        return own | dict(self.settings)
+        own = {name: getattr(self, name) for name in ("batch_size", "seed")}
+        # Last, since what it follows from says better what differs.
+        return own | dict(self.settings) | {"steps_per_epoch": self.steps_per_epoch}
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ class Share:
             )
         if self.batch_size % self.world_size:
             raise InputError(
-                f"batch_size {self.batch_size} cannot be split evenly over {self.world_size} processes; "
-                "choose a multiple"
+                f"trainer.batch_size {self.batch_size} cannot be split evenly over {self.world_size} "
+                "processes; choose a multiple"
             )
 
     @property

@@ -168,14 +168,26 @@ class TrainingSettings(_Section):
     trainer: TrainerSettings
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells the run from others, by dotted name: its algorithm and its data.
+        """Return what tells the run from others, by dotted name: its algorithm, its data, and the sizes and
+        constants of its gaze model.
 
         Paths are left out, since data may move.
         """
-        data = self.dataset.model_dump(include=set(_IDENTITY_OF_DATA))
-        named = {f"dataset.{name}": value for name, value in data.items()}
-        own = self.algorithm.model_dump(include={"name", "steps_per_generation", "num_iterations"})
-        return {f"algorithm.{name}": value for name, value in own.items()} | named
+        sizes = {name: self.model.get(name) for name in ("scales", "gaze_model_config")}
+        return {
+            **_dotted("algorithm", self.algorithm.model_dump()),
+            **_dotted("dataset", self.dataset.model_dump(include=set(_IDENTITY_OF_DATA))),
+            **_dotted("model", sizes),
+        }
+
+
+def _dotted(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a nested mapping by their dotted names."""
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}.{name}"
+        named |= _dotted(key, value) if isinstance(value, Mapping) else {key: value}
+    return named
 
 
 _IDENTITY_OF_DATA = (

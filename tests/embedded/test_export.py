@@ -51,6 +51,17 @@ def test_what_is_too_large_to_ship_is_refused(trained, tmp_path, monkeypatch, ca
     assert not list(tmp_path.iterdir())
 
 
+def test_a_name_that_is_no_folder_is_refused_without_asking_the_hub(tmp_path, capsys):
+    assert export.main(["--gaze", "nosuch", "--out", str(tmp_path)]) == 2
+    assert "nosuch does not exist" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_refused(trained, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert export.main(["--task", str(trained / "task"), "--out", str(tmp_path / "file")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path, capsys):
     assert export.main(["--task", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "a reconstructor is" in capsys.readouterr().err

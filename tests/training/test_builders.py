@@ -7,9 +7,11 @@ from autogaze.datasets.synthetic import SyntheticVideos
 from autogaze.embedded.reconstructor import CONFIG
 from autogaze.errors import InputError
 from autogaze.train import compose
-from autogaze.training.builders import build_dataset, build_objective, build_task
+from autogaze.training.builders import build_dataset, build_objective, build_task, doubts
 from autogaze.training.settings import read_settings
 from tests.training.runs import settings
+
+DECODER = "model.gaze_model_config.gaze_decoder_config"
 
 
 def composed(name, *overrides):
@@ -107,6 +109,11 @@ def test_a_new_reconstructor_has_the_embedded_sizes_and_counts_as_trained():
             ["task.recon_model_config.loss_type=l1+siglip2", "task.recon_model_config.loss_weights=1+0.3"],
             "siglip2 compare features .* trainer.task_weights",
         ),
+        ("grpo", ["algorithm.group_size=1"], "algorithm.group_size is 1; set it to 2 or more"),
+        ("grpo", ["trainer.min_lr=1"], "trainer.min_lr 1 is above trainer.lr"),
+        ("grpo", ["dataset.size=100"], "dataset.size is 100 and the models see pictures of 224 x 224"),
+        ("reconstruction", ["dataset.clip_len=4"], r"dirichlet.alpha has 16 values and clips have 4 frames"),
+        ("grpo", [f"{DECODER}.num_hidden_layers=two"], "num_hidden_layers in gaze_decoder_config is two"),
         ("grpo", ["trainer.gaze_weights=nowhere"], "nowhere does not exist"),
         ("grpo", ["trainer.task_weights=nowhere"], "nowhere does not exist"),
     ],
@@ -115,6 +122,52 @@ def test_what_cannot_be_trained_is_refused(name, overrides, message):
     suffix = "" if name == "reconstruction" else f"_ar_gaze_{name}"
     with pytest.raises(InputError, match=message):
         build_objective(composed(f"synthetic_video_mae_reconstruction{suffix}", *overrides))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "values", "message"),
+    [
+        ("fixed", {"gazing_ratio": 1.5}, "fixed.gazing_ratio is 1.5: give a number from 0 to 1"),
+        ("fixed", {"gazing_ratio": "null"}, "fixed.gazing_ratio is None: give a number from 0 to 1"),
+        ("uniform", {"gazing_ratio_min": -1}, "uniform.gazing_ratio_min is -1"),
+        ("exponential", {"gazing_ratio_max": "abc"}, "exponential.gazing_ratio_max is abc"),
+        (
+            "exponential",
+            {"gazing_ratio_min": 0.5},
+            "exponential.gazing_ratio_max is 0.2: give a number from 0.5 to 1",
+        ),
+        ("exponential", {"lambda": 0}, "exponential.lambda is 0"),
+    ],
+)
+def test_budgets_that_cannot_be_drawn_are_refused_before_training(strategy, values, message):
+    group = "model.gazing_ratio_config"
+    overrides = [f"{group}.{strategy}.{name}={value}" for name, value in values.items()]
+    asked = composed(
+        "synthetic_video_mae_reconstruction_ar_gaze_grpo",
+        f"{group}.sample_strategy_during_training={strategy}",
+        *overrides,
+    )
+    with pytest.raises(InputError, match=f"^{group}.{message}"):
+        build_objective(asked)
+
+
+@pytest.mark.parametrize("alpha", ["0", "'10,x'", "null"])
+def test_weights_of_frames_that_are_none_are_refused(alpha):
+    group = "model.gazing_ratio_each_frame_config"
+    asked = composed(
+        "synthetic_video_mae_reconstruction_ar_gaze_grpo",
+        "dataset.clip_len=2",
+        f"{group}.sample_strategy_during_training=dirichlet",
+        f"{group}.dirichlet.alpha={alpha}",
+    )
+    with pytest.raises(InputError, match=f"^{group}.dirichlet.alpha is"):
+        build_objective(asked)
+
+
+def test_what_is_hardly_meant_is_said():
+    said = doubts(composed("synthetic_video_mae_reconstruction_ar_gaze_grpo"))
+    assert [each.split(" is null")[0] for each in said] == ["trainer.task_weights", "trainer.gaze_weights"]
+    assert doubts(composed("synthetic_video_mae_reconstruction")) == []
 
 
 def test_weights_of_another_size_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 """How many patches: from the caller's ratio and requirement, or drawn by the strategies of the config."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,21 +51,25 @@ def as_requirement(requirement: Requirement, batch: int, frames: int, device: to
 
 
 def draw_ratio(config: AutoGazeConfig, training: bool) -> float:
-    """Draw one gazing ratio for a whole video: ``fixed``, ``uniform`` or (truncated) ``exponential``."""
-    section = config.gazing_ratio_config
-    strategy, values = _strategy(section, training, "gazing_ratio_config")
+    """Draw one gazing ratio for a whole video: ``fixed``, ``uniform`` or (truncated) ``exponential``.
+
+    Raises ``InputError`` for values that are no ratios.
+    """
+    group = "gazing_ratio_config"
+    strategy, values = _strategy(config.gazing_ratio_config, training, group)
+    key = f"{group}.{strategy}"
     if strategy == "fixed":
-        return float(values["gazing_ratio"])
-    low, high = float(values["gazing_ratio_min"]), float(values["gazing_ratio_max"])
+        return _number(values, f"{key}.gazing_ratio", 0, 1)
+    if strategy not in ("uniform", "exponential"):
+        raise unknown_name(f"strategy of {group}", strategy, ["fixed", "uniform", "exponential"])
+    low, high = _range(values, key, "gazing_ratio", 1)
     if strategy == "uniform":
         return low + (high - low) * torch.rand(()).item()
-    if strategy == "exponential":
-        # Inverse of the distribution function restricted to [low, high]; the same law as drawing until one
-        # falls inside.
-        rate = float(values["lambda"])
-        below, above = -torch.expm1(torch.tensor([-rate * low, -rate * high], dtype=torch.float64))
-        return float(-torch.log1p(-(below + (above - below) * torch.rand((), dtype=torch.float64))) / rate)
-    raise unknown_name("strategy of gazing_ratio_config", strategy, ["fixed", "uniform", "exponential"])
+    # Inverse of the distribution function restricted to [low, high]; the same law as drawing until one falls
+    # inside.
+    rate = _number(values, f"{key}.lambda", 1e-3, 1e6)
+    below, above = -torch.expm1(torch.tensor([-rate * low, -rate * high], dtype=torch.float64))
+    return float(-torch.log1p(-(below + (above - below) * torch.rand((), dtype=torch.float64))) / rate)
 
 
 def draw_ratios(
@@ -74,41 +79,63 @@ def draw_ratios(
     (``self``).
 
     ``rollout`` takes (frames,) ratios as caps and returns the (frames,) ratios the model chose under a
-    requirement that was drawn from the config.
+    requirement that was drawn from the config. Raises ``InputError`` for weights that are none, or not one
+    for each frame.
     """
-    section = config.gazing_ratio_each_frame_config
-    strategy, values = _strategy(section, training, "gazing_ratio_each_frame_config")
+    group = "gazing_ratio_each_frame_config"
+    strategy, values = _strategy(config.gazing_ratio_each_frame_config, training, group)
     equal = torch.full((frames,), mean)
     if strategy == "uniform":
         return equal
     if strategy == "dirichlet":
-        alpha = values["alpha"]
-        if isinstance(alpha, str):
-            concentration = torch.tensor([float(a) for a in alpha.split(",")])
-            if len(concentration) != frames:
-                raise InputError(f"dirichlet alpha has {len(concentration)} values for {frames} frames")
-        else:
-            concentration = torch.full((frames,), float(alpha))
-        shares = torch.distributions.Dirichlet(concentration).sample()
+        shares = torch.distributions.Dirichlet(_weights(values, f"{group}.dirichlet.alpha", frames)).sample()
         return (shares * mean * frames).clamp(0, 1)
     if strategy == "self":
         return rollout(equal)
-    raise unknown_name(
-        "strategy of gazing_ratio_each_frame_config", strategy, ["uniform", "dirichlet", "self"]
-    )
+    raise unknown_name(f"strategy of {group}", strategy, ["uniform", "dirichlet", "self"])
 
 
 def draw_requirement(config: AutoGazeConfig, training: bool) -> float:
-    """Draw a requirement for a whole batch: ``fixed`` or ``uniform``."""
-    strategy, values = _strategy(
-        config.task_loss_requirement_config, training, "task_loss_requirement_config"
-    )
+    """Draw a requirement for a whole batch: ``fixed`` or ``uniform``; raises ``InputError`` for values that
+    are no losses."""
+    group = "task_loss_requirement_config"
+    strategy, values = _strategy(config.task_loss_requirement_config, training, group)
+    key = f"{group}.{strategy}"
     if strategy == "fixed":
-        return float(values["task_loss_requirement"])
+        return _number(values, f"{key}.task_loss_requirement", 0, math.inf)
     if strategy == "uniform":
-        low, high = float(values["task_loss_requirement_min"]), float(values["task_loss_requirement_max"])
+        low, high = _range(values, key, "task_loss_requirement", math.inf)
         return low + (high - low) * torch.rand(()).item()
-    raise unknown_name("strategy of task_loss_requirement_config", strategy, ["fixed", "uniform"])
+    raise unknown_name(f"strategy of {group}", strategy, ["fixed", "uniform"])
+
+
+def _number(values: Any, key: str, least: float, most: float) -> float:
+    """Return the number that ``values`` hold under the last part of a dotted ``key``."""
+    value = values.get(key.rpartition(".")[2])
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not least <= number <= most:
+        raise InputError(f"{key} is {value}: give a number from {least:g} to {most:g}")
+    return number
+
+
+def _range(values: Any, key: str, name: str, most: float) -> tuple[float, float]:
+    low = _number(values, f"{key}.{name}_min", 0, most)
+    return low, _number(values, f"{key}.{name}_max", low, most)
+
+
+def _weights(values: Any, key: str, frames: int) -> Tensor:
+    """Return (frames,) weights above 0 from one number for all frames, or one for each, joined by commas."""
+    alpha = values.get("alpha")
+    parts = alpha.split(",") if isinstance(alpha, str) else [alpha] * frames
+    if len(parts) != frames:
+        raise InputError(
+            f"{key} has {len(parts)} values and clips have {frames} frames: give one number for all frames, "
+            "or one for each, joined by commas"
+        )
+    return torch.tensor([_number({"alpha": part}, key, 1e-6, 1e6) for part in parts])
 
 
 def _strategy(section: Any, training: bool, name: str) -> tuple[str, Any]:

@@ -184,6 +184,11 @@ class AutoGazeConfig(PretrainedConfig):  # type: ignore[misc]
         """Return the sizes, checked to fit together."""
         gaze = self.gaze_model_config
         vision, decoder = gaze.vision_model_config, gaze.gaze_decoder_config
+        for part, names in (("vision_model_config", _VISION_SIZES), ("gaze_decoder_config", _DECODER_SIZES)):
+            for name in names:
+                value = gaze[part][name]
+                if not isinstance(value, int) or value < 1:
+                    raise InputError(f"{name} in {part} is {value}: a whole number from 1 is needed")
         grid = PatchGrid.parse(self.scales, vision.kernel_size)
         if grid.patches_per_frame != self.num_vision_tokens_each_frame:
             raise InputError(
@@ -220,6 +225,16 @@ class AutoGazeConfig(PretrainedConfig):  # type: ignore[misc]
             rope_scaling=_rotary_scaling(decoder.rope_scaling),
             group=decoder.num_multi_token_pred,
         )
+
+
+_VISION_SIZES = ("hidden_dim", "out_dim", "depth", "kernel_size")
+_DECODER_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_multi_token_pred",
+)
 
 
 @cache
