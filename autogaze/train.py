@@ -39,6 +39,7 @@ def compose(name: str, overrides: Sequence[str] = (), config_dir: str | Path | N
     homes = {path.stem: folder for folder in _folders(config_dir) for path in folder.glob("*.yaml")}
     if name not in homes:
         raise unknown_name("training configuration", name, homes)
+    _check_syntax(overrides)
     others = ",".join(_quoted(f"file://{other}") for other in _folders(config_dir) if other != homes[name])
     try:
         with initialize_config_dir(str(homes[name]), version_base="1.3"):
@@ -56,10 +57,22 @@ def _explained(complaint: str) -> str:
     if (key := re.match(r"Could not override '(.+?)'\.", complaint)) is not None:
         # Hydra proposes +key=value: right for keys that a configuration leaves out, wrong for misspelt ones.
         return f"it has no key {key[1]}; look at --show for its keys, or add one of its own as +{key[1]}=..."
-    if "Lexer" in complaint or "mismatched input" in complaint or "no viable alternative" in complaint:
-        quoted = "\"key='text'\""
-        return f"{complaint}; a text with other signs than letters, digits and ._-/ is quoted twice, {quoted}"
     return complaint
+
+
+def _check_syntax(overrides: Sequence[str]) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    for override in overrides:
+        try:
+            parser.parse_override(override)
+        except HydraException:
+            raise InputError(
+                f"{override} is not group.key=value; text with other signs than letters, digits and ._-/ is "
+                "quoted twice, as in \"dataset.root='größe, b=1'\""
+            ) from None
 
 
 def _quoted(text: str) -> str:

@@ -94,10 +94,14 @@ def test_a_folder_of_own_configurations_may_have_any_name(tmp_path):
         (["--config-name", "synthetic_video_mae"], "did you mean 'synthetic_video_mae_reconstruction'"),
         (["--config-name", NAMES[0], "trainer.learning_rate=1"], "learning_rate"),
         (["--config-name", NAMES[0], "dataset.vdeo_ext=mp4"], "has no key dataset.vdeo_ext; look at --show"),
-        (["--config-name", NAMES[0], "dataset.root=größe"], "is quoted twice, \"key='text'\""),
+        (
+            ["--config-name", NAMES[0], "dataset.root=größe"],
+            "dataset.root=größe is not group.key=value; text with other signs",
+        ),
         (["--config-name", NAMES[0], "trainer=fast"], "fast"),
         (["--config-name", NAMES[0], "trainer.lr="], "trainer.lr"),
-        (["--config-name", NAMES[0], "no override"], "no override"),
+        (["--config-name", NAMES[0], "trainer.exp_name=a=b"], "trainer.exp_name=a=b is not group.key=value"),
+        (["--config-name", NAMES[0], "no override"], "no override is not group.key=value"),
         (["--config-name", NAMES[0], "--config-dir", "nowhere"], "--config-dir nowhere is not a folder"),
     ],
 )
