@@ -174,6 +174,24 @@ def read_clip_labels(
     return found
 
 
+def check_scales(paths: str, scales: str) -> None:
+    """Raise ``InputError`` if labels number the patches of other scales than a model's.
+
+    Args:
+        paths: as for :func:`read_labels`. Files without a note of their scales, such as released ones, are
+            taken as they are.
+        scales: the model's, such as ``32+64+112+224``.
+    """
+    for file in _files(paths):
+        labelled = _noted(file).get("scales")
+        if labelled is not None and _plain(labelled) != _plain(scales):
+            raise InputError(
+                f"label file '{file}' was made with the scales {labelled}, and the model has {scales}, whose "
+                f"patches have other numbers: set its scales to {labelled}, or label the videos anew with a "
+                f"reconstructor of {scales}"
+            )
+
+
 def gazing_info(labels: GazeLabels) -> dict[str, list[list[Any]]]:
     """Return labels as items of data sets hold them: lists of a list for each frame."""
     return {
@@ -188,10 +206,18 @@ def _files(paths: str) -> list[Path]:
     return [Path(file) for pattern in patterns for file in sorted(glob.glob(pattern)) or [pattern]]
 
 
+def _noted(file: Path) -> dict[str, Any]:
+    """Return how a label file was made, as far as a note beside it says."""
+    # Path.exists() would raise where the folder cannot be searched; reading the labels says so by name.
+    return read_settings_note(file) if os.path.exists(settings_note(file)) else {}
+
+
+def _plain(scales: Any) -> str:
+    return str(scales).replace(" ", "")
+
+
 def _check_rate(file: Path, frame_sample_rate: float) -> None:
-    if not settings_note(file).exists():
-        return
-    labelled = read_settings_note(file)["frame_sample_rate"]
+    labelled = _noted(file).get("frame_sample_rate", frame_sample_rate)
     if labelled != frame_sample_rate:
         raise InputError(
             f"label file '{file}' was made with frame_sample_rate {labelled}, and the clips are taken with "

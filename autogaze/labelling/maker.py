@@ -226,6 +226,7 @@ def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, cl
         "clip_len": clips.clip_len,
         "frame_sample_rate": clips.frame_sample_rate,
         "reconstructor": state_hash(task),
+        "scales": task.config.scales,
         "gain_rates": list(settings.gain_rates),  # as it is read back
     }
     note = settings_note(file)
@@ -237,7 +238,8 @@ def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, cl
             f"label file '{file}' does not say how it was made ('{note.name}' is missing), so it cannot be "
             "continued; name a new file"
         )
-    before = read_settings_note(file)
+    # Notes without scales are of before they were noted; the reconstructor is the same, or is refused.
+    before = {"scales": made["scales"]} | read_settings_note(file)
     for name, value in made.items():
         if before.get(name) != value:
             raise InputError(

@@ -5,6 +5,7 @@ import pytest
 from autogaze.datasets.labels import (
     GazeLabels,
     append_labels,
+    check_scales,
     gazing_info,
     read_clip_labels,
     read_label_lines,
@@ -108,6 +109,17 @@ def test_labels_of_another_rate_are_refused_where_the_file_tells_it(tmp_path):
     assert read_clip_labels(parts, videos, 2, frame_sample_rate=2) == released
     with pytest.raises(InputError, match=r"part_2.json' was made with frame_sample_rate 2, .* with 3: set"):
         read_clip_labels(parts, videos, 2, frame_sample_rate=3)
+
+
+def test_labels_of_other_scales_are_refused_where_the_file_tells_them(tmp_path):
+    for part, note in (("1", None), ("2", '{"seed": 0}'), ("3", '{"scales": "32+64"}')):
+        write_labels(tmp_path / f"part_{part}.json", {"s/train/a.mp4": ONE})
+        if note:
+            settings_note(tmp_path / f"part_{part}.json").write_text(note)
+    check_scales(f"{tmp_path}/part_1.json,{tmp_path}/part_2.json", "112+224")
+    check_scales(f"{tmp_path}/part_*.json", "32 + 64")
+    with pytest.raises(InputError, match=r"part_3.json' was made with the scales 32\+64, .* has 112\+224"):
+        check_scales(f"{tmp_path}/part_*.json", "112+224")
 
 
 @pytest.mark.parametrize(

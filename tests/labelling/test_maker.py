@@ -196,6 +196,23 @@ def test_the_settings_are_kept_beside_the_labels(tmp_path: Path) -> None:
     note = json.loads((tmp_path / "labels.json.settings").read_text())
     assert (note["mode"], note["candidates"], note["clip_len"]) == ("accelerated", 2, 2)
     assert note["frame_sample_rate"] == 1
+    assert note["scales"] == "32+64"
+
+
+@pytest.mark.parametrize(("noted", "continued"), [({}, True), ({"scales": "16+64"}, False)])
+def test_labels_of_other_scales_are_not_continued(
+    tmp_path: Path, noted: dict[str, str], continued: bool
+) -> None:
+    out, note = tmp_path / "labels.json", tmp_path / "labels.json.settings"
+    make_labels(small_task(), CLIPS, NAMES[:1], out, SETTINGS)
+    made = json.loads(note.read_text())
+    del made["scales"]
+    note.write_text(json.dumps(made | noted))
+    if continued:
+        assert len(make_labels(small_task(), CLIPS, NAMES[:2], out, SETTINGS)) == 2
+    else:
+        with pytest.raises(InputError, match=r"was made with scales 16\+64, not 32\+64"):
+            make_labels(small_task(), CLIPS, NAMES, out, SETTINGS)
 
 
 def test_a_note_without_a_rate_is_of_labels_of_every_frame(tmp_path: Path) -> None:
