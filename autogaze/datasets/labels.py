@@ -269,13 +269,19 @@ def _not_written(path: Path, error: OSError) -> InputError:
 def _labels_of(path: Path, video: str, entry: Any) -> GazeLabels:
     try:
         return GazeLabels(
-            tuple(tuple(int(position) for position in frame) for frame in entry["gazing_pos"]),
+            tuple(tuple(map(_patch, frame)) for frame in entry["gazing_pos"]),
             tuple(tuple(float(loss) for loss in frame) for frame in entry["task_losses"]),
         )
     except InputError as error:
         raise InputError(f"label file '{path}', '{video}': {error}") from None
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(
-            f"label file '{path}' has no usable entry for '{video}': \"gazing_pos\" and \"task_losses\", a "
-            "list of numbers for each frame, are needed"
+            f"label file '{path}' has no usable entry for '{video}': \"gazing_pos\", a list of whole numbers "
+            'for each frame, and "task_losses", a list of numbers for each, are needed'
         ) from None
+
+
+def _patch(index: Any) -> int:
+    if type(index) is not int:  # true is an integer, too
+        raise TypeError(f"{index!r} is no patch index")
+    return index

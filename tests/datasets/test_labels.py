@@ -147,6 +147,8 @@ def test_labels_that_make_no_sense_are_refused(positions, losses, found):
         ('{"s/train/a.mp4": 3}', "no usable entry for 's/train/a.mp4'"),
         ('{"s/train/a.mp4": {"gazing_pos": [[1]]}}', "no usable entry"),
         ('{"s/train/a.mp4": {"gazing_pos": [["x"]], "task_losses": [[1]]}}', "no usable entry"),
+        ('{"s/train/a.mp4": {"gazing_pos": [[3.7]], "task_losses": [[1]]}}', "a list of whole numbers"),
+        ('{"s/train/a.mp4": {"gazing_pos": [[true]], "task_losses": [[1]]}}', "a list of whole numbers"),
         (
             '{"s/train/a.mp4": {"gazing_pos": [[-4]], "task_losses": [[1]]}}',
             "'s/train/a.mp4': labels hold patch",
