@@ -2,7 +2,9 @@
 
 import math
 import warnings
+from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -92,9 +94,9 @@ class VideoFolder(Dataset[dict[str, Any]]):
         seed: of all that is random.
 
     Raises:
-        InputError: for folders that are missing or without videos, labels that fit no video or no clip or
-            were made at another rate, and augmentation of labelled clips, whose labels hold for the clip as
-            it was labelled.
+        InputError: for folders that are missing, may not be read or have no videos, labels that fit no video
+            or no clip or were made at another rate, and augmentation of labelled clips, whose labels hold for
+            the clip as it was labelled.
     """
 
     def __init__(
@@ -220,8 +222,9 @@ def _list_videos(root: str, split: str, video_ext: str) -> list[Path]:
     """Return the videos of all roots, each root's in the order of their paths."""
     videos: list[Path] = []
     for part in (Path(part.strip()) for part in root.split(",")):
-        if not (part / split).is_dir():
-            missing = part / split if part.is_dir() else part
+        with _readable(part):
+            missing = None if (part / split).is_dir() else part / split if part.is_dir() else part
+        if missing:
             raise InputError(
                 f"folder '{missing}' does not exist: a root of videos is a folder with train and val inside"
             )
@@ -234,18 +237,45 @@ def _list_videos(root: str, split: str, video_ext: str) -> list[Path]:
     return videos
 
 
-def _videos_in(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+def _videos_in(top: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
     """Yield the videos in a folder and the folders in it; one that holds pictures is a video, unless it holds
-    videos, too, whose covers they may be."""
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            files = [file.name.lower() for file in entry.iterdir()]
-            if any(map(_is_picture, files)) and not any(file.endswith(suffixes) for file in files):
-                yield entry
-            else:
-                yield from _videos_in(entry, suffixes)
-        elif entry.name.lower().endswith(suffixes):
-            yield entry
+    videos, too, whose covers they may be.
+
+    Links are followed, but each folder is visited once, by its own path where it has one below ``top``.
+    """
+    visited: set[tuple[int, int]] = set()
+    folders, links = deque([top]), deque[Path]()
+    while folders or links:
+        folder = (folders or links).popleft()
+        with _readable(folder):
+            place, entries = folder.stat(), sorted(folder.iterdir())
+            if (place.st_dev, place.st_ino) in visited:
+                continue
+            visited.add((place.st_dev, place.st_ino))
+            names = [entry.name.lower() for entry in entries]
+            pictures = any(map(_is_picture, names)) and not any(name.endswith(suffixes) for name in names)
+            is_video = pictures and folder != top
+            # What is in a folder of pictures is not looked at one by one.
+            inner = [] if is_video else [entry for entry in entries if entry.is_dir()]
+            for entry in inner:
+                (links if entry.is_symlink() else folders).append(entry)
+        if is_video:
+            yield folder
+        else:
+            files = set(entries).difference(inner)
+            yield from (file for file in files if file.name.lower().endswith(suffixes))
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Refuse a folder that turns out not to be readable."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"folder '{folder}' cannot be read ({error.strerror or error}): permit reading and searching it, "
+            "or leave it out of dataset.root"
+        ) from None
 
 
 def _is_picture(name: str) -> bool:

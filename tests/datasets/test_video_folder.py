@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -234,6 +236,33 @@ def test_a_missing_root_or_split_is_refused_by_name(root, tmp_path):
     (tmp_path / "bare").mkdir()
     with pytest.raises(InputError, match="bare/val' does not exist"):
         VideoFolder(f"{root},{tmp_path / 'bare'}", "val")
+
+
+def test_links_are_followed_and_each_folder_is_visited_once_by_its_own_path(root, tmp_path):
+    (root / "train" / "a_link").symlink_to(root / "train" / "c")
+    (root / "train" / "c_loop").symlink_to(root / "train")
+    (root / "train" / "nowhere").symlink_to("nowhere")
+    (tmp_path / "elsewhere").mkdir()
+    np.save(tmp_path / "elsewhere" / "d.npy", ramp())
+    (root / "train" / "link").symlink_to(tmp_path / "elsewhere")
+    assert names(VideoFolder(str(root), "train")) == ["a.npy", "b.mp4", "c", "d.npy"]
+
+
+@pytest.mark.parametrize("locked", ["set", "set/train", "set/train/c"])
+def test_a_folder_that_may_not_be_read_is_refused_by_name(root, tmp_path, monkeypatch, locked):
+    def refuse(method):
+        def checked(path):
+            # A folder that is locked neither lists its entries nor tells of what kind they are.
+            if tmp_path / locked in ((path,) if method.__name__ == "iterdir" else path.parents):
+                raise PermissionError(13, "Permission denied")
+            return method(path)
+
+        return checked
+
+    for method in (Path.iterdir, Path.is_dir):
+        monkeypatch.setattr(Path, method.__name__, refuse(method))
+    with pytest.raises(InputError, match=rf"folder '{tmp_path / locked}' cannot be read \(Permission denied"):
+        VideoFolder(str(root), "train")
 
 
 def test_a_split_without_videos_is_refused(tmp_path):
