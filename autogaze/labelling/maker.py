@@ -230,7 +230,7 @@ def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, cl
         "gain_rates": list(settings.gain_rates),  # as it is read back
     }
     note = settings_note(file)
-    if not file.exists() and not _lines_of(file).exists():
+    if not _exists(file) and not _lines_of(file).exists():
         _write_note(note, made)
         return
     if not note.exists():
@@ -246,6 +246,21 @@ def _claim(file: Path, settings: LabelSettings, task: VideoMAEReconstruction, cl
                 f"label file '{file}' was made with {name} {before.get(name)}, not {value}; label with the "
                 "same, or name a new file"
             )
+
+
+def _exists(file: Path) -> bool:
+    """Tell whether there is a label file; refuse a folder, and a place that cannot be looked at."""
+    try:
+        if file.is_dir():
+            raise InputError(
+                f"label file '{file}' is a folder: name a file, such as '{file / 'labels.json'}'"
+            )
+        return file.exists()
+    except OSError as error:
+        raise InputError(
+            f"label file '{file}' cannot be looked for ({error.strerror or error}): permit searching its "
+            "folder, or name a file in another"
+        ) from None
 
 
 def _write_note(note: Path, made: Mapping[str, Any]) -> None:

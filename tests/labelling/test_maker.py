@@ -185,6 +185,22 @@ def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         make_labels(small_task(), CLIPS, NAMES, tmp_path / "file" / "labels.json", SETTINGS)
 
 
+def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is a folder: name a file, such as '.*/labels\.json'"):
+        make_labels(small_task(), CLIPS, NAMES, tmp_path, SETTINGS)
+
+
+def test_a_file_in_a_folder_that_may_not_be_searched_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, **options: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", denied)
+    with pytest.raises(InputError, match=r"labels\.json' cannot be looked for \(Permission denied\): permit"):
+        make_labels(small_task(), CLIPS, NAMES, tmp_path / "labels.json", SETTINGS)
+
+
 def test_clips_that_label_files_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
     names = [f"/{disk}/set/train/a.mp4" for disk in "xy"]
     with pytest.raises(InputError, match=r"are both 'set/train/a.mp4' in label files"):
