@@ -25,6 +25,9 @@ _CROP_ATTEMPTS = 10
 _INDEXED_FRAMES = 1 << 23
 """Frames of video files whose index a data set keeps, 8 bytes each: 64 MiB."""
 
+_NOT_IN_ENDINGS = frozenset("*?[]/\\")
+"""Characters of wildcards and of paths: files with such an ending would silently never be found."""
+
 
 @dataclass(frozen=True)
 class ResizedCrop:
@@ -220,8 +223,19 @@ def _parse_augmentation(settings: Mapping[str, Any] | None) -> ResizedCrop | Non
 
 def _list_videos(root: str, split: str, video_ext: str) -> list[Path]:
     """Return the videos of all roots, each root's in the order of their paths."""
+    parts = [part.strip() for part in root.split(",")]
+    if "" in parts:
+        raise InputError(
+            f"a name in dataset.root '{root}' is empty: name at least one folder, and several with one comma "
+            "between each two"
+        )
+    if not video_ext or _NOT_IN_ENDINGS & set(video_ext):
+        raise InputError(
+            f"dataset.video_ext '{video_ext}' is no ending of files: give it without wildcards and folders, "
+            "such as .mp4"
+        )
     videos: list[Path] = []
-    for part in (Path(part.strip()) for part in root.split(",")):
+    for part in map(Path, parts):
         with _readable(part):
             missing = None if (part / split).is_dir() else part / split if part.is_dir() else part
         if missing:
