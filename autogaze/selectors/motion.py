@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from autogaze.datasets.geometry import FitMode, unnormalize
 from autogaze.datasets.timeline import decode, import_av, video_stream
-from autogaze.errors import BackendUnavailable, InputError
+from autogaze.errors import BackendUnavailable, InputError, unknown_name
 from autogaze.patches import PatchGrid
 from autogaze.selectors.energy import order_by, pooled
 
@@ -61,8 +61,13 @@ def file_motion_vectors(
     The order takes one video, (1, T, 3, H, W), made of the same frames by ``geometry``
     (:func:`~autogaze.datasets.geometry.fit_frames`); frames past the end of the file show no motion.
 
-    Raises ``InputError`` for a file that cannot be read, ends before ``start``, or has no motion vectors.
+    Raises ``InputError`` for a file that cannot be read, ends before ``start``, or has no motion vectors, for
+    a negative ``start`` and an unknown ``geometry``.
     """
+    if start < 0:
+        raise InputError(f"start of the motion vectors of {path.name} is {start}: frames count from 0")
+    if geometry not in get_args(FitMode):
+        raise unknown_name("geometry", str(geometry), get_args(FitMode))
 
     def order(video: Tensor, budgets: tuple[int, ...], grid: PatchGrid) -> Tensor:
         if len(video) != 1:
@@ -88,9 +93,14 @@ def _encoded_motion(clip: Tensor) -> Iterator[Motion]:
     """Encode a (T, 3, H, W) clip, every frame predicted from the one before, and yield the motion of each."""
     av = import_av()
     encoder, decoder = _codecs(av)
-    # Chroma has half the resolution, so sides must be even; a last odd row holds no block of its own.
-    pixels = unnormalize(clip)[..., : clip.shape[-2] // 2 * 2, : clip.shape[-1] // 2 * 2]
-    frames = (pixels * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    frames = (
+        (_even(unnormalize(clip)) * 255)
+        .round()
+        .to("cpu", torch.uint8)
+        .permute(0, 2, 3, 1)
+        .contiguous()
+        .numpy()
+    )
     encoder.height, encoder.width = frames.shape[1:3]
     encoder.pix_fmt, encoder.time_base, encoder.framerate = "yuv420p", Fraction(1, 25), Fraction(25)
     encoder.gop_size, encoder.max_b_frames, encoder.thread_count = len(frames) + 1, 0, 1
@@ -104,6 +114,17 @@ def _encoded_motion(clip: Tensor) -> Iterator[Motion]:
     for packet in [*packets, *encoder.encode(None), None]:
         for picture in decoder.decode(packet):
             yield _motion(picture)
+
+
+def _even(pixels: Tensor) -> Tensor:
+    """Return pictures with even sides, which they must have as chroma has half the resolution.
+
+    A last odd row holds no block of its own and is left out; a row that is the only one is doubled.
+    """
+    for axis in (-2, -1):
+        side = pixels.shape[axis]
+        pixels = pixels.narrow(axis, 0, side // 2 * 2) if side > 1 else pixels.repeat_interleave(2, axis)
+    return pixels
 
 
 def _codecs(av: Any) -> tuple[Any, Any]:
@@ -130,7 +151,13 @@ def _file_motion(path: Path, start: int, frames: int) -> list[Motion]:
     with container:
         stream = video_stream(container)
         stream.codec_context.options = _EXPORT
-        pictures = list(islice(decode(container, stream), start, start + frames))
+        try:
+            pictures = list(islice(decode(container, stream), start, start + frames))
+        except (OSError, av.FFmpegError) as error:
+            raise InputError(
+                f"video '{path}' is damaged before frame {start + frames} ({error.strerror}): check it with "
+                "a player, and copy or record it again"
+            ) from None
         if not pictures:
             raise InputError(f"video '{path}' ends before frame {start}: start earlier")
         if len(pictures) > 1 and not any(_vectors(picture) is not None for picture in pictures):

@@ -74,6 +74,12 @@ def test_odd_sides_are_encoded_all_the_same() -> None:
     assert_finds_the_square(motion_vectors(clip(frames), BUDGETS, GRID))
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 64), (64, 1), (1, 1)])
+def test_sides_of_a_single_pixel_are_encoded_too(height: int, width: int) -> None:
+    order = motion_vectors(torch.randn(1, 4, 3, height, width), BUDGETS, GRID)
+    assert (order.sort().values == torch.arange(20)).all()
+
+
 @pytest.mark.parametrize(("codec", "b_frames"), [("libx264", 0), ("libx264", 2), ("mpeg4", 0)])
 def test_a_file_tells_its_own_vectors(tmp_path: Path, codec: str, b_frames: int) -> None:
     path = write_video(tmp_path / "moving.mp4", 8, codec, b_frames=b_frames)
@@ -130,6 +136,28 @@ def test_files_without_vectors_are_refused(tmp_path: Path) -> None:
         file_motion_vectors(path)(video.repeat(2, 1, 1, 1, 1), BUDGETS, GRID)
     with pytest.raises(InputError, match="cannot be opened"):
         file_motion_vectors(tmp_path / "missing.mp4")(video, BUDGETS, GRID)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_a_file_that_is_damaged_in_the_middle_is_refused(tmp_path: Path, codec: str) -> None:
+    path = write_video(tmp_path / "damaged.mp4", 12, codec)
+    content = path.read_bytes()
+    first, last = len(content) * 2 // 5, len(content) // 2
+    path.write_bytes(content[:first] + bytes(last - first) + content[last:])
+    with pytest.raises(InputError, match=r"damaged\.mp4' is damaged before frame 12 \("):
+        file_motion_vectors(path)(torch.zeros(1, 12, 3, 64, 64), (5,) * 12, GRID)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"start": -1}, r"start of the motion vectors of clip\.mp4 is -1: frames count from 0"),
+        ({"geometry": "centre_crop"}, "unknown geometry 'centre_crop': did you mean 'center_crop'"),
+    ],
+)
+def test_requests_of_a_file_that_make_no_sense_are_refused(arguments: dict[str, Any], found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        file_motion_vectors(Path("clip.mp4"), **arguments)
 
 
 def test_without_an_encoder_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
