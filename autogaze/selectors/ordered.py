@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import index
 
 from torch import Tensor
 
@@ -41,14 +42,21 @@ def check_request(video: Tensor, budgets: Sequence[int], grid: PatchGrid) -> tup
             f"video of shape {tuple(video.shape)} and type {video.dtype} must be a non-empty, normalised "
             "float video of shape (batch, frames, 3, height, width)"
         )
-    if len(budgets) != video.shape[1]:
+    try:
+        counts = tuple(index(budget) for budget in budgets)
+    except TypeError:
         raise InputError(
-            f"there are {len(budgets)} budgets for {video.shape[1]} frames: give one for each frame"
+            f"budgets {budgets!r} are not whole numbers, one for each frame: give a list of "
+            f"{video.shape[1]}, each from 1 to {grid.patches_per_frame}"
+        ) from None
+    if len(counts) != video.shape[1]:
+        raise InputError(
+            f"there are {len(counts)} budgets for {video.shape[1]} frames: give one for each frame"
         )
-    for budget in budgets:
+    for budget in counts:
         if not 1 <= budget <= grid.patches_per_frame:
             raise InputError(
                 f"a budget of {budget} patches is out of reach: a frame has {grid.patches_per_frame} "
                 "candidates, of which at least one is kept"
             )
-    return tuple(budgets)
+    return counts

@@ -1,5 +1,7 @@
 """What all selectors have in common, and what each looks for."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from autogaze.selectors import SELECTORS
 from autogaze.selectors.chance import random_order
 from autogaze.selectors.coverage import centre, coarse_first, spread, uniform
 from autogaze.selectors.energy import band_strength, frame_difference, laplacian
-from autogaze.selectors.ordered import OrderedSelector
+from autogaze.selectors.ordered import OrderedSelector, check_request
 
 GRID = AutoGazeConfig().architecture().grid
 PATCHES = GRID.patches_per_frame
@@ -74,6 +76,12 @@ def test_requests_that_do_not_fit_are_refused(name: str) -> None:
         selector(video, [0, 5, 5])
     with pytest.raises(InputError, match=r"video of shape \(3, 3, 224, 224\)"):
         selector(video[0], [5, 5, 5])
+
+
+@pytest.mark.parametrize("budgets", [[5.0, 5.0, 5.5], 5, None, torch.tensor([5.0, 5.0, 5.0])])
+def test_budgets_that_are_no_whole_numbers_are_refused(budgets: Any) -> None:
+    with pytest.raises(InputError, match=r"budgets .* are not whole numbers, one for each frame"):
+        check_request(noise(1, size=32), budgets, TINY)
 
 
 def test_random_patches_differ_between_videos_frames_and_seeds_and_favour_no_patch() -> None:
