@@ -25,6 +25,9 @@ _CROP_ATTEMPTS = 10
 _INDEXED_FRAMES = 1 << 23
 """Frames of video files whose index a data set keeps, 8 bytes each: 64 MiB."""
 
+_NO_LINE = 1 << 30
+"""Stack level of warnings about files: above all callers, of which none is to blame and none is quoted."""
+
 _NOT_IN_ENDINGS = frozenset("*?[]/\\")
 """Characters of wildcards and of paths: files with such an ending would silently never be found."""
 
@@ -175,7 +178,7 @@ class VideoFolder(Dataset[dict[str, Any]]):
                 return video, self._read(video, rng)
             except InputError as error:
                 self._unreadable.add(video)
-                warnings.warn(f"passed over: {error}", stacklevel=3)
+                warnings.warn(f"passed over: {error}", stacklevel=_NO_LINE)
         raise InputError(
             f"none of the {len(self)} videos of the {self.split} split can be read, '{self.videos[index]}' "
             "among them: see the warnings for each one's reason"

@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,15 @@ def test_a_damaged_video_is_passed_over_with_a_warning_that_names_it(root):
         replacement = dataset[1]
     assert replacement["video_path"].endswith("/c")
     assert np.array_equal(replacement["frames"], dataset[2]["frames"])
+
+
+def test_the_warning_quotes_no_line_of_code(root):
+    (root / "val" / "v.npy").write_bytes(b"no array")
+    np.save(root / "val" / "w.npy", ramp())
+    with pytest.warns(UserWarning, match="passed over") as caught:
+        VideoFolder(str(root), "val", clip_len=2, size=16)[0]
+    (told,) = caught
+    assert warnings.formatwarning(told.message, told.category, told.filename, told.lineno).count("\n") == 1
 
 
 def test_after_the_last_video_comes_the_first(root):
