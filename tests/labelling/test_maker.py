@@ -196,7 +196,7 @@ def test_a_file_in_a_folder_that_may_not_be_searched_is_refused(
     def denied(path: Path, **options: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "stat", denied)
+    monkeypatch.setattr(Path, "is_dir", denied)
     with pytest.raises(InputError, match=r"labels\.json' cannot be looked for \(Permission denied\): permit"):
         make_labels(small_task(), CLIPS, NAMES, tmp_path / "labels.json", SETTINGS)
 
