@@ -93,11 +93,12 @@ def train(values: dict[str, Any]) -> bool:
     from transformers.utils.logging import disable_progress_bar
 
     from autogaze.trainer import Trainer
-    from autogaze.training.builders import build_dataset, build_objective, doubts
+    from autogaze.training.builders import build_dataset, build_objective, check_labels, doubts
     from autogaze.training.distributed import joined_process
     from autogaze.training.settings import read_settings
 
     settings = read_settings(values)
+    check_labels(settings)
     disable_progress_bar()  # one for each file written would tear the run's own
     with joined_process(settings.trainer.device) as process:
         for doubt in doubts(settings) if process.is_first else ():

@@ -12,6 +12,7 @@ from autogaze.algorithms.ntp import NextTokenPrediction
 from autogaze.algorithms.objective import Objective
 from autogaze.algorithms.reconstruction import Reconstruction
 from autogaze.checkpoints import load_strict
+from autogaze.datasets.labels import check_scales
 from autogaze.datasets.synthetic import SyntheticVideos
 from autogaze.embedded import gaze_checkpoint
 from autogaze.embedded.reconstructor import CONFIG
@@ -135,6 +136,13 @@ def build_objective(settings: TrainingSettings) -> Objective:
         settings.task.mask_group_size,
     )
     return Reconstruction(task, masks, settings.task.recon_sample_rate, settings.task.validation_ratios)
+
+
+def check_labels(settings: TrainingSettings) -> None:
+    """Refuse label files of another patch grid than the gaze model's."""
+    labels = settings.dataset.gt_gazing_pos_paths
+    for paths in filter(None, (labels.train, labels.val)):
+        check_scales(paths, AutoGazeConfig(**settings.model).scales)
 
 
 def doubts(settings: TrainingSettings) -> list[str]:

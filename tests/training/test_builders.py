@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from autogaze.datasets.labels import GazeLabels, write_labels
+from autogaze.datasets.labels import GazeLabels, settings_note, write_labels
 from autogaze.datasets.synthetic import SyntheticVideos
 from autogaze.embedded.reconstructor import CONFIG
 from autogaze.errors import InputError
 from autogaze.train import compose
-from autogaze.training.builders import build_dataset, build_objective, build_task, doubts
+from autogaze.training.builders import build_dataset, build_objective, build_task, check_labels, doubts
 from autogaze.training.settings import read_settings
 from tests.training.runs import settings
 
@@ -162,6 +162,16 @@ def test_weights_of_frames_that_are_none_are_refused(alpha):
     )
     with pytest.raises(InputError, match=f"^{group}.dirichlet.alpha is"):
         build_objective(asked)
+
+
+def test_labels_of_another_patch_grid_are_refused(tmp_path):
+    file = tmp_path / "labels.json"
+    write_labels(file, {"a/b/c.mp4": GazeLabels(((0,),), ((0.5,),))})
+    settings_note(file).write_text('{"scales": "112+224"}')
+    paths = [f"dataset.gt_gazing_pos_paths.{split}={file}" for split in ("train", "val")]
+    asked = composed("synthetic_video_mae_reconstruction_ar_gaze_ntp", *paths)
+    with pytest.raises(InputError, match=r"112\+224"):
+        check_labels(asked)
 
 
 def test_what_is_hardly_meant_is_said():
