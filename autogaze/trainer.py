@@ -1,5 +1,6 @@
 """The training loop: one process or many, any algorithm, cut off and resumed without a trace."""
 
+import gc
 import math
 import signal
 import time
@@ -64,7 +65,7 @@ class Trainer:
         if resumed is not None:
             self.step = load(resumed, self._position(), self.models, self.optimizer)
         self._check_start()
-        self.wrapped = _wrapped(self.objective, process)
+        self.wrapped: nn.Module = self.objective
         self._stop_asked = False
 
     def _position(self) -> Position:
@@ -93,7 +94,11 @@ class Trainer:
             reached = "has reached its end; another run needs another trainer.exp_name"
             stands = reached if self.step >= self.steps else f"stands at step {self.step}"
             console.print(f"{self.folder.path} {stands}", soft_wrap=True, highlight=False)
-        with RunLog(sinks, self.steps, self.step, console=console) as log, _asked_to_stop(self._ask_to_stop):
+        with (
+            RunLog(sinks, self.steps, self.step, console=console) as log,
+            _asked_to_stop(self._ask_to_stop),
+            self._distributed(),
+        ):
             if self.settings.trainer.val_only:
                 log.validation(self.step, self.validate())
                 return True
@@ -103,6 +108,20 @@ class Trainer:
         if console and self.step < self.steps:
             console.print(f"stopped after step {self.step}; the same command goes on", highlight=False)
         return self.step >= self.steps
+
+    @contextmanager
+    def _distributed(self) -> Iterator[None]:
+        """Exchange gradients with the other processes.
+
+        The wrapper ends here, before the process group does: as the last to hold the group it would join a
+        thread of gloo's while it has the interpreter's lock, which that thread may wait for.
+        """
+        self.wrapped = _wrapped(self.objective, self.process)
+        try:
+            yield
+        finally:
+            self.wrapped = self.objective
+            gc.collect()
 
     def _ask_to_stop(self) -> None:
         self._stop_asked = True
