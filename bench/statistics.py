@@ -155,8 +155,8 @@ def mean_of(values: Sequence[float]) -> Mean:
     estimate, low, high, p_value = float(sample.mean()), -np.inf, np.inf, 1.0
     if np.ptp(sample):
         low, high, p_value = _student(sample, estimate)
-    warnings = _caveats(sample.size, "intervals of so few suppose that they are normal")
-    return Mean(estimate, low, high, p_value, sample.size, warnings)
+    caveats = _caveats(sample.size, "intervals of so few suppose that they are normal")
+    return Mean(estimate, low, high, p_value, sample.size, caveats)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

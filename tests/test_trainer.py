@@ -265,20 +265,6 @@ class Unreadable(Clips):
         raise InputError(f"clip {index} cannot be read; replace it")
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_what_is_wrong_with_a_clip_is_said_as_it_is(workers, tmp_path):
-    trainer = tiny_trainer("ntp", tmp_path, workers=workers, train_data=Unreadable(8))
-    with pytest.raises(InputError, match=r"^clip \d cannot be read; replace it$"):
-        trainer.run()
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_labels_of_a_finer_grid_are_refused_in_one_sentence(workers, tmp_path):
-    trainer = tiny_trainer("ntp", tmp_path, workers=workers, train_data=Clips(8, patches=4000))
-    with pytest.raises(InputError, match=r"^[^\n]*patch[^\n]*265[^\n]*$"):
-        trainer.run()
-
-
 def test_a_validation_that_fails_loses_no_training(tmp_path):
     trainer = tiny_trainer("ntp", tmp_path)
     trainer.val_data = Unreadable(2)
