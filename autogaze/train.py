@@ -92,10 +92,10 @@ def train(values: dict[str, Any]) -> bool:
     """Carry out the run that a configuration describes; return whether it reached its end."""
     from transformers.utils.logging import disable_progress_bar
 
-    from autogaze.trainer import Trainer
     from autogaze.training.builders import build_dataset, build_objective, check_labels, doubts
     from autogaze.training.distributed import joined_process
     from autogaze.training.settings import read_settings
+    from autogaze.training.trainer import Trainer
 
     settings = read_settings(values)
     check_labels(settings)

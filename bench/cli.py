@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 
 from autogaze.errors import InputError
-from bench import gpu_check as checks
+from bench.commands import gpu_check as checks
 from bench.compare import TOLERANCE
 from bench.compare import compare as compare_runs
 from bench.records import Record, Status
@@ -99,10 +99,10 @@ def run(
 ) -> None:
     """Measure a suite on one or several devices."""
     from bench import journal, runner
+    from bench.commands.terminal import print_plan
     from bench.devices import find_devices, select
     from bench.environment import torch_cuda_version
     from bench.plan import make_plans
-    from bench.terminal import print_plan
     from suites.loader import load_suite
 
     console = _console()
@@ -190,7 +190,7 @@ def import_(
     out: Annotated[Path, typer.Option(help="Folder that the run's folder is made in.")] = Path("results"),
 ) -> None:
     """Make a run of the results of pytest-benchmark, print its table, write its report."""
-    from bench.imported import import_results
+    from bench.commands.pytest_benchmark import import_results
 
     _report(import_results(file, out, tuple(sys.argv)), _console())
 
@@ -223,11 +223,11 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of anything random.")] = 0,
 ) -> None:
     """Reconstruct clips at the seven published settings; write the published evaluator's files."""
-    from bench import evaluate as evaluation
+    from bench.commands import evaluate as evaluation
+    from bench.commands.terminal import evaluation_progress
     from bench.devices import find_devices, select
     from bench.environment import torch_cuda_version
     from bench.journal import check_writable
-    from bench.terminal import evaluation_progress
     from suites.workload import Inputs
 
     check_writable(output_dir)
@@ -285,7 +285,7 @@ def doctor() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from bench.doctor import examine
+    from bench.commands.doctor import examine
 
     table = Table()
     for column in ("area", "what", "usable", "remark"):
@@ -311,7 +311,7 @@ def _listed(text: str | None) -> list[str]:
 def _measure(folders: Iterable[Path], console: Console, retry: bool = False) -> int:
     """Measure what is left of each run, print its table and write its reports; return the exit code."""
     from bench import runner
-    from bench.terminal import BarProgress, PlainProgress
+    from bench.commands.terminal import BarProgress, PlainProgress
 
     code = 0
     for folder in folders:

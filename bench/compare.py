@@ -23,10 +23,9 @@ from pathlib import Path
 
 from autogaze.errors import InputError, unknown_name
 from bench import journal
-from bench.clocks import OURS, WHOLE
 from bench.environment import COMPARABILITY, differences
-from bench.load import others_share
-from bench.records import Record, Run, Status
+from bench.meters.cpu_load import others_share
+from bench.records import OURS, WHOLE, Record, Run, Status
 from bench.statistics import ENOUGH, Ratio, ratio_of_medians, summarise
 
 TOLERANCE = 0.10

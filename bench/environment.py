@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.devices import Device
-from bench.nvml import open_handle
+from bench.meters.nvml import open_handle
 from bench.records import AxisValue, Environment, Run
 
 _PACKAGES = ("torch", "triton", "transformers", "flash-attn", "numpy", "av")

@@ -12,6 +12,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+WHOLE = "end_to_end"
+"""The stage that is the whole of a workload's ``run``."""
+
+
+OURS = "ours"
+"""The stage that is the same work done by this project, in turns with a peer's; it lies outside the whole."""
+
+
 SCHEMA_VERSION = 1
 
 AxisValue = str | int | float | bool | None

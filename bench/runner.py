@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from autogaze.errors import InputError
 from bench import journal
-from bench.child import run_job
 from bench.devices import Device, find_devices
 from bench.environment import describe, differences
-from bench.export import export
+from bench.isolation import run_job
 from bench.job import Job
+from bench.parquet import export
 from bench.plan import Plan, earlier_records, estimate, time_left
 from bench.records import AxisValue, Cell, Record, Run
 from suites.loader import Point, Suite, check_inputs
@@ -180,6 +180,6 @@ def _video_hash(video: str | None) -> str | None:
 def _files(video: str) -> Sequence[str | Path]:
     if not os.path.isdir(video):
         return (video,)
-    from autogaze.datasets.frame_source import ImageFolder
+    from autogaze.video.frame_source import ImageFolder
 
     return ImageFolder.open(Path(video)).files

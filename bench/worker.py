@@ -24,13 +24,13 @@ from typing import Any
 
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.stages import observed_by
-from bench.clocks import OURS, WHOLE, DeviceClock, StageClock, device_clock
 from bench.fingerprint import fingerprint
 from bench.job import Event, Job
-from bench.load import OTHERS, LoadMeter, others_share
-from bench.memory import MemoryMeter
-from bench.power import PowerMeter, open_meter
-from bench.records import FrameQuality, Memory, Record, Sample, Status
+from bench.meters.clocks import DeviceClock, StageClock, device_clock
+from bench.meters.cpu_load import OTHERS, LoadMeter, others_share
+from bench.meters.memory import MemoryMeter
+from bench.meters.power import PowerMeter, open_meter
+from bench.records import OURS, WHOLE, FrameQuality, Memory, Record, Sample, Status
 from suites.workload import Doubting, Inputs, Paired, Quality, Workload
 
 _WARMUPS_HOST = 1

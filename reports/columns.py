@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from bench.clocks import WHOLE
+from bench.records import WHOLE
 from bench.statistics import Summary
 from reports.document import Column
 from reports.naming import several_runs, unusual_text, usual_axes, varying_axes

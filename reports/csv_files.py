@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from bench.clocks import WHOLE
+from bench.records import WHOLE
 from reports.results import CellResult
 from reports.units import Value
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.clocks import OURS, WHOLE
-from bench.records import AxisValue
+from bench.records import OURS, WHOLE, AxisValue
 from reports.columns import step_time
 from reports.published import H100, H100_CHUNK, published_figures
 from reports.results import CellResult

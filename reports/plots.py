@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from statistics import mean
 
-from bench.clocks import WHOLE
+from bench.records import WHOLE
 from reports.charts import (
     Figure,
     MissingDataError,
@@ -23,11 +23,11 @@ from reports.charts import (
 from reports.document import Block, Image, Paragraph
 from reports.naming import cell_label, setting_kind
 from reports.published import H100, RTX_3090, matching, published_figures
-from reports.quality_plots import agreement, overlap_by_selector, quality_by_selector, stopping_rule
 from reports.results import MEANINGLESS, PIPELINE, CellResult
 from reports.roofline import roofline
+from reports.selector_plots import agreement, overlap_by_selector, quality_by_selector, stopping_rule
 from reports.style import styled
-from reports.views import ENCODE, ENGINES, KERNEL, QUALITY, VIDEO, View, groups
+from reports.summaries import ENCODE, ENGINES, KERNEL, QUALITY, VIDEO, View, groups
 
 QUALITIES = {
     "psnr": ("PSNR", "dB"),

@@ -13,9 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bench.clocks import OURS, WHOLE
 from bench.journal import read_run
-from bench.records import AxisValue, Cell, FrameQuality, Memory, Record, Run, Sample, Status
+from bench.records import OURS, WHOLE, AxisValue, Cell, FrameQuality, Memory, Record, Run, Sample, Status
 from bench.statistics import Ratio, Summary, ratio_of_pairs, summarise
 from reports.units import Value, text
 

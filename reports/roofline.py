@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from reports.charts import Figure, MissingDataError, Panel, Roof, Series, rooflines
 from reports.naming import cell_label, several_runs
 from reports.results import CellResult, device_name
-from reports.views import View, groups
+from reports.summaries import View, groups
 
 
 def roofline(results: Sequence[CellResult]) -> Figure:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bench.clocks import WHOLE
+from bench.records import WHOLE
 from bench.statistics import Summary
 from reports.columns import (
     KEPT,
@@ -20,8 +20,8 @@ from reports.columns import (
 from reports.document import Column, Table, tabulate
 from reports.published import PublishedFigure, matching
 from reports.results import CellResult, distinct_stages
+from reports.summaries import VIDEO_WORKLOADS, Group
 from reports.units import fixed, giga, mean_count, microseconds, milliseconds, number, percent, whole
-from reports.views import VIDEO_WORKLOADS, Group
 
 Row = TypeVar("Row")
 

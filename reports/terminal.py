@@ -10,12 +10,12 @@ from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from reports.contents import caveats, header_facts, unsuccessful
 from reports.document import Table, notes
 from reports.results import load_results
+from reports.sections import caveats, header_facts, unsuccessful
+from reports.summaries import groups, remarks
 from reports.tables import summary_table
 from reports.units import text
-from reports.views import groups, remarks
 
 _BRIEF = {"ms/frame": "ms"}
 """Units written short on the terminal, where width is dear and no other unit of time is in the table."""

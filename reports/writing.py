@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autogaze.errors import InputError
-from reports.contents import document
 from reports.csv_files import write_csv_files
 from reports.html import to_html
 from reports.markdown import to_markdown
 from reports.plots import write_plots
 from reports.results import CellResult, load_results
+from reports.sections import document
 
 
 def write_all(folder: Path) -> list[Path]:

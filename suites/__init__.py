@@ -24,9 +24,9 @@ To add a suite, add a TOML file. To add a workload, write a module with a class 
 """
 
 WORKLOADS = {
-    "gaze": "suites.pipeline:Gaze",
-    "reconstruct": "suites.pipeline:Reconstruct",
-    "end_to_end": "suites.pipeline:EndToEnd",
+    "gaze": "suites.video:Gaze",
+    "reconstruct": "suites.video:Reconstruct",
+    "end_to_end": "suites.video:EndToEnd",
     "attention": "suites.attention:Attention",
     "encode": "suites.encode:Encode",
     "kernel": "suites.kernels:Kernel",

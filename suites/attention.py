@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.errors import InputError
 from autogaze.stages import stage
-from suites.pipeline import ATTENTION_BACKENDS, DTYPES, at_least_one
+from suites.axes import ATTENTION_BACKENDS, DTYPES, at_least_one
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def visible_pairs(layout: "FrameLayout", batch: int) -> int:
     """Return how many pairs of real tokens see each other, over a batch: the least there is to compute."""
     import torch
 
-    from autogaze.attention.rows import row_of
+    from autogaze.attention.packed import row_of
 
     pairs = 0
     for segment in row_of(layout, batch, torch.device("cpu")).segments:

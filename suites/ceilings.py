@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.stages import stage
-from suites.pipeline import DTYPES
+from suites.axes import DTYPES
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:

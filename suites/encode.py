@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from autogaze.stages import stage
-from suites.models import UNTRAINED
-from suites.pipeline import AXES, ENGINES, ClipWorkload
+from suites.axes import ENGINES
+from suites.pipeline import UNTRAINED
 from suites.settings import canonical_setting
+from suites.video import AXES, ClipWorkload
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from autogaze.gaze.packed import PackedGaze
     from autogaze.models.autogaze import GazeOutput
-    from autogaze.packed import PackedGaze
     from autogaze.vision_encoders.siglip import SiglipVisionOutput
 
 DENSE = "dense"
@@ -84,8 +85,8 @@ class Encode(ClipWorkload):
         import numpy as np
         import torch
 
-        from autogaze.datasets.geometry import fit_frames, normalize
-        from autogaze.gazed_patches import all_patches
+        from autogaze.gaze.patch_embedding import all_patches
+        from autogaze.video.preprocessing import fit_frames, normalize
         from autogaze.vision_encoders.siglip.configuration_siglip import PIXEL_SCALE
 
         clips, grid = self.decode(starts), self.encoder.config.grid

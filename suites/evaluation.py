@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from autogaze.errors import InputError
 from autogaze.stages import stage
-from suites.models import Pipeline, Result
+from suites.pipeline import Pipeline, Result
 from suites.settings import PUBLISHED_SETTINGS, GazeSetting
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def evaluate(
     """Evaluate clips of ``video`` (None: the embedded one) at the published settings, setting by setting."""
     import torch
 
-    from autogaze.datasets.video_file import open_source
     from autogaze.embedded import clip_path
+    from autogaze.video.video_file import open_source
 
     source = open_source(video or clip_path())
     starts = clip_starts(source.frames, clip_len, wanted, most)

@@ -14,7 +14,7 @@ from autogaze.errors import BackendUnavailable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from suites.models import Pipeline
+    from suites.pipeline import Pipeline
 
 PIXELS, LPIPS = "pixels", "lpips"
 FEATURES = ("dinov2_reg", "siglip2")
@@ -41,7 +41,7 @@ def open_judge(name: str, pipeline: "Pipeline") -> Judge | None:
 def _lpips(pipeline: "Pipeline") -> Callable[["Tensor", "Tensor"], "Tensor"]:
     import torch
 
-    from autogaze.datasets.geometry import unnormalize
+    from autogaze.video.preprocessing import unnormalize
 
     try:
         lpips: Any = importlib.import_module("lpips")

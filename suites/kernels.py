@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.stages import stage
+from suites.axes import DTYPES
 from suites.ceilings import Ceilings, measure_ceilings
-from suites.pipeline import DTYPES
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:

@@ -1,291 +1,139 @@
-"""The workloads on video: choosing patches, reconstructing from them, and the whole way from the file.
+"""The models on a device, and the steps from frames to reconstruction that workloads are made of."""
 
-A repetition covers one clip: frames from the start of the video, cut into chunks, ``batch`` chunks to a call.
-Heavy imports stay inside functions, because the measuring side reads the axes before it starts the process
-that measures.
-"""
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import hashlib
-from collections import Counter
-from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from autogaze.errors import InputError
-from autogaze.stages import stage, took
-from suites.models import Pipeline, Result
-from suites.released import BATCH_MATES, PEER_MEMORY, RELEASED, ReleasedPackage, check_upstream, load_peer
-from suites.settings import canonical_setting, parse_setting
-from suites.workload import Axis, AxisValue, Inputs, Quality
+from suites.settings import GazeSetting
+from suites.workload import Inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from autogaze.models.autogaze import GazeOutput
+    from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 
-CLIP_FRAMES = 16
-"""Frames of a clip; a chunk or batch that needs more makes the clip longer."""
-
-ATTENTION_BACKENDS = ("eager", "sdpa", "flash_attention_2", "flex", "triton")
-DTYPES = ("float32", "bfloat16", "float16")
-ENGINES = ("auto", "eager", "native", "graph", "triton")
+UNTRAINED = "untrained weights: quality figures are meaningless"
 
 
-def at_least_one(name: str, value: AxisValue) -> AxisValue:
-    """Return the value of axis ``name`` if it is a count; raise ``InputError`` otherwise."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name} {value} must be a whole number of at least 1")
-    return value
+@dataclass
+class Result:
+    """One call: what was seen, what was chosen, and what came of it."""
+
+    video: "Tensor"
+    """(batch, chunk, 3, size, size), normalised."""
+    gaze: "GazeOutput"
+    reconstruction: dict[str, Any] | None = None
 
 
-AXES: Mapping[str, Axis] = {
-    "setting": Axis("ratio_0.25", check=canonical_setting),
-    "chunk": Axis(16, check=partial(at_least_one, "chunk")),
-    "dtype": Axis("float32", known=DTYPES),
-    "attention": Axis("sdpa", known=ATTENTION_BACKENDS),
-    "batch": Axis(1, check=partial(at_least_one, "batch")),
-    "engine": Axis("auto", known=(*ENGINES, RELEASED), needs={RELEASED: "upstream"}),
-}
+class Pipeline:
+    """The models on a device, and the steps from frames to reconstruction.
 
-
-class ClipWorkload:
-    """A clip cut into the cell's chunks."""
-
-    axes: ClassVar[Mapping[str, Axis]] = AXES
-    reconstructs: ClassVar[bool]
-    peer: ReleasedPackage | None = None
-    """Chooses the patches where the engine is ``released``."""
-
-    @classmethod
-    def check(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
-        """Raise ``InputError`` where the engine is the released package and that cannot be imported."""
-        if axes.get("engine") == RELEASED:
-            check_upstream(inputs.upstream, inputs.upstream_python)
-
-    def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
-        from autogaze.datasets.video_file import open_source
-        from autogaze.embedded import clip_path
-
-        self.setting = parse_setting(str(axes["setting"]))
-        self.chunk, self.batch = int(axes["chunk"] or 1), int(axes["batch"] or 1)
-        self.source = open_source(inputs.video or clip_path())
-        self.pipeline = Pipeline(
-            inputs,
-            str(axes["dtype"]),
-            str(axes["attention"]),
-            "auto" if axes["engine"] == RELEASED else str(axes["engine"]),
-            reconstructs=self.reconstructs,
-        )
-        self.details, self.notes = self.pipeline.details, list(self.pipeline.notes)
-        if axes["engine"] == RELEASED:
-            self.peer = load_peer(inputs, str(axes["dtype"]))
-            self.details |= {"ours.engine": self.details["gaze.engine"], "gaze.engine": RELEASED}
-            self.details |= self.peer.details
-            if self.batch > 1 and self.setting.task_loss_requirement is not None:
-                self.notes.append(BATCH_MATES)
-        calls = max(1, CLIP_FRAMES // (self.chunk * self.batch))
-        self.starts = [
-            [(call * self.batch + b) * self.chunk for b in range(self.batch)] for call in range(calls)
-        ]
-        self._note_short_video()
-
-    def _note_short_video(self) -> None:
-        frames, wanted = self.source.frames, self.starts[-1][-1] + self.chunk
-        if frames < self.chunk:
-            self.notes.append(
-                f"the video has {frames} frames, fewer than a chunk of {self.chunk}: "
-                "its last frame is repeated"
-            )
-        elif frames < wanted:
-            self.notes.append(
-                f"the video has {frames} frames and a repetition needs {wanted}: "
-                "it starts over from its beginning"
-            )
-
-    def decode(self, starts: list[int]) -> list[Any]:
-        """Read one (chunk, height, width, 3) uint8 array for each start; past the end the video starts
-        over."""
-        chunks = max(1, self.source.frames // self.chunk)
-        return [
-            self.source.read(start // self.chunk % chunks * self.chunk, self.chunk).frames for start in starts
-        ]
-
-    def videos(self) -> list["Tensor"]:
-        """Return the input of every call of a repetition."""
-        return [self.pipeline.preprocess(self.decode(starts)) for starts in self.starts]
-
-    def hand_over(self, call: int, video: "Tensor") -> None:
-        """Give the peer, if there is one, the video of a call."""
-        if self.peer is not None:
-            with stage("hand_over"):
-                self.peer.hand_over(call, video)
-
-    def choose(self, call: int, video: "Tensor") -> "GazeOutput":
-        """Choose the patches of a call's video, which the peer has if there is one: stage ``gaze``."""
-        if self.peer is None:
-            with stage("gaze"):
-                return self.pipeline.gaze(video, self.setting)
-        arch = self.pipeline.gaze_model.arch
-        gaze, seconds = self.peer.gaze(call, self.setting, arch.grid, self.pipeline.device)
-        took("gaze", seconds)
-        return gaze
-
-
-class Judged(ClipWorkload):
-    """Workloads whose calls give a :class:`Result`, and the judgement of what came out."""
-
-    gazes = True
-    """Whether a repetition runs a gaze model, whose work then counts."""
-
-    def quality(self, output: list[Result]) -> Quality:
-        """Judge what a repetition gave: patches, work, and the pictures where there are any."""
-        digest = hashlib.sha256()
-        frames: list[dict[str, float]] = []
-        counters: Counter[str] = Counter()
-        for call, result in enumerate(output):
-            counters.update(self.pipeline.work(result, self.gazes))
-            for video in range(len(result.video)):
-                digest.update(result.gaze.patch_hash(video).encode())
-                clip = call * self.batch + video
-                judged = self.pipeline.judge(result, video)
-                frames += [{"clip": clip, "frame": t, **row} for t, row in enumerate(judged)]
-        return Quality(digest.hexdigest()[:16], frames, dict(counters))
-
-
-class _Choosing(Judged):
-    """Workloads that time the choosing of patches, be it a peer's, and can judge it by the definition's."""
-
-    _videos: list["Tensor"]
-    """The input of every call, on the device, for our engine to choose from in turns with a peer."""
-    _is_judged: bool
-    """Whether the definition has a say: it costs a model of its own."""
-
-    def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
-        super().__init__(axes, inputs)
-        self._inputs = inputs
-        self._exact: list[GazeOutput] | None = None
-
-    def run_ours(self) -> list["GazeOutput"]:
-        """Choose the patches of every call with our own engine."""
-        import torch
-
-        with torch.inference_mode():
-            return [self.pipeline.gaze(video, self.setting) for video in self._videos]
-
-    def quality(self, output: list[Result]) -> Quality:
-        """Judge as above, and by the share of patches that ``eager`` chooses in float32 on the same clip."""
-        quality = super().quality(output)
-        if not self._is_judged:
-            return quality
-        if self._exact is None:
-            self._exact = self._choose_exactly()
-        frames = [
-            share
-            for result, exact in zip(output, self._exact, strict=True)
-            for share in result.gaze.agreement(exact).flatten().tolist()
-        ]
-        quality.figures |= {
-            "agreement": sum(frames) / len(frames),
-            "agreement.worst_frame": min(frames),
-        }
-        return quality
-
-    def _choose_exactly(self) -> "list[GazeOutput]":
-        """Return what ``eager`` chooses in float32, call by call; its model is gone when this returns."""
-        import torch
-
-        exact = Pipeline(self._inputs, "float32", "sdpa", "eager", reconstructs=False)
-        with torch.inference_mode():
-            return [exact.gaze(exact.preprocess(self.decode(starts)), self.setting) for starts in self.starts]
-
-
-class Gaze(_Choosing):
-    """Choosing patches, on video already on the device; judged by what the definition would have chosen."""
-
-    reconstructs = False
-
-    def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
-        super().__init__(axes, inputs)
-        self._is_judged = (self.details["gaze.engine"], axes["dtype"]) != ("eager", "float32")
-        self._videos = self.videos()
-        for call, video in enumerate(self._videos):
-            self.hand_over(call, video)
-
-    def run(self) -> list[Result]:
-        import torch
-
-        with torch.inference_mode():
-            return [Result(video, self.choose(call, video)) for call, video in enumerate(self._videos)]
-
-
-class Reconstruct(Judged):
-    """Reconstruction from patches chosen beforehand.
-
-    The reconstructor is the run's ``checkpoint`` (the embedded one, if it names none), or one of the
-    ``released_size`` with seeded weights: its times mean something, its pictures do not.
+    ``engine`` names how patches are generated, ``dtype`` a torch data type, ``attention`` a backend;
+    ``reconstructs`` says whether a reconstructor is loaded too.
     """
 
-    axes: ClassVar[Mapping[str, Axis]] = {
-        **AXES,
-        "reconstructor": Axis("checkpoint", known=("checkpoint", "released_size")),
-    }
-    reconstructs = True
-    gazes = False
-
-    def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
+    def __init__(
+        self, inputs: Inputs, dtype: str, attention: str, engine: str = "auto", *, reconstructs: bool
+    ) -> None:
         import torch
 
-        from autogaze.embedded.reconstructor import RELEASED_SIZE, seeded_reconstructor
+        from autogaze.attention import require_backend
+        from autogaze.checkpoints import state_hash
+        from autogaze.embedded import load_gaze_model, load_reconstructor
+        from autogaze.models.autogaze.engines import choose_engine
 
-        super().__init__(axes, inputs)
-        if axes["reconstructor"] == "released_size":
-            self.pipeline.use(seeded_reconstructor(str(axes["attention"]), config=RELEASED_SIZE))
-            self.notes += [note for note in self.pipeline.notes if note not in self.notes]
-        self._chosen = []
-        with torch.inference_mode():
-            for call, video in enumerate(self.videos()):
-                self.hand_over(call, video)
-                self._chosen.append((video, self.choose(call, video)))
-        if self.peer is not None:
-            self.peer.close()
+        self.geometry = inputs.geometry
+        self.device, self.dtype = torch.device(inputs.device), getattr(torch, dtype)
+        require_backend(attention, self.device, self.dtype)
+        torch.manual_seed(inputs.seed)
+        self.gaze_model = load_gaze_model(inputs.checkpoint, inputs.revision, attention)
+        self.gaze_model.to(self.device, self.dtype)
+        self.gaze_model.engine = choose_engine(engine, self.gaze_model.arch, self.device, self.dtype)
+        self.details: dict[str, Any] = {
+            "gaze.weights": state_hash(self.gaze_model),
+            "gaze.engine": self.gaze_model.engine,
+            "attention": attention,
+        }
+        self.task: VideoMAEReconstruction | None = None
+        self.notes: list[str] = []
+        if reconstructs:
+            self.use(load_reconstructor(inputs.task_checkpoint, inputs.task_revision, attention)[0])
 
-    def run(self) -> list[Result]:
+    def use(self, task: "VideoMAEReconstruction") -> None:
+        """Reconstruct with ``task`` from now on."""
+        from autogaze.checkpoints import state_hash
+
+        self.task = task.to(self.device, self.dtype)
+        self.details |= {"task.weights": state_hash(task), "task.loss": task.config.loss_type}
+        if not task.config.trained and UNTRAINED not in self.notes:
+            self.notes.append(UNTRAINED)
+
+    def preprocess(self, clips: list[Any]) -> "Tensor":
+        """Bring (frames, height, width, 3) uint8 clips to (clips, frames, 3, size, size), normalised, on the
+        device."""
+        import numpy as np
         import torch
 
-        results = []
-        with torch.inference_mode():
-            for video, gaze in self._chosen:
-                with stage("reconstruct"):
-                    reconstruction = self.pipeline.reconstruct(video, gaze)
-                results.append(Result(video, gaze, reconstruction))
-        return results
+        from autogaze.video.preprocessing import fit_frames, normalize
 
+        size = self.gaze_model.arch.image_size
+        video = np.stack([normalize(fit_frames(clip, size, self.geometry)) for clip in clips])
+        return torch.from_numpy(video).to(self.device, self.dtype)
 
-class EndToEnd(_Choosing):
-    """From the encoded file to reconstructed frames, stage by stage."""
+    def gaze(self, video: "Tensor", setting: GazeSetting) -> "GazeOutput":
+        """Choose patches of a normalised video."""
+        output: GazeOutput = self.gaze_model(
+            {"video": video},
+            gazing_ratio=setting.gazing_ratio,
+            task_loss_requirement=setting.task_loss_requirement,
+        )
+        return output
 
-    reconstructs = True
+    def reconstruct(self, video: "Tensor", gaze: "GazeOutput") -> dict[str, Any]:
+        """Paint all frames from their gazed patches, and judge them by the reconstructor's own loss."""
+        assert self.task is not None
+        output: dict[str, Any] = self.task.forward_output({"video_for_task": video}, gaze)
+        return output
 
-    def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
-        super().__init__(axes, inputs)
-        self._is_judged = self.peer is not None
-        self._videos = [] if self.peer is None else self.videos()
-        if self.peer is not None:
-            self.notes.append(PEER_MEMORY)
+    def judge(self, result: Result, video: int) -> list[dict[str, float]]:
+        """Return for each frame of one video of a call its gazes, and its loss and picture quality where
+        there are any."""
+        rows: list[dict[str, float]] = [{"gazes": n} for n in result.gaze.gazes_each_frame()[video].tolist()]
+        if result.reconstruction is None:
+            return rows
+        from autogaze.tasks.video_mae_reconstruction.metrics import MOST_PSNR, frame_metrics
+        from autogaze.video.preprocessing import unnormalize
 
-    def run(self) -> list[Result]:
-        import torch
+        pictures = frame_metrics(
+            unnormalize(result.video[video]), unnormalize(result.reconstruction["reconstruction"][video])
+        )
+        losses = result.reconstruction["reconstruction_loss_each_reconstruction_frame"][video].tolist()
+        return [
+            {**row, **picture, "psnr": min(picture["psnr"], MOST_PSNR), "loss": loss}
+            for row, picture, loss in zip(rows, pictures, losses)
+        ]
 
-        results = []
-        with torch.inference_mode():
-            for call, starts in enumerate(self.starts):
-                with stage("decode"):
-                    clips = self.decode(starts)
-                with stage("preprocess"):
-                    video = self.pipeline.preprocess(clips)
-                self.hand_over(call, video)
-                gaze = self.choose(call, video)
-                with stage("reconstruct"):
-                    reconstruction = self.pipeline.reconstruct(video, gaze)
-                results.append(Result(video, gaze, reconstruction))
-        return results
+    def work(self, result: Result, gazed: bool = True) -> dict[str, float]:
+        """Return the work of one call, that of the gaze model included where it was ``gazed`` with."""
+        from autogaze.models.autogaze.work import gaze_work
+        from autogaze.tasks.video_mae_reconstruction.work import reconstruction_work
+        from autogaze.work import Work
+
+        gaze, size = result.gaze, result.video.element_size()
+        videos, frames = result.video.shape[:2]
+        selected = int((~gaze.if_padded_gazing).sum())
+        slots = gaze.num_gazing_each_frame.tolist()
+        work = gaze_work(self.gaze_model.arch, slots, size) * videos if gazed else Work()
+        if result.reconstruction is not None:
+            assert self.task is not None
+            for gazes in gaze.gazes_each_frame().tolist():
+                work += reconstruction_work(self.task.config, gazes, size)
+        return {
+            "clips": videos,
+            "frames": videos * frames,
+            "candidate_patches": videos * frames * gaze.num_vision_tokens_each_frame,
+            "selected_patches": selected,
+            "padded_patches": gaze.gazing_pos.numel() - selected,
+            "flops": work.flops,
+            "bytes": work.bytes,
+        }

@@ -2,7 +2,7 @@
 selector.
 
 Time is measured too, but this workload is there for its frames: one selector is laid beside another clip by
-clip. Heavy imports stay inside functions, as in :mod:`suites.pipeline`.
+clip. Heavy imports stay inside functions, as in :mod:`suites.video`.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.errors import InputError
 from autogaze.stages import stage
+from suites.axes import ENGINES, at_least_one
 from suites.judges import JUDGES, Judge, open_judge
-from suites.models import Result
-from suites.pipeline import AXES, ENGINES, Judged, at_least_one
+from suites.pipeline import Result
 from suites.settings import GazeSetting
+from suites.video import AXES, Judged
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:

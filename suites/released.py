@@ -1,7 +1,7 @@
 """The released package as a peer: its public call, on our video and our weights, beside our engines.
 
 The package has the name of this one, so it is never imported here: a child process runs
-:mod:`suites.released_child` with the checkout at the head of its path, and is spoken to over its standard
+:mod:`suites.released_worker` with the checkout at the head of its path, and is spoken to over its standard
 input and output. Its times are taken in the child, around the call alone, the device synchronised at both
 ends.
 """
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from autogaze.gaze.grid import PatchGrid
     from autogaze.models.autogaze import GazeOutput
-    from autogaze.patches import PatchGrid
 
 RELEASED = "released"
 """The engine that is the released package."""
@@ -292,8 +292,8 @@ def _gaze_output(path: Path, grid: "PatchGrid", device: "torch.device") -> "Gaze
     import numpy as np
     import torch
 
+    from autogaze.gaze.output import gazing_masks
     from autogaze.models.autogaze import GazeOutput
-    from autogaze.models.autogaze.output import gazing_masks
 
     with np.load(path) as arrays:
         positions, padded, slots = (

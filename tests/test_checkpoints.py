@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,18 @@ import torch
 import yaml
 from torch import nn
 
-from autogaze.checkpoints import PINNED_REVISIONS, load_strict, read_state, resolve, state_hash
+from autogaze.checkpoints import (
+    PINNED_REVISIONS,
+    CheckpointConfig,
+    load_strict,
+    read_json,
+    read_state,
+    resolve,
+    state_hash,
+)
 from autogaze.datasets.batches import collate, to_inputs
 from autogaze.datasets.synthetic import SyntheticVideos
+from autogaze.embedded import load_reconstructor
 from autogaze.embedded.reconstructor import seeded_reconstructor
 from autogaze.errors import InputError
 from autogaze.selectors import SELECTORS
@@ -232,7 +242,7 @@ def test_a_folder_without_a_reconstructor_lists_what_it_holds(tmp_path: Path) ->
 
 
 def test_the_embedded_reconstructor_is_small_and_trained() -> None:
-    task, untrained = VideoMAEReconstruction.from_checkpoint(None), seeded_reconstructor()
+    task, untrained = load_reconstructor(None)[0], seeded_reconstructor()
     assert task.config.trained
     assert sum(parameter.numel() for parameter in task.parameters()) <= 12_000_000
     assert {parameter.dtype for parameter in task.parameters()} == {torch.float32}
@@ -270,3 +280,31 @@ def test_the_hash_changes_with_names_shapes_and_values() -> None:
         reshaped.weight.copy_(base.weight.view(2, 3))
     assert len({state_hash(module) for module in (base, renamed, reshaped, changed)}) == 4
     assert state_hash(base.to(torch.bfloat16)) != state_hash(changed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(CheckpointConfig):
+    width: int = 4
+    scales: str = "32"
+    mean: tuple[float, ...] = (0.5,)
+
+
+def test_values_take_the_form_of_their_defaults() -> None:
+    values = {"width": None, "scales": 64, "mean": [0.1, 0.2], "colour": "red"}
+    config = Example.from_dict(values)
+    assert (config.width, config.scales, config.mean) == (4, "64", (0.1, 0.2))
+    assert config.extra == {"colour": "red"}
+    assert config.to_dict() == {"colour": "red", "width": 4, "scales": "64", "mean": [0.1, 0.2]}
+    assert values == {"width": None, "scales": 64, "mean": [0.1, 0.2], "colour": "red"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [(None, "holds no config.json"), ("{", "is not a JSON file"), ("[1]", "holds a list; a JSON object")],
+)
+def test_a_file_without_an_object_is_refused(tmp_path: Path, text: str | None, sentence: str) -> None:
+    path = tmp_path / "config.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        read_json(path)

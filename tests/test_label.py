@@ -13,8 +13,8 @@ from autogaze.datasets.video_folder import VideoFolder
 from autogaze.errors import InputError
 from autogaze.label import main
 from autogaze.labelling.agreement import Agreement
-from tests.datasets.videos import write_video
 from tests.labelling.examples import small_task
+from tests.video.videos import write_video
 
 
 @pytest.fixture(scope="module")

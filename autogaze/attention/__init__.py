@@ -1,7 +1,17 @@
 """Attention over frames: one interface, all backends, all masks."""
 
 from autogaze.attention.layout import FrameLayout, Kind
-from autogaze.attention.registry import attend, available_backends, require_backend
+from autogaze.attention.packed import PackedLayout
+from autogaze.attention.registry import attend, attend_packed, available_backends, require_backend
 from autogaze.attention.tracing import kernels_that_ran
 
-__all__ = ["FrameLayout", "Kind", "attend", "available_backends", "kernels_that_ran", "require_backend"]
+__all__ = [
+    "FrameLayout",
+    "Kind",
+    "PackedLayout",
+    "attend",
+    "attend_packed",
+    "available_backends",
+    "kernels_that_ran",
+    "require_backend",
+]

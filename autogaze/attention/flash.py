@@ -34,7 +34,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from autogaze.attention.layout import FrameLayout
-from autogaze.attention.rows import Row, Segment, row_of
+from autogaze.attention.packed import Row, Segment, row_of
 from autogaze.errors import BackendUnavailable
 
 _DTYPES = (torch.float16, torch.bfloat16)
@@ -237,7 +237,7 @@ def attend_with(
 
 
 def attend_cached(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """Attention over a cache, as :data:`autogaze.attention.cached.CachedAttend`."""
+    """Attention over a cache, as :data:`autogaze.attention.registry.CachedAttend`."""
     return attend_cached_with(find_kernel(query.device.type), query, keys, values, bias, scale)
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from autogaze.attention.layout import FrameLayout
-from autogaze.attention.rows import Row, Seen, row_of, seen_by
+from autogaze.attention.packed import Row, Seen, row_of, seen_by
 from autogaze.errors import BackendUnavailable
 from autogaze.stages import stage
 
@@ -74,7 +74,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale
 
 
 def attend_cached(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """Attention over a cache, as :data:`autogaze.attention.cached.CachedAttend`.
+    """Attention over a cache, as :data:`autogaze.attention.registry.CachedAttend`.
 
     Each video's last token tells which keys there are: two numbers, looked up by a rule that stays the same
     while the cache grows, so that nothing is compiled anew.

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from autogaze.attention import eager, flash, flex, sdpa, triton
 from autogaze.attention.layout import FrameLayout
+from autogaze.attention.packed import PackedLayout
 from autogaze.errors import BackendUnavailable, InputError, unknown_name
 
 Attend = Callable[[Tensor, Tensor, Tensor, FrameLayout, float], Tensor]
@@ -77,6 +79,17 @@ def attend(
     return run(query, key, value, layout, query.shape[-1] ** -0.5 if scale is None else scale)
 
 
+def attend_packed(query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, backend: str) -> Tensor:
+    """Return masked softmax attention in a row of videos, (total, heads, head_dim) as its inputs are."""
+    outputs = [
+        attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), part, backend)
+        for (part, _), q, k, v in zip(
+            layout.runs, *(layout.split_runs(rows) for rows in (query, key, value)), strict=True
+        )
+    ]
+    return torch.cat([output.transpose(1, 2).flatten(0, 1) for output in outputs])
+
+
 def _check(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout) -> None:
     shape = tuple(query.shape)
     if len(shape) != 4 or key.shape != query.shape or value.shape != query.shape:
@@ -94,3 +107,56 @@ def _check(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout) -> No
         raise InputError(
             f"the layout's padding is for a batch of {layout.padding.shape[0]}, the tensors hold {shape[0]}"
         )
+
+
+CachedAttend = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""(query (batch, heads, tokens, head_dim), keys and values (batch, heads, cached, head_dim), bias) to like
+query."""
+
+
+def cached_attention(backend: str) -> CachedAttend:
+    """Return the function of ``backend`` that attends over a cache.
+
+    The bias, (tokens, cached) or (batch, 1, tokens, cached), is added to the scaled scores: 0 where a token
+    may look and -inf elsewhere. What a token sees is consecutive keys: for all tokens of a block they start
+    at the same one, and each token sees one more than the token before it.
+
+    Raises ``InputError`` for an unknown backend; the function raises ``BackendUnavailable`` for a device or
+    data type on which the backend cannot run.
+    """
+    if backend not in _CACHED:
+        raise unknown_name("attention backend", backend, _CACHED)
+    return _CACHED[backend]
+
+
+def _eager(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    scores = (query @ keys.transpose(-1, -2)).float() * query.shape[-1] ** -0.5 + bias
+    return torch.softmax(scores, dim=-1).to(values.dtype) @ values
+
+
+def _sdpa(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    return scaled_dot_product_attention(query, keys, values, attn_mask=bias)
+
+
+def _flex(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    require_backend("flex", query.device, query.dtype)
+    return flex.attend_cached(query, keys, values, bias, query.shape[-1] ** -0.5)
+
+
+def _flash(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    require_backend("flash_attention_2", query.device, query.dtype)
+    return flash.attend_cached(query, keys, values, bias, query.shape[-1] ** -0.5)
+
+
+def _triton(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    require_backend("triton", query.device, query.dtype)
+    return triton.attend_cached(query, keys, values, bias, query.shape[-1] ** -0.5)
+
+
+_CACHED: dict[str, CachedAttend] = {
+    "eager": _eager,
+    "sdpa": _sdpa,
+    "flex": _flex,
+    "flash_attention_2": _flash,
+    "triton": _triton,
+}

@@ -8,7 +8,7 @@ mask.
 ``causal``: with the padded tokens moved behind all real ones, plain causality already keeps them out of
 sight.
 
-Training in bfloat16 on a CPU is the exception: there :mod:`autogaze.attention.products` is twice as fast as
+Training in bfloat16 on a CPU is the exception: there :mod:`autogaze.attention.cpu_bf16` is twice as fast as
 torch's kernel.
 """
 
@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from autogaze.attention import products
+from autogaze.attention import cpu_bf16
 from autogaze.attention.layout import FrameLayout
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
     """Masked softmax attention; every tensor is (batch, heads, length, head_dim)."""
-    if products.pays(query, layout):
-        return products.attend(query, key, value, layout, scale)
+    if cpu_bf16.pays(query, layout):
+        return cpu_bf16.attend(query, key, value, layout, scale)
     if layout.kind == "causal":
         return _causal(query, key, value, layout, scale)
     if layout.kind == "bidirectional" and not layout.frame_independent:

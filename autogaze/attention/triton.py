@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from autogaze.attention.layout import FrameLayout
-from autogaze.attention.rows import Seen, row_of, seen_by
+from autogaze.attention.packed import Seen, row_of, seen_by
 from autogaze.errors import BackendUnavailable
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -47,7 +47,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale
 
 
 def attend_cached(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """Attention over a cache, as :data:`autogaze.attention.cached.CachedAttend`.
+    """Attention over a cache, as :data:`autogaze.attention.registry.CachedAttend`.
 
     The kernel takes no bias, but each video's last token tells which keys there are. The cache of the layer
     is copied into a row, since its heads lie apart; the engine ``triton`` has a kernel that reads it in

@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autogaze.datasets.geometry import DEFAULT_PIXEL_SCALE
 from autogaze.errors import InputError
-from autogaze.models.autogaze.configuration_autogaze import released_grid
-from autogaze.patches import PatchGrid
+from autogaze.gaze.grid import RELEASED_GRID, PatchGrid
+from autogaze.video.preprocessing import DEFAULT_PIXEL_SCALE
 
 
 def collate(items: Sequence[dict[str, Any]], grid: PatchGrid | None = None) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def collate(items: Sequence[dict[str, Any]], grid: PatchGrid | None = None) -> d
     }
     labelled = sum("gt_gazing_info" in item for item in items)
     if labelled == len(items):
-        batch["gt_gazing_info"] = _collate_labels(items, grid or released_grid())
+        batch["gt_gazing_info"] = _collate_labels(items, grid or RELEASED_GRID)
     elif labelled:
         raise InputError(
             f"{labelled} of {len(items)} clips of a batch have labels: label all or none of them"
@@ -51,7 +50,7 @@ def to_inputs(batch: dict[str, Any], device: torch.device | str) -> dict[str, Te
     """Move a batch to ``device`` and normalise it there, by the numbers of the released checkpoints.
 
     Returns:
-        ``video`` (B, T, 3, H, W) float32, equal to :func:`autogaze.datasets.geometry.normalize` up to the
+        ``video`` (B, T, 3, H, W) float32, equal to :func:`autogaze.video.preprocessing.normalize` up to the
         last bit's rounding, and ``video_for_task``, the same tensor: both models see one picture.
     """
     scale = DEFAULT_PIXEL_SCALE

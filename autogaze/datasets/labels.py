@@ -11,11 +11,10 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from autogaze.configuration import read_json
-from autogaze.datasets.video_utils import get_relative_video_path
+from autogaze.checkpoints import read_json
 from autogaze.errors import InputError
 
 
@@ -285,3 +284,8 @@ def _patch(index: Any) -> int:
     if type(index) is not int:  # true is an integer, too
         raise TypeError(f"{index!r} is no patch index")
     return index
+
+
+def get_relative_video_path(path: str | os.PathLike[str]) -> str:
+    """Return the last three parts of ``path``, by which label files name their videos."""
+    return "/".join(PurePath(path).parts[-3:])

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from autogaze.datasets.frame_source import ARRAY_SUFFIXES, IMAGE_SUFFIXES, FrameSource
-from autogaze.datasets.geometry import Frames, fit_frames
 from autogaze.datasets.labels import gazing_info, read_clip_labels
-from autogaze.datasets.video_file import VideoFile, open_source
-from autogaze.datasets.video_utils import sample_frame_indices
 from autogaze.errors import InputError, unknown_name
+from autogaze.video.frame_source import ARRAY_SUFFIXES, IMAGE_SUFFIXES, FrameSource
+from autogaze.video.preprocessing import Frames, fit_frames
+from autogaze.video.video_file import VideoFile, open_source
 
 _CROP_ATTEMPTS = 10
 
@@ -297,3 +297,26 @@ def _readable(folder: Path) -> Iterator[None]:
 
 def _is_picture(name: str) -> bool:
     return name.endswith(IMAGE_SUFFIXES)
+
+
+def sample_frame_indices(
+    clip_len: int, frame_sample_rate: float, seg_len: int, random_sample_frame: bool = False
+) -> npt.NDArray[np.int64]:
+    """Choose ``clip_len`` frame numbers, one in ``frame_sample_rate``, of a video of ``seg_len`` frames.
+
+    A video too short for that rate gives its first frames one by one, the last number repeated to make up for
+    what is missing. With ``random_sample_frame`` the clip begins anywhere but at the last start at which it
+    fits (drawn from numpy's global generator, both as in the released function), else at frame 0.
+    """
+    if clip_len < 1 or seg_len < 1 or frame_sample_rate <= 0:
+        raise InputError(
+            f"clip length {clip_len}, frame sample rate {frame_sample_rate} and video length {seg_len} "
+            "must be positive"
+        )
+    span = int(clip_len * frame_sample_rate)
+    if seg_len <= span:
+        indices = np.arange(min(clip_len, seg_len), dtype=np.int64)
+        return np.pad(indices, (0, clip_len - len(indices)), mode="edge")
+    end = int(np.random.randint(span, seg_len)) if random_sample_frame else span
+    start = end - span
+    return np.clip(np.linspace(start, end, num=clip_len), start, end - 1).astype(np.int64)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 GAZE_FOLDER = Path(__file__).with_name("weights") / "gaze"
 """Checkpoint of the embedded gaze model, in half precision."""
 
+RECONSTRUCTOR_FOLDER = Path(__file__).with_name("weights") / "reconstructor"
+"""Checkpoint of the embedded reconstructor, small, trained on painted clips, in half precision."""
+
 
 def clip_path() -> Path:
     """Return the file of the project's own clip: 64 frames of 448 x 448 pixels, 25 a second.
@@ -55,7 +58,8 @@ def load_reconstructor(
     above."""
     from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 
-    task = VideoMAEReconstruction.from_checkpoint(checkpoint, revision, attn_implementation)
+    source = RECONSTRUCTOR_FOLDER if checkpoint is None else checkpoint
+    task = VideoMAEReconstruction.from_checkpoint(source, revision, attn_implementation)
     return task, task.config.trained
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from autogaze.checkpoints import load_strict
-from autogaze.tasks.video_mae_reconstruction.initialization import random_values
+from autogaze.initialization.reconstructor import random_values
 from autogaze.vision_encoders.siglip import SiglipVisionConfig, SiglipVisionModel
 
 

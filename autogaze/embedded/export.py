@@ -12,8 +12,7 @@ from pathlib import Path
 
 from torch import nn
 
-from autogaze.embedded import gaze_checkpoint
-from autogaze.embedded.reconstructor import FOLDER
+from autogaze.embedded import RECONSTRUCTOR_FOLDER, gaze_checkpoint
 from autogaze.errors import InputError
 from autogaze.models.autogaze import AutoGaze, AutoGazeImageProcessor
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
@@ -52,7 +51,7 @@ def _write(gaze: AutoGaze | None, reconstructor: VideoMAEReconstruction | None, 
         gaze.half().save_pretrained(out / "gaze")
         AutoGazeImageProcessor().save_pretrained(out / "gaze")
     if reconstructor is not None:
-        reconstructor.half().save(out / FOLDER.name)
+        reconstructor.half().save(out / RECONSTRUCTOR_FOLDER.name)
 
 
 def _bytes_in_half(model: nn.Module | None) -> int:
@@ -65,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m autogaze.embedded.export", description=__doc__)
     parser.add_argument("--gaze", type=Path, help="folder of the gaze model")
     parser.add_argument("--task", type=Path, help="folder of the reconstructor")
-    parser.add_argument("--out", type=Path, default=FOLDER.parent, help="the package by default")
+    parser.add_argument(
+        "--out", type=Path, default=RECONSTRUCTOR_FOLDER.parent, help="the package by default"
+    )
     asked = parser.parse_args(arguments)
     if asked.gaze is None and asked.task is None:
         parser.error("name at least one of --gaze and --task")

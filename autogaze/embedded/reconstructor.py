@@ -1,14 +1,9 @@
 """The embedded reconstructor: small, trained by this project as ``MODEL_CARD.md`` tells."""
 
-from pathlib import Path
-
 from autogaze.checkpoints import load_strict
+from autogaze.initialization.reconstructor import initial_state
 from autogaze.tasks.video_mae_reconstruction.configuration import VideoMAEConfig
-from autogaze.tasks.video_mae_reconstruction.initialization import initial_state
 from autogaze.tasks.video_mae_reconstruction.task_video_mae_reconstruction import VideoMAEReconstruction
-
-FOLDER = Path(__file__).with_name("weights") / "reconstructor"
-"""Its checkpoint, in half precision."""
 
 CONFIG = VideoMAEConfig(
     hidden_size=256,

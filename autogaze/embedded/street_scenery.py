@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from autogaze.embedded.street_paint import Brush, Colour, bricks, noise, shade, tinted
+from autogaze.datasets.synthetic.paint import Brush, Colour, bricks, noise, shade, tinted
 
 STOREY, SHOP, CORNICE = 3.1, 3.6, 0.6
 """Heights in metres."""

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from autogaze.embedded.street_paint import SHADOW, Brush, Colour, Point, shade, sprite
+from autogaze.datasets.synthetic.paint import SHADOW, Brush, Colour, Point, shade, sprite
 
 SKIN, LEATHER, POLE = (206, 158, 128), (34, 28, 26), (74, 78, 82)
 LAMPS = {"red": (255, 48, 36), "amber": (255, 190, 40), "green": (70, 240, 130)}

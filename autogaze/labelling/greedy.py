@@ -1,9 +1,9 @@
 """The greedy search: patches added one at a time, each the one that lowers the reconstruction loss most.
 
 ``exact`` tries every patch that is left at every step. ``accelerated`` tries the few that promise most
-(:mod:`autogaze.labelling.promise`) and takes the best of those; the losses it records are true ones. With
-``group`` patches to a step it takes so many on their promise and tries them together: the loss after a group
-is a true one, and those inside it are interpolated by what each patch promised.
+(:mod:`autogaze.labelling.gain_estimator`) and takes the best of those; the losses it records are true ones.
+With ``group`` patches to a step it takes so many on their promise and tries them together: the loss after a
+group is a true one, and those inside it are interpolated by what each patch promised.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,9 @@ from torch import Tensor
 
 from autogaze.datasets.labels import GazeLabels
 from autogaze.errors import InputError, unknown_name
-from autogaze.labelling.incremental import IncrementalReconstruction
-from autogaze.labelling.promise import Promise
+from autogaze.labelling.gain_estimator import Promise
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
+from autogaze.tasks.video_mae_reconstruction.incremental import IncrementalReconstruction
 
 Mode = Literal["exact", "accelerated"]
 
@@ -54,8 +54,9 @@ def greedy_gaze(
     ``budgets`` are the patches of each of the T frames, or those of each frame for each clip. ``candidates``
     is how many patches ``accelerated`` tries at a step, and ``group`` how many it takes: more than one only
     on their promise, untried, with ``candidates`` of no effect. ``gain_rates``, one for each scale, are what
-    promises go by instead of what is learnt on the way (:class:`~autogaze.labelling.promise.Promise`). A clip
-    is given what it would be given alone, up to the rounding of losses.
+    promises go by instead of what is learnt on the way
+    (:class:`~autogaze.labelling.gain_estimator.Promise`). A clip is given what it would be given alone, up to
+    the rounding of losses.
 
     Raises ``InputError`` for a video that does not fit the task, a task that is not causal, budgets that do
     not fit the video, rates that do not fit the scales, and an unknown mode.

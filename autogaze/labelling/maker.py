@@ -20,6 +20,7 @@ from autogaze.datasets.batches import collate, to_inputs
 from autogaze.datasets.labels import (
     GazeLabels,
     append_labels,
+    get_relative_video_path,
     label_names,
     read_label_lines,
     read_labels,
@@ -27,7 +28,6 @@ from autogaze.datasets.labels import (
     settings_note,
     write_labels,
 )
-from autogaze.datasets.video_utils import get_relative_video_path
 from autogaze.errors import InputError
 from autogaze.labelling.greedy import CANDIDATES, Mode, as_labels, greedy_frames
 from autogaze.models.autogaze import AutoGazeConfig

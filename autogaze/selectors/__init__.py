@@ -8,14 +8,13 @@ given alone.
 from collections.abc import Mapping
 from typing import Protocol
 
-from autogaze.models.autogaze.configuration_autogaze import released_grid
-from autogaze.patches import PatchGrid
-from autogaze.selectors.chance import random_order
+from autogaze.gaze.grid import RELEASED_GRID, PatchGrid
 from autogaze.selectors.coverage import centre, coarse_first, uniform
 from autogaze.selectors.energy import frame_difference, laplacian
 from autogaze.selectors.greedy import GreedySelector
 from autogaze.selectors.motion import file_motion_vectors, motion_vectors
 from autogaze.selectors.ordered import Order, OrderedSelector, Selector
+from autogaze.selectors.random_order import random_order
 
 __all__ = ["SELECTORS", "GreedySelector", "OrderedSelector", "Selector", "file_motion_vectors"]
 
@@ -27,11 +26,11 @@ class Factory(Protocol):
 
 
 def _random(seed: int, grid: PatchGrid | None = None) -> Selector:
-    return OrderedSelector(lambda video, _, own: random_order(video, own, seed), grid or released_grid())
+    return OrderedSelector(lambda video, _, own: random_order(video, own, seed), grid or RELEASED_GRID)
 
 
 def _seedless(order: Order) -> Factory:
-    return lambda seed, grid=None: OrderedSelector(order, grid or released_grid())
+    return lambda seed, grid=None: OrderedSelector(order, grid or RELEASED_GRID)
 
 
 SELECTORS: Mapping[str, Factory] = {
@@ -42,6 +41,6 @@ SELECTORS: Mapping[str, Factory] = {
     "frame_difference": _seedless(frame_difference),
     "laplacian": _seedless(laplacian),
     "motion_vectors": _seedless(motion_vectors),
-    "greedy": lambda seed, grid=None: GreedySelector(grid or released_grid()),
+    "greedy": lambda seed, grid=None: GreedySelector(grid or RELEASED_GRID),
 }
 """Name to factory: ``SELECTORS[name](seed, grid)``. Only ``random`` depends on the seed."""

@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from autogaze.patches import PatchGrid
+from autogaze.gaze.grid import PatchGrid
 
 _PLASTIC = 1.324717957244746
 """The real root of x³ = x + 1; multiples of its inverse powers fill a square evenly at any number of points

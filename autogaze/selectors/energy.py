@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from autogaze.patches import PatchGrid
+from autogaze.gaze.grid import PatchGrid, pooled
 from autogaze.selectors.coverage import coarse_first
 
 
@@ -50,12 +50,6 @@ def band_strength(video: Tensor, grid: PatchGrid, strength: Callable[[Tensor], T
         sums.append(pooled(strength(band).mean(dim=1, keepdim=True), side))
         coarser = picture
     return torch.cat(sums, dim=1).view(*video.shape[:2], grid.patches_per_frame)
-
-
-def pooled(density: Tensor, side: int) -> Tensor:
-    """Return (F, side ** 2): (F, 1, H, W) ``density`` added up over each patch, as a share of the frame."""
-    sums: Tensor = F.adaptive_avg_pool2d(density, side).flatten(1) / side**2
-    return sums
 
 
 def order_by(scores: Tensor, video: Tensor, budgets: tuple[int, ...], grid: PatchGrid) -> Tensor:

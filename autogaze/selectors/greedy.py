@@ -6,9 +6,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from autogaze.models.autogaze.generation import gaze_output
-from autogaze.models.autogaze.output import GazeOutput
-from autogaze.patches import PatchGrid
+from autogaze.embedded import load_reconstructor
+from autogaze.gaze.grid import PatchGrid
+from autogaze.gaze.output import GazeOutput, gaze_output
 from autogaze.selectors.ordered import check_request
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 
@@ -29,7 +29,7 @@ class GreedySelector:
 
     @cached_property
     def _embedded(self) -> VideoMAEReconstruction:
-        return VideoMAEReconstruction.from_checkpoint(None)
+        return load_reconstructor(None)[0]
 
     def __call__(self, video: Tensor, budgets: Sequence[int]) -> GazeOutput:
         checked = check_request(video, budgets, self.grid)

@@ -23,11 +23,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from autogaze.datasets.geometry import FitMode, unnormalize
-from autogaze.datasets.timeline import decode, import_av, video_stream
 from autogaze.errors import BackendUnavailable, InputError, unknown_name
-from autogaze.patches import PatchGrid
-from autogaze.selectors.energy import order_by, pooled
+from autogaze.gaze.grid import PatchGrid, pooled
+from autogaze.selectors.energy import order_by
+from autogaze.video.preprocessing import FitMode, unnormalize
+from autogaze.video.timeline import decode, import_av, video_stream
 
 _CELL = 4
 """Side in pixels of the smallest block that has a vector of its own."""
@@ -59,7 +59,7 @@ def file_motion_vectors(
     """Return the order by the motion in a file itself, of the clip that begins at frame ``start``.
 
     The order takes one video, (1, T, 3, H, W), made of the same frames by ``geometry``
-    (:func:`~autogaze.datasets.geometry.fit_frames`); frames past the end of the file show no motion.
+    (:func:`~autogaze.video.preprocessing.fit_frames`); frames past the end of the file show no motion.
 
     Raises ``InputError`` for a file that cannot be read, ends before ``start``, or has no motion vectors, for
     a negative ``start`` and an unknown ``geometry``.

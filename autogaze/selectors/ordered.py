@@ -7,9 +7,8 @@ from operator import index
 from torch import Tensor
 
 from autogaze.errors import InputError
-from autogaze.models.autogaze.generation import gaze_output
-from autogaze.models.autogaze.output import GazeOutput
-from autogaze.patches import PatchGrid
+from autogaze.gaze.grid import PatchGrid
+from autogaze.gaze.output import GazeOutput, gaze_output
 
 Selector = Callable[[Tensor, Sequence[int]], GazeOutput]
 """Called with a normalised video (B, T, 3, H, W) and the patches to keep in each of its T frames."""

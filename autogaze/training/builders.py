@@ -6,25 +6,25 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import Subset
 
-from autogaze.algorithms.distillation import DistillationSettings, GainDistillation
-from autogaze.algorithms.grpo import GRPO, GRPOSettings
-from autogaze.algorithms.ntp import NextTokenPrediction
-from autogaze.algorithms.objective import Objective
-from autogaze.algorithms.reconstruction import Reconstruction
 from autogaze.checkpoints import load_strict
 from autogaze.datasets.labels import check_scales
 from autogaze.datasets.synthetic import SyntheticVideos
 from autogaze.embedded import gaze_checkpoint
 from autogaze.embedded.reconstructor import CONFIG
 from autogaze.errors import InputError, unknown_name
+from autogaze.initialization.gaze_model import initialize
+from autogaze.initialization.reconstructor import initial_state
 from autogaze.models.autogaze import AutoGaze, AutoGazeConfig
 from autogaze.models.autogaze.budgets import draw_ratio, draw_ratios, draw_requirement
-from autogaze.models.autogaze.initialization import initialize
 from autogaze.tasks.video_mae_reconstruction import VideoMAEConfig, VideoMAEReconstruction
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, architecture
-from autogaze.tasks.video_mae_reconstruction.initialization import initial_state
+from autogaze.training.algorithms.distillation import DistillationSettings, GainDistillation
+from autogaze.training.algorithms.grpo import GRPO, GRPOSettings
+from autogaze.training.algorithms.ntp import NextTokenPrediction
+from autogaze.training.algorithms.objective import Objective
+from autogaze.training.algorithms.reconstruction import Reconstruction
 from autogaze.training.masks import MaskMixture
-from autogaze.training.randomness import derived_seed
+from autogaze.training.seeds import derived_seed
 from autogaze.training.settings import DatasetSettings, TaskSettings, TrainingSettings
 
 EMBEDDED = "embedded"

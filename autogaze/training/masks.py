@@ -1,20 +1,18 @@
 """The gazes a reconstructor is trained on: a mixture of selectors, so that it favours none."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from autogaze.errors import InputError, unknown_name
+from autogaze.gaze.grid import PatchGrid
+from autogaze.gaze.output import GazeOutput, concatenated
 from autogaze.models.autogaze import AutoGazeConfig
 from autogaze.models.autogaze.budgets import budgets_of, draw_ratio, draw_ratios
-from autogaze.models.autogaze.generation import gaze_output
-from autogaze.models.autogaze.output import GazeOutput
-from autogaze.patches import PatchGrid
 from autogaze.selectors import SELECTORS
-from autogaze.training.randomness import derived_seed, generator, seed_torch
+from autogaze.training.seeds import derived_seed, generator, seed_torch
 
 
 @dataclass(frozen=True)
@@ -67,22 +65,6 @@ class MaskMixture:
         )
         selector = SELECTORS[names[int(drawn)]](derived_seed(seed, *place), self.grid)
         return selector(video, budgets_of(ratios, self.grid.patches_per_frame))
-
-
-def concatenated(gazes: Sequence[GazeOutput], grid: PatchGrid) -> GazeOutput:
-    """Put the gazes of several batches of videos into one batch, each frame padded to its longest."""
-    eos = grid.patches_per_frame
-    by_batch = []
-    for gaze in gazes:
-        slots = gaze.num_gazing_each_frame.tolist()
-        indices = gaze.gazing_pos.masked_fill(gaze.if_padded_gazing, -1)
-        frames = enumerate(indices.split(slots, dim=1))
-        by_batch.append([torch.where(frame < 0, eos, frame - eos * t) for t, frame in frames])
-    together = []
-    for parts in zip(*by_batch, strict=True):
-        longest = max(part.shape[1] for part in parts)
-        together.append(torch.cat([F.pad(part, (0, longest - part.shape[1]), value=eos) for part in parts]))
-    return gaze_output(together, grid, None)
 
 
 def _no_rollout(caps: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autogaze.attention import FrameLayout, Kind, attend, flex, kernels_that_ran
 from autogaze.attention.eager import visibility
-from autogaze.attention.rows import row_of
+from autogaze.attention.packed import row_of
 from autogaze.errors import BackendUnavailable
 from autogaze.stages import observed_by
 from tests.attention.layouts import assert_real_tokens_agree, tensors

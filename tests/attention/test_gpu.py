@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from autogaze.attention import FrameLayout, attend, available_backends, kernels_that_ran
-from autogaze.attention.cached import cached_attention
 from autogaze.attention.flash import find_kernel
+from autogaze.attention.registry import cached_attention
 from autogaze.errors import BackendUnavailable
 from tests.attention.layouts import assert_real_tokens_agree
 

@@ -9,7 +9,7 @@ import pytest
 PEAK = """
 import sys, psutil, torch
 from autogaze.attention import FrameLayout, attend
-from bench.memory import MemoryMeter
+from bench.meters.memory import MemoryMeter
 
 def tensors(tokens):
     return torch.randn(3, 1, tokens, 16, 64).transpose(2, 3).unbind()

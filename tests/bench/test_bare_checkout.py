@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autogaze.datasets.video_file import open_source
 from autogaze.errors import InputError
+from autogaze.video.video_file import open_source
 from bench import journal
 from bench.records import Status
 

@@ -5,7 +5,7 @@ import pytest
 
 from autogaze.errors import InputError
 from bench.compare import MEMORY_FLOOR, CellComparison, Verdict, compare, compare_cells
-from bench.load import OTHERS
+from bench.meters.cpu_load import OTHERS
 from bench.records import Record, Status
 from tests.bench import builders
 

@@ -4,7 +4,8 @@ import pytest
 
 from bench.devices import CPU, Device
 from bench.environment import COMPARABILITY, describe, differences, package_version, torch_cuda_version
-from tests.bench import builders, fake_nvml
+from tests.bench import builders
+from tests.bench.meters import fake_nvml
 
 
 def test_a_cpu_is_described_without_gpu_facts() -> None:

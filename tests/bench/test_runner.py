@@ -22,7 +22,7 @@ PROCEED = """
 import sys
 from pathlib import Path
 from bench import runner
-from bench.terminal import PlainProgress
+from bench.commands.terminal import PlainProgress
 from rich.console import Console
 runner.proceed(Path(sys.argv[1]), PlainProgress(Console()))
 """
@@ -192,7 +192,7 @@ def test_a_video_that_is_missing_or_empty_is_refused_before_anything_is_written(
 def test_plain_progress_says_each_cell_and_its_outcome(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bench.terminal import PlainProgress
+    from bench.commands.terminal import PlainProgress
 
     runner.proceed(begin(tmp_path, ["good", "raise"]), PlainProgress(Console(width=40)))
     lines = capsys.readouterr().out.splitlines()

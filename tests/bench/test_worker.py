@@ -7,7 +7,7 @@ import pytest
 from autogaze.errors import InputError
 from bench import worker
 from bench.job import Event, Job
-from bench.power import NoMeter
+from bench.meters.power import NoMeter
 from bench.records import Cell, Record, Status
 from bench.worker import measure
 from tests.bench import fake_workload

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from autogaze.datasets.batches import collate, to_inputs
-from autogaze.datasets.geometry import normalize
 from autogaze.errors import InputError
-from autogaze.patches import PatchGrid
+from autogaze.gaze.grid import PatchGrid
+from autogaze.video.preprocessing import normalize
 
 GRID = PatchGrid((32,), 16)
 

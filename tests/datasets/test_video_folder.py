@@ -7,16 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from autogaze.datasets import frame_source, video_folder
-from autogaze.datasets.geometry import fit_frames
+from autogaze.datasets import video_folder
 from autogaze.datasets.labels import GazeLabels, write_labels
-from autogaze.datasets.video_file import open_source
 from autogaze.datasets.video_folder import ResizedCrop, VideoFolder
 from autogaze.errors import InputError
 from autogaze.train import CONFIGS, compose
 from autogaze.training.builders import build_dataset
 from autogaze.training.settings import read_settings
-from tests.datasets.videos import write_video
+from autogaze.video import frame_source
+from autogaze.video.preprocessing import fit_frames
+from autogaze.video.video_file import open_source
+from tests.video.videos import write_video
 
 CROP = {"aug_type": "random_resized_crop", "random_resized_crop": {"scale_min": 0.3, "scale_max": 0.6}}
 

@@ -16,7 +16,7 @@ from autogaze.datasets.video_utils import (
 )
 from autogaze.errors import InputError
 from autogaze.stages import observed_by
-from tests.datasets.videos import CountingContainer, decode_all, write_video, written_number
+from tests.video.videos import CountingContainer, decode_all, write_video, written_number
 
 LONG, GOP = 1100, 50
 IRREGULAR = np.cumsum(np.random.RandomState(1).randint(20, 60, LONG)).tolist()

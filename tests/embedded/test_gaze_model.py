@@ -6,7 +6,7 @@ from torch import Tensor
 
 from autogaze.datasets.batches import collate, to_inputs
 from autogaze.datasets.synthetic import SyntheticVideos
-from autogaze.embedded import load_gaze_model
+from autogaze.embedded import load_gaze_model, load_reconstructor
 from autogaze.models.autogaze import GazeOutput
 from autogaze.models.autogaze.budgets import as_ratios, budgets_of
 from autogaze.selectors import SELECTORS
@@ -25,7 +25,7 @@ def video() -> Tensor:
 
 @pytest.fixture(scope="module")
 def reconstructor() -> VideoMAEReconstruction:
-    return VideoMAEReconstruction.from_checkpoint(None)
+    return load_reconstructor(None)[0]
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from autogaze.datasets.video_file import VideoFile
 from autogaze.embedded import clip_path
 from autogaze.embedded.street_scene import (
     CLIP_SEED,
@@ -16,6 +15,7 @@ from autogaze.embedded.street_scene import (
     write_clip,
 )
 from autogaze.errors import InputError
+from autogaze.video.video_file import VideoFile
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from reports.plots import (
 )
 from reports.results import CellResult
 from reports.style import styled
-from reports.views import VIDEO
+from reports.summaries import VIDEO
 from tests.reports.fake_suites import (
     attention_records,
     encode_records,

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 from reports.document import Table
 from reports.results import CellResult
+from reports.summaries import Group, groups
 from reports.tables import (
     outside_table,
     published_table,
@@ -10,7 +11,6 @@ from reports.tables import (
     summary_table,
     work_table,
 )
-from reports.views import Group, groups
 from tests.reports.fake_suites import (
     attention_records,
     encode_records,

@@ -9,16 +9,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from autogaze.datasets.geometry import normalize
-from autogaze.datasets.timeline import import_av
-from autogaze.datasets.video_file import open_source
 from autogaze.embedded import clip_path
 from autogaze.errors import BackendUnavailable, InputError
-from autogaze.patches import PatchGrid
+from autogaze.gaze.grid import PatchGrid
 from autogaze.selectors import file_motion_vectors, motion
 from autogaze.selectors.coverage import coarse_first
 from autogaze.selectors.motion import motion_vectors
-from tests.datasets.videos import write_video
+from autogaze.video.preprocessing import normalize
+from autogaze.video.timeline import import_av
+from autogaze.video.video_file import open_source
+from tests.video.videos import write_video
 
 GRID = PatchGrid((32, 64), 16)
 """Patches 0 to 3 and 4 to 19."""

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from autogaze.errors import InputError
+from autogaze.gaze.grid import PatchGrid
 from autogaze.models.autogaze import AutoGazeConfig
-from autogaze.patches import PatchGrid
 from autogaze.selectors import SELECTORS
-from autogaze.selectors.chance import random_order
 from autogaze.selectors.coverage import centre, coarse_first, spread, uniform
 from autogaze.selectors.energy import band_strength, frame_difference, laplacian
 from autogaze.selectors.ordered import OrderedSelector, check_request
+from autogaze.selectors.random_order import random_order
 
 GRID = AutoGazeConfig().architecture().grid
 PATCHES = GRID.patches_per_frame

@@ -11,7 +11,7 @@ from autogaze.attention.layout import Kind
 from autogaze.errors import InputError
 from suites.encode import DENSE, Encode
 from suites.loader import load_suite, workload_class
-from suites.models import UNTRAINED
+from suites.pipeline import UNTRAINED
 from suites.workload import Inputs
 from tests.hub_folders import write_gaze_model, write_siglip
 

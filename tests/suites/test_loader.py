@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from autogaze.errors import InputError
 from suites import WORKLOADS
+from suites.axes import ENGINES
 from suites.loader import check_inputs, load_suite, suite_names
-from suites.pipeline import ENGINES
 from suites.settings import PUBLISHED_SETTINGS
 from suites.workload import AxisValue, Inputs
 from tests.bench.fake_workload import write_suite

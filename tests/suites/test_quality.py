@@ -9,9 +9,9 @@ import torch
 
 from autogaze.datasets.synthetic import paint_clip
 from autogaze.errors import BackendUnavailable, InputError
+from autogaze.gaze.grid import PatchGrid
+from autogaze.gaze.output import gaze_output
 from autogaze.labelling import greedy_gaze
-from autogaze.models.autogaze.generation import gaze_output
-from autogaze.patches import PatchGrid
 from autogaze.selectors import SELECTORS
 from suites import judges
 from suites.loader import load_suite

@@ -14,10 +14,10 @@ from autogaze.models.autogaze.engines import choose_engine
 from bench.job import Job
 from bench.records import Cell, Record, Status
 from bench.worker import measure
-from suites import pipeline, released
-from suites.pipeline import AXES, EndToEnd, Gaze, Reconstruct
+from suites import released, video
 from suites.released import BATCH_MATES, PEER_MEMORY, ReleasedPackage, check_upstream
 from suites.settings import parse_setting
+from suites.video import AXES, EndToEnd, Gaze, Reconstruct
 from suites.workload import Inputs
 from tests.bench.fake_workload import Rendezvous
 from tests.suites.fake_upstream import write_checkout, write_gazes
@@ -34,7 +34,7 @@ def axes(**changes):
 
 @pytest.fixture(autouse=True)
 def short_repetitions(monkeypatch):
-    monkeypatch.setattr(pipeline, "CLIP_FRAMES", 2)
+    monkeypatch.setattr(video, "CLIP_FRAMES", 2)
     monkeypatch.setenv(
         "PYTHONPATH", str(REPOSITORY)
     )  # So that the child would find our package, if it could.
@@ -51,7 +51,7 @@ def measured(upstream: str, clip: str, samples: int = 5) -> Record:
     cell = Cell(workload="gaze", axes=axes())
     inputs = {"device": "cpu", "video": clip, "upstream": upstream}
     job = Job(
-        cell=cell, target="suites.pipeline:Gaze", inputs=inputs, min_samples=samples, time_budget_seconds=0.0
+        cell=cell, target="suites.video:Gaze", inputs=inputs, min_samples=samples, time_budget_seconds=0.0
     )
     return measure(job, lambda event: None)
 
@@ -60,7 +60,7 @@ def measured(upstream: str, clip: str, samples: int = 5) -> Record:
 def chosen(clip):
     """What our engine chooses in the clip."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "CLIP_FRAMES", 2)
+        patch.setattr(video, "CLIP_FRAMES", 2)
         return [result.gaze for result in Gaze(axes(engine="eager"), Inputs(video=clip)).run()]
 
 
@@ -269,7 +269,7 @@ class StandIn:
 @pytest.fixture
 def stand_in(monkeypatch):
     made = StandIn()
-    monkeypatch.setattr(pipeline, "load_peer", lambda inputs, dtype: made)
+    monkeypatch.setattr(video, "load_peer", lambda inputs, dtype: made)
     return made
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from autogaze.patches import PatchGrid
+from autogaze.gaze.grid import PatchGrid
 from autogaze.train import compose
-from autogaze.trainer import Trainer
 from autogaze.training.builders import build_objective
 from autogaze.training.distributed import Process
 from autogaze.training.settings import TrainingSettings, read_settings
+from autogaze.training.trainer import Trainer
 
 FRAMES = 2
 ALGORITHMS = {

@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from autogaze.errors import InputError
+from autogaze.gaze.output import concatenated
 from autogaze.models.autogaze import AutoGazeConfig
 from autogaze.selectors import SELECTORS
-from autogaze.training.masks import MaskMixture, concatenated
+from autogaze.training.masks import MaskMixture
 from tests.reference.fill import clip
 
 FRAMES = 2

@@ -12,10 +12,19 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from autogaze.datasets.synthetic.motion import SIDE, Clock, Pose, place
+from autogaze.datasets.synthetic.paint import (
+    OVERSAMPLING,
+    Brush,
+    Colour,
+    bricks,
+    noise,
+    shade,
+    sprite,
+    tinted,
+)
 from autogaze.datasets.synthetic.scenes import Scene
 from autogaze.datasets.synthetic.sprites import words
 from autogaze.datasets.synthetic.textures import Rng, draw_colour
-from autogaze.embedded.street_paint import OVERSAMPLING, Brush, Colour, bricks, noise, shade, sprite, tinted
 
 _FAR, _NEAR = 90.0, 2.2
 """Metres from the camera at which what stands along the road comes into sight and leaves it."""

@@ -23,8 +23,8 @@ from autogaze.datasets.synthetic.motion import (
     place,
     seen,
 )
+from autogaze.datasets.synthetic.paint import Brush, Colour, shade, sprite
 from autogaze.datasets.synthetic.textures import Rng, draw_colour, fractal, surface, tint
-from autogaze.embedded.street_paint import Brush, Colour, shade, sprite
 
 
 class Scene(Protocol):

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
+from autogaze.datasets.synthetic.paint import Brush, Colour, Point, shade, sprite
 from autogaze.datasets.synthetic.textures import Rng, draw_colour, surface
-from autogaze.embedded.street_paint import Brush, Colour, Point, shade, sprite
 
 _LETTERS = "abcdefghiklmnoprstuvwxyzABCDEFGHKLMNOPRSTUVWXYZ0123456789"
 

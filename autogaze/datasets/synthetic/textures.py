@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy.spatial import Voronoi
 
-from autogaze.embedded.street_paint import Colour, noise
+from autogaze.datasets.synthetic.paint import Colour, noise
 
 Field = npt.NDArray[np.float32]
 Rng = np.random.RandomState

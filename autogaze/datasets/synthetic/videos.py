@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from autogaze.datasets.geometry import Frames, fit_frames
 from autogaze.datasets.labels import gazing_info, read_clip_labels
 from autogaze.datasets.synthetic.effects import Look
 from autogaze.datasets.synthetic.held_out import draw_held_out_scene
 from autogaze.datasets.synthetic.scenes import draw_scene
 from autogaze.errors import InputError, unknown_name
+from autogaze.video.preprocessing import Frames, fit_frames
 
 Split = Literal["train", "val"]
 Style = Literal["mixed", "held_out"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autogaze.attention.cached import cached_attention
+from autogaze.attention.registry import cached_attention
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from kernels.decode_step.layers import Attention, rotate
 

@@ -4,13 +4,12 @@ it."""
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from transformers import PretrainedConfig
 
 from autogaze.errors import InputError
-from autogaze.patches import PatchGrid
+from autogaze.gaze.grid import RELEASED_GRID, PatchGrid
 
 
 class Section(dict[str, Any]):
@@ -90,7 +89,7 @@ _VISION = {
     "hidden_dim": 192,
     "out_dim": 192,
     "depth": 1,
-    "kernel_size": 16,
+    "kernel_size": RELEASED_GRID.patch_size,
     "temporal_patch_size": 1,
     "trunk_temporal_kernel_size": 3,
     "trunk_spatial_kernel_size": 3,
@@ -145,8 +144,8 @@ class AutoGazeConfig(PretrainedConfig):  # type: ignore[misc]
 
     def __init__(
         self,
-        scales: str | int = "32+64+112+224",
-        num_vision_tokens_each_frame: int = 265,
+        scales: str | int = "+".join(map(str, RELEASED_GRID.scales)),
+        num_vision_tokens_each_frame: int = RELEASED_GRID.patches_per_frame,
         max_num_frames: int = 16,
         gaze_model_config: Mapping[str, Any] | None = None,
         gazing_ratio_config: Mapping[str, Any] | None = None,
@@ -235,12 +234,6 @@ _DECODER_SIZES = (
     "num_hidden_layers",
     "num_multi_token_pred",
 )
-
-
-@cache
-def released_grid() -> PatchGrid:
-    """Return the patch grid of the released gaze model, which is meant where none is named."""
-    return AutoGazeConfig().architecture().grid
 
 
 def _rotary_scaling(section: Mapping[str, Any] | None) -> RotaryScaling | None:

@@ -24,8 +24,8 @@ from autogaze.errors import BackendUnavailable, unknown_name
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights
 from autogaze.models.autogaze.device_loop import DeviceLoop, Step, in_cuda_graph
+from autogaze.models.autogaze.fused_steps import Bind
 from autogaze.models.autogaze.generation import GazeRequest, generate
-from autogaze.models.autogaze.whole_steps import Bind
 from autogaze.stages import stage
 from kernels.decode_step import native, reference
 

@@ -24,10 +24,8 @@ from torch import Tensor
 from autogaze.models.autogaze.cache import Placement
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights
-from autogaze.models.autogaze.output import GazeOutput, gazing_masks
+from autogaze.models.autogaze.fused_steps import Bind, take_steps
 from autogaze.models.autogaze.state import GenerationState
-from autogaze.models.autogaze.whole_steps import Bind, take_steps
-from autogaze.patches import PatchGrid
 from autogaze.stages import count, stage
 from kernels.decode_step.layers import choose_distinct, decode, predict
 
@@ -135,23 +133,6 @@ def choose_group(logits: Tensor, blocked: Tensor, positions: int, temperature: f
         group = choose_distinct(scores / temperature, lambda row: torch.multinomial(row.softmax(dim=-1), 1))
     blocked.scatter_(1, group, float("-inf"))
     return group
-
-
-def gaze_output(frames: list[Tensor], grid: PatchGrid, requirement: Tensor | None) -> GazeOutput:
-    """Return the patch indices of each frame, as :func:`generate` gives them, as gaze positions."""
-    eos = grid.patches_per_frame
-    positions = torch.cat([frame + eos * t for t, frame in enumerate(frames)], dim=1)
-    padded = torch.cat(frames, dim=1) == eos
-    return GazeOutput(
-        gazing_pos=positions,
-        if_padded_gazing=padded,
-        num_gazing_each_frame=torch.tensor([frame.shape[1] for frame in frames], device=positions.device),
-        gazing_mask=gazing_masks(positions, padded, len(frames), grid),
-        scales=list(grid.scales),
-        num_vision_tokens_each_frame=eos,
-        has_task_loss_requirement=requirement is not None,
-        task_loss_requirement=requirement,
-    )
 
 
 def _leave_out(

@@ -19,7 +19,8 @@ from torch import Tensor
 from transformers import BatchFeature
 
 from autogaze.checkpoints import resolve
-from autogaze.datasets.geometry import (
+from autogaze.errors import InputError, unknown_name
+from autogaze.video.preprocessing import (
     DEFAULT_PIXEL_SCALE,
     Frames,
     center_crop,
@@ -29,7 +30,6 @@ from autogaze.datasets.geometry import (
     shortest_edge_size,
     unnormalize,
 )
-from autogaze.errors import InputError, unknown_name
 
 __all__ = ["CONFIG_NAME", "AutoGazeImageProcessor", "Size", "unnormalize"]
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from autogaze.checkpoints import require_fit
 from autogaze.errors import InputError
+from autogaze.gaze.output import GazeOutput, gaze_output, gazing_masks
 from autogaze.models.autogaze.budgets import (
     Ratio,
     Requirement,
@@ -23,12 +24,7 @@ from autogaze.models.autogaze.budgets import (
 from autogaze.models.autogaze.configuration_autogaze import Architecture, AutoGazeConfig
 from autogaze.models.autogaze.decoder import GazeDecoder
 from autogaze.models.autogaze.engines import Loops, choose_engine
-from autogaze.models.autogaze.generation import (
-    GazeRequest,
-    StepPositions,
-    gaze_output,
-)
-from autogaze.models.autogaze.output import GazeOutput, gazing_masks
+from autogaze.models.autogaze.generation import GazeRequest, StepPositions
 from autogaze.models.autogaze.scoring import score
 from autogaze.models.autogaze.tiling import Scale, Tiling, stitched, tiling_for
 from autogaze.models.autogaze.vision import Connector, VisionTrunk

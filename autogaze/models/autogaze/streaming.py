@@ -8,11 +8,11 @@ from torch import Tensor
 
 from autogaze.checkpoints import state_hash
 from autogaze.errors import InputError, unknown_name
+from autogaze.gaze.output import GazeOutput, gaze_output
 from autogaze.models.autogaze.budgets import Ratio, Requirement, as_ratios, as_requirement, budgets_of
 from autogaze.models.autogaze.engines import ENGINES, choose_engine
-from autogaze.models.autogaze.generation import GazeRequest, StepPositions, gaze_output, generate_frame
+from autogaze.models.autogaze.generation import GazeRequest, StepPositions, generate_frame
 from autogaze.models.autogaze.modeling_autogaze import AutoGaze, check_video
-from autogaze.models.autogaze.output import GazeOutput
 from autogaze.models.autogaze.state import GenerationState
 from autogaze.stages import stage
 

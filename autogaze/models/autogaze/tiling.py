@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autogaze.errors import InputError
-from autogaze.models.autogaze.output import GazeOutput
-from autogaze.patches import PatchGrid
+from autogaze.gaze.grid import PatchGrid
+from autogaze.gaze.output import GazeOutput
 
 Scale = int | tuple[int, int]
 """A scale in pixels: the side of a square, or (height, width)."""
@@ -21,7 +21,7 @@ Scale = int | tuple[int, int]
 @dataclass(frozen=True)
 class PictureGrid:
     """Scales of a picture of any proportions, and the patches in each, numbered as in
-    :class:`~autogaze.patches.PatchGrid`.
+    :class:`~autogaze.gaze.grid.PatchGrid`.
 
     ``sizes`` are (height, width) in pixels, ascending; a remainder that is no whole patch is left out, as
     patch embeddings do.
@@ -225,7 +225,7 @@ def positions_from_masks(masks: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tenso
     """Read gazes back from (batch, time, patches) masks, one a scale, in index order.
 
     Returns positions (batch, N) int64, padding (batch, N) bool and slots of each frame (time,), laid out as
-    in :class:`~autogaze.models.autogaze.output.GazeOutput`.
+    in :class:`~autogaze.gaze.output.GazeOutput`.
     """
     mask = torch.cat(list(masks), dim=-1) > 0  # (batch, time, patches of a frame)
     patches = mask.shape[-1]

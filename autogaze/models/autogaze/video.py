@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autogaze.datasets.frame_source import FrameSource
-from autogaze.datasets.geometry import FitMode, Frames, fit_frames, normalize
 from autogaze.errors import InputError
+from autogaze.gaze.output import GazeOutput
 from autogaze.models.autogaze.budgets import Ratio, Requirement, as_ratios, as_requirement
 from autogaze.models.autogaze.modeling_autogaze import AutoGaze
-from autogaze.models.autogaze.output import GazeOutput
 from autogaze.models.autogaze.tiling import Tiling, covering_scales, stitched, tiling_for
+from autogaze.video.frame_source import FrameSource
+from autogaze.video.preprocessing import FitMode, Frames, fit_frames, normalize
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ def gaze_video(
 
     Args:
         model: the gaze model; the frames are brought to its device and data type.
-        source: the video, from :func:`autogaze.datasets.video_file.open_source`.
+        source: the video, from :func:`autogaze.video.video_file.open_source`.
         chunk: frames looked at together, fewer at the video's end; None for as many as the model was trained
             with.
         gazing_ratio: share of the candidate patches that may be chosen, in [0, 1]: one number, or one for

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from autogaze.configuration import CheckpointConfig
+from autogaze.checkpoints import CheckpointConfig
 from autogaze.errors import InputError, unknown_name
-from autogaze.patches import PatchGrid
+from autogaze.gaze.grid import PatchGrid
 
 ARCHITECTURES = Path(__file__).parent / "architectures"
 

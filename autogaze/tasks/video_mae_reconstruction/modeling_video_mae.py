@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autogaze.attention import Kind
-from autogaze.gazed_patches import embed_patches, position_tables
-from autogaze.packed import PackedGaze, PackedLayout
-from autogaze.patches import PatchGrid
+from autogaze.attention.packed import PackedLayout
+from autogaze.gaze.grid import PatchGrid
+from autogaze.gaze.packed import PackedGaze
+from autogaze.gaze.patch_embedding import embed_patches, position_tables
 from autogaze.stages import stage
 from autogaze.tasks.video_mae_reconstruction.backbones import build_backbone
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, VideoMAEConfig

@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autogaze.checkpoints import load_strict, read_state, resolve, write_checkpoint
-from autogaze.configuration import read_json
+from autogaze.checkpoints import load_strict, read_json, read_state, resolve, write_checkpoint
 from autogaze.errors import InputError
-from autogaze.gazed_patches import read_gaze
-from autogaze.packed import PackedGaze
+from autogaze.gaze.packed import PackedGaze
+from autogaze.gaze.patch_embedding import read_gaze
 from autogaze.stages import stage
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, VideoMAEConfig
 from autogaze.tasks.video_mae_reconstruction.losses import reconstruction_loss, target_features
@@ -129,7 +128,7 @@ class VideoMAEReconstruction(nn.Module):
     @classmethod
     def from_checkpoint(
         cls,
-        source: str | os.PathLike[str] | None,
+        source: str | os.PathLike[str],
         revision: str | None = None,
         attn_implementation: str = "sdpa",
         loss_type: str | None = None,
@@ -137,15 +136,11 @@ class VideoMAEReconstruction(nn.Module):
         """Load a reconstructor, ready for evaluation.
 
         ``source`` is a folder or hub id with the released files (``config.yaml``, ``videomae.pt``) or those
-        of :meth:`save`, or None for the embedded default, small and trained on painted clips. ``loss_type``
+        of :meth:`save`; :func:`autogaze.embedded.load_reconstructor` has the embedded one. ``loss_type``
         replaces the losses, such as ``"l1"`` to leave the feature networks out.
 
         Raises ``InputError`` for a source that cannot be found, read, or does not fit to the last key.
         """
-        if source is None:
-            from autogaze.embedded.reconstructor import FOLDER
-
-            source = FOLDER
         folder = resolve(source, revision, (*RELEASED_FILES, *OWN_FILES))
         config, weights = _read_folder(folder, loss_type)
         task = cls(config, attn_implementation)

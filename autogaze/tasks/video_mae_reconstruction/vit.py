@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autogaze.packed import PackedLayout
+from autogaze.attention import attend_packed
+from autogaze.attention.packed import PackedLayout
 
 
 class QueryKeyValue(nn.Module):
@@ -41,7 +42,7 @@ class Attention(nn.Module):
         """Return (total, width), as ``x`` is."""
         projections = (self.attention.query, self.attention.key, self.attention.value)
         query, key, value = (linear(x).unflatten(1, (self.heads, -1)) for linear in projections)
-        y: Tensor = self.output(layout.attend(query, key, value, backend).flatten(1))
+        y: Tensor = self.output(attend_packed(query, key, value, layout, backend).flatten(1))
         return y
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from autogaze.checkpoints import read_state, resolve
-from autogaze.configuration import read_json
+from autogaze.checkpoints import read_json, read_state, resolve
 from autogaze.errors import InputError
 from autogaze.vision_encoders.siglip.configuration_siglip import SiglipVisionConfig, read_siglip_config
 

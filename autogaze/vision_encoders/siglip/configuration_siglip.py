@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import Any, get_args
 
 from autogaze.attention import Kind
-from autogaze.configuration import CheckpointConfig
-from autogaze.datasets.geometry import PixelScale
+from autogaze.checkpoints import CheckpointConfig
 from autogaze.errors import InputError, unknown_name
-from autogaze.patches import PatchGrid
+from autogaze.gaze.grid import PatchGrid
+from autogaze.video.preprocessing import PixelScale
 
 PIXEL_SCALE = PixelScale(
     image_mean=(0.5, 0.5, 0.5), image_std=(0.5, 0.5, 0.5), rescale_factor=1 / 255, offset=False

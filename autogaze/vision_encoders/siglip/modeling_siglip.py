@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autogaze.attention.cached import cached_attention
+from autogaze.attention import attend_packed
+from autogaze.attention.packed import PackedLayout
+from autogaze.attention.registry import cached_attention
 from autogaze.checkpoints import load_strict, write_checkpoint
 from autogaze.errors import InputError
-from autogaze.gazed_patches import all_patches, embed_patches, position_tables, read_gaze
-from autogaze.outputs import KeyedOutput
-from autogaze.packed import PackedGaze, PackedLayout
+from autogaze.gaze.output import KeyedOutput
+from autogaze.gaze.packed import PackedGaze
+from autogaze.gaze.patch_embedding import all_patches, embed_patches, position_tables, read_gaze
 from autogaze.stages import stage
 from autogaze.vision_encoders.siglip.checkpoint import read_checkpoint
 from autogaze.vision_encoders.siglip.configuration_siglip import ACTIVATIONS, SiglipVisionConfig
@@ -70,7 +72,7 @@ class Attention(nn.Module):
         """Return (total, width), as ``x`` is."""
         projections = (self.q_proj, self.k_proj, self.v_proj)
         query, key, value = (linear(x).unflatten(1, (self.heads, -1)) for linear in projections)
-        y: Tensor = self.out_proj(layout.attend(query, key, value, backend).flatten(1))
+        y: Tensor = self.out_proj(attend_packed(query, key, value, layout, backend).flatten(1))
         return y
 
 

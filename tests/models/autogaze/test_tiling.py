@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autogaze.errors import InputError
+from autogaze.gaze.grid import PatchGrid
 from autogaze.models.autogaze.tiling import (
     PictureGrid,
     Tiling,
@@ -13,7 +14,6 @@ from autogaze.models.autogaze.tiling import (
     positions_from_masks,
     tiling_for,
 )
-from autogaze.patches import PatchGrid
 from tests.reference.cases import gaze_model
 from tests.reference.fill import clip
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from autogaze.datasets.frame_source import Clip
-from autogaze.datasets.geometry import fit_frames, normalize
-from autogaze.datasets.video_file import open_source
 from autogaze.errors import InputError
 from autogaze.models.autogaze import covering_scales, gaze_video
-from tests.datasets.videos import decode_all, write_video
+from autogaze.video.frame_source import Clip
+from autogaze.video.preprocessing import fit_frames, normalize
+from autogaze.video.video_file import open_source
 from tests.reference.cases import gaze_model
+from tests.video.videos import decode_all, write_video
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from autogaze.errors import InputError
-from autogaze.models.autogaze.output import GazeOutput, gazing_masks
-from autogaze.packed import PackedGaze
+from autogaze.gaze.output import GazeOutput, gazing_masks
+from autogaze.gaze.packed import PackedGaze
 from autogaze.stages import observed_by
 from autogaze.tasks.video_mae_reconstruction import VideoMAEConfig, VideoMAEReconstruction
 from tests.reference.fill import clip, fill

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autogaze.errors import InputError
-from autogaze.models.autogaze.output import GazeOutput, gazing_masks
+from autogaze.gaze.output import GazeOutput, gazing_masks
 from autogaze.vision_encoders.siglip import SiglipVisionConfig, SiglipVisionModel, SiglipVisionOutput
 from tests.reference.cases import load
 from tests.reference.fill import clip, fill

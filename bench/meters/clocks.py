@@ -1,0 +1,123 @@
+"""Time, stage by stage: the observer that the measuring process sets on the library."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class DeviceEvent(Protocol):
+    """A moment on the device's own time line."""
+
+    def elapsed_time(self, end: Any) -> float:
+        """Return the milliseconds from this moment to ``end``."""
+
+
+class DeviceClock(Protocol):
+    """What a device offers for timing."""
+
+    def synchronise(self) -> None:
+        """Wait until everything submitted so far is done."""
+
+    def event(self) -> DeviceEvent | None:
+        """Mark the present place in the queue; None where the device has no such marks."""
+
+
+class HostClock:
+    """A device that finishes every call before it returns."""
+
+    def synchronise(self) -> None:
+        return
+
+    def event(self) -> DeviceEvent | None:
+        return None
+
+
+class CudaClock:
+    """A CUDA device, by its events on the current stream."""
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self._cuda = torch.cuda
+        self._device = torch.device(device)
+
+    def synchronise(self) -> None:
+        self._cuda.synchronize(self._device)
+
+    def event(self) -> DeviceEvent | None:
+        if self._cuda.is_current_stream_capturing():
+            return None  # It would become a node of the captured graph.
+        event = self._cuda.Event(enable_timing=True)
+        event.record(self._cuda.current_stream(self._device))
+        return event
+
+
+@dataclass
+class StageTime:
+    """What one stage took in one repetition, all its occurrences added up, in seconds."""
+
+    seconds: float = 0.0
+    """Wall clock."""
+    device_seconds: float | None = None
+    """Between device events."""
+
+
+@dataclass
+class StageClock:
+    """Observes one repetition: times every stage and adds up the work counted.
+
+    The device is synchronised at both ends of a top-level stage, one whose name has no dot, and nowhere else:
+    the stages inside it are left to overlap as they do when nobody looks. Their device time is that between
+    events. A stage entered again inside itself is part of itself.
+    """
+
+    device: DeviceClock
+    counters: dict[str, int] = field(default_factory=dict)
+    _seconds: dict[str, float] = field(default_factory=dict)
+    _events: list[tuple[str, DeviceEvent, DeviceEvent]] = field(default_factory=list)
+    _open: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        if name in self._open:
+            yield
+            return
+        self._open.add(name)
+        top_level = "." not in name
+        self._seconds.setdefault(name, 0.0)  # Keeps stages in the order in which they were entered.
+        if top_level:
+            self.device.synchronise()
+        begin = self.device.event()
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            end = self.device.event()
+            if top_level:
+                self.device.synchronise()
+            self._seconds[name] += time.perf_counter() - started
+            self._open.remove(name)
+            if begin is not None and end is not None:
+                self._events.append((name, begin, end))
+
+    def count(self, name: str, amount: int) -> None:
+        self.counters[name] = self.counters.get(name, 0) + amount
+
+    def took(self, name: str, seconds: float) -> None:
+        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
+
+    def times(self) -> dict[str, StageTime]:
+        """Return the time of every stage, in the order entered; call it once the repetition is over."""
+        times = {name: StageTime(seconds) for name, seconds in self._seconds.items()}
+        if self._events:
+            self.device.synchronise()
+        for name, begin, end in self._events:
+            times[name].device_seconds = (times[name].device_seconds or 0.0) + begin.elapsed_time(end) / 1000
+        return times
+
+
+def device_clock(device: str) -> DeviceClock:
+    """Return the clock of a torch device, ``cpu`` or ``cuda:0``."""
+    return CudaClock(device) if device.startswith("cuda") else HostClock()

@@ -1,0 +1,19 @@
+"""Values that axes of several workloads take."""
+
+from autogaze.errors import InputError
+from suites.workload import AxisValue
+
+ATTENTION_BACKENDS = ("eager", "sdpa", "flash_attention_2", "flex", "triton")
+
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+ENGINES = ("auto", "eager", "native", "graph", "triton")
+
+
+def at_least_one(name: str, value: AxisValue) -> AxisValue:
+    """Return the value of axis ``name`` if it is a count; raise ``InputError`` otherwise."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{name} {value} must be a whole number of at least 1")
+    return value
