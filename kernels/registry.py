@@ -18,8 +18,6 @@ from kernels.block_causal_attention import triton as attention_triton
 from kernels.decode_step import native as step_native
 from kernels.decode_step import reference as step_reference
 from kernels.decode_step import triton as step_triton
-from kernels.patch_gather import reference as gather_reference
-from kernels.patch_gather import triton as gather_triton
 
 Shape = Mapping[str, int]
 """Named sizes."""
@@ -90,29 +88,6 @@ def _attention_work(shape: Shape, element_size: int) -> tuple[int, int]:
     tokens, frames, width = shape["tokens"], shape["frames"], shape["heads"] * shape["head_dim"]
     pairs = tokens * tokens * (frames + 1) // (2 * frames)
     return 4 * width * pairs, 4 * tokens * width * element_size
-
-
-def _gather_inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inputs:
-    generator = torch.Generator().manual_seed(0)
-    size, patch = shape["size"], shape["patch"]
-    scales = [size // 7, 2 * size // 7, size // 2, size]
-    candidates = sum((scale // patch) ** 2 for scale in scales)
-    pixels = torch.randn(shape["frames"], 3, size, size, generator=generator)
-    rows = shape["patches"]
-    frame = torch.randint(shape["frames"], (rows,), generator=generator)
-    return {
-        "frames": pixels.to(device, dtype),
-        "frame": frame.sort().values.to(device, torch.int32),
-        "patch": torch.randint(candidates, (rows,), generator=generator).to(device, torch.int32),
-        "scales": scales,
-        "patch_size": patch,
-    }
-
-
-def _gather_work(shape: Shape, element_size: int) -> tuple[int, int]:
-    moved = 2 * shape["patches"] * 3 * shape["patch"] ** 2 * element_size
-    # A quarter of the patches is resized: twenty products a pixel (four lines of four taps, and four).
-    return shape["patches"] * 3 * shape["patch"] ** 2 // 4 * 40, moved
 
 
 def _step_inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inputs:
@@ -207,24 +182,6 @@ _ODD = {"heads": 3, "head_dim": 16, "layers": 2, "group": 10, "vocabulary": 266}
 OPERATIONS = {
     operation.name: operation
     for operation in (
-        Operation(
-            name="patch_gather",
-            inputs=_gather_inputs,
-            reference=gather_reference.patch_gather,
-            fast=gather_triton.patch_gather,
-            work=_gather_work,
-            timed_shapes=tuple(
-                {"frames": frames, "patches": patches, "size": 224, "patch": 16}
-                for frames, patches in ((16, 212), (16, 1056), (16, 4240), (256, 67840))
-            ),
-            tested_shapes=(
-                {"frames": 2, "patches": 9, "size": 224, "patch": 16},
-                {"frames": 3, "patches": 5, "size": 98, "patch": 14},
-                {"frames": 1, "patches": 0, "size": 224, "patch": 16},
-            ),
-            compiled_shapes=({"frames": 2, "patches": 9, "size": 224, "patch": 16},),
-            tolerance=_TOLERANCE,
-        ),
         Operation(
             name="block_causal_attention",
             inputs=_attention_inputs,

@@ -17,7 +17,7 @@ from suites.workload import Axis, AxisValue, Inputs, Quality
 if TYPE_CHECKING:
     from kernels.registry import Operation, Shape
 
-OPERATIONS = ("patch_gather", "block_causal_attention", "decode_step")
+OPERATIONS = ("block_causal_attention", "decode_step")
 FORMS = ("reference", "triton", "native")
 
 REPETITION_BYTES = 2**28
@@ -60,7 +60,7 @@ class Kernel:
     """One operation in one form, at the ``size``-th of its timed shapes."""
 
     axes: ClassVar[Mapping[str, Axis]] = {
-        "operation": Axis("patch_gather", known=OPERATIONS),
+        "operation": Axis("decode_step", known=OPERATIONS),
         "form": Axis("triton", known=FORMS),
         "size": Axis(0),
         "dtype": Axis("float32", known=DTYPES),

@@ -10,11 +10,6 @@ pytestmark = pytest.mark.microbench
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("patches", [212, 1056])
-def test_patch_gather(benchmark, patches):
-    check(benchmark, "patch_gather", {"frames": 16, "patches": patches, "size": 224, "patch": 16})
-
-
 @pytest.mark.parametrize("head_dim", [32, 64])
 def test_block_causal_attention(benchmark, head_dim):
     sizes = {"tokens": 532, "frames": 4, "heads": 6, "head_dim": head_dim, "even": 1}

@@ -69,7 +69,7 @@ def test_a_figure_above_a_ceiling_is_not_believed() -> None:
     ("axes", "message"),
     [
         ({"form": "triton"}, "needs a CUDA device and this is cpu"),
-        ({"operation": "patch_gather"}, "patch_gather has no native form"),
+        ({"operation": "block_causal_attention"}, "block_causal_attention has no native form"),
         ({"dtype": "bfloat16"}, "computes float32 on a CPU, and this is bfloat16 on cpu"),
     ],
 )
