@@ -25,6 +25,7 @@ from torch import Tensor
 
 from kernels.decode_step.layers import Weights
 from kernels.decode_step.reference import DecoderState
+from kernels.operation import BuildError
 
 MOST_TOKENS = 16
 """Largest group: its tokens lie side by side in this many lanes."""
@@ -39,10 +40,6 @@ _THIS_PROCESSOR: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [
 """Ways to ask for all that the processor can do; compilers differ, and the last does without."""
 MOST_SECONDS = 300
 """A compiler that takes longer is stuck: it needs a few."""
-
-
-class BuildError(RuntimeError):
-    """The native step cannot be built here; the message says why, and what would do."""
 
 
 @dataclass(frozen=True)

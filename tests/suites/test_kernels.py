@@ -32,9 +32,9 @@ def test_it_is_registered() -> None:
     assert workload_class("kernel") is Kernel
 
 
-def test_the_suite_and_the_registry_name_the_same_operations() -> None:
-    assert set(kernels.OPERATIONS) == set(OPERATIONS)
-    assert {dict(point.axes)["operation"] for point in load_suite("kernels").points} == set(OPERATIONS)
+def test_the_suite_measures_operations_that_there_are_and_the_workload_takes_all() -> None:
+    assert {dict(point.axes)["operation"] for point in load_suite("kernels").points} <= set(OPERATIONS)
+    assert Kernel.axes["operation"].known == tuple(OPERATIONS)
 
 
 @pytest.mark.parametrize("form", ["native", "reference"])

@@ -28,6 +28,7 @@ from autogaze.models.autogaze.fused_steps import Bind
 from autogaze.models.autogaze.generation import GazeRequest, generate
 from autogaze.stages import stage
 from kernels.decode_step import native, reference
+from kernels.operation import BuildError
 
 ROUND_SLOTS = 1024
 """Caches are made in steps of so many slots, so that clips of similar length share a captured loop."""
@@ -74,7 +75,7 @@ def _build_obstacle(sizes: native.Sizes) -> str | None:
     with stage("compile"):
         try:
             native.library(sizes)
-        except native.BuildError as error:
+        except BuildError as error:
             return f"{error}, or use 'eager'"
     return None
 
