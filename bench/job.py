@@ -1,4 +1,4 @@
-"""What the parent tells a measuring process, and what that tells back.
+"""Job: the message from the parent to a measuring process, and its answer.
 
 A job goes down as one JSON document on standard input. Events come up as JSON lines on a pipe of their own,
 because libraries print on standard output: samples as they are taken, so that those before a crash are kept,

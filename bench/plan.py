@@ -1,4 +1,4 @@
-"""What a run is going to measure, how long that takes and how much memory it needs."""
+"""Plan: the cells of a run, and what they cost in time and memory."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ def estimate(cell: Cell, earlier: Mapping[str, Record], time_budget_seconds: flo
 def earlier_records(results: Path, device: Device) -> dict[str, Record]:
     """Return the newest ``ok`` record of every cell measured on ``device``, by cell key.
 
-    A run that cannot be read is passed over: an estimate is no reason to refuse a new run.
+    A run that cannot be read is skipped: an estimate is no reason to refuse a new run.
     """
     found: dict[str, Record] = {}
     heads = sorted(results.glob(f"*/{journal.RUN_FILE}"), reverse=True) if results.is_dir() else []

@@ -1,4 +1,4 @@
-"""What samples say, with their caveats.
+"""Statistics of samples, with their caveats.
 
 Belief: noise on a shared machine only ever adds time, in bursts. So the median stands for a stage, its spread
 is given by ranks and not by a standard deviation, and two medians are compared by resampling. Differences in

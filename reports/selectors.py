@@ -1,4 +1,4 @@
-"""Which selector's patches reconstruct best: what is said and tabulated of the suite ``quality``.
+"""Selectors compared: whose patches reconstruct best, in words and tables, for the suite ``quality``.
 
 The unit is the clip. Selectors saw the same clips, so two are compared by the mean of their differences clip
 by clip, which leaves out how hard a clip is. Who is better is said of all comparisons of a report together:

@@ -1,4 +1,4 @@
-"""What a suite hands to the measuring process."""
+"""Workload: the protocol between a suite and the measuring process."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: a progress line, ``metrics.jsonl``, TensorBoard and W&B."""
+"""Training logs: progress bar, ``metrics.jsonl``, TensorBoard, W&B."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Everything that wants a GPU, one step after another, in a process each: the suites, then the tests.
+"""``gpu-check``: everything that wants a GPU, one step after another, in a process each.
 
 A step that fails or runs out of its share of the time does not stop the next. Every step has a log, every
 suite a run that can be resumed, and a summary says what became of each and which goals are met; all of it

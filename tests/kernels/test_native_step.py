@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from kernels.c_compiler import find_compiler
 from kernels.decode_step import native, reference
 from kernels.registry import OPERATIONS
 
@@ -264,7 +265,7 @@ def test_a_compiler_that_gets_stuck_is_given_up(fresh_cache, monkeypatch, tmp_pa
 
 
 def test_a_compiler_that_does_not_know_this_processor_builds_for_any(fresh_cache, monkeypatch, tmp_path):
-    real, told = shlex.join(native._compiler()), tmp_path / "told"
+    real, told = shlex.join(find_compiler()), tmp_path / "told"
     refuse = 'case "$*" in *=native*) echo "error: unknown $*" >&2; exit 1;; esac'
     script = f'echo "$*" >> {told}\n{refuse}\nexec {real} "$@"'
     monkeypatch.setenv("CC", str(fake_compiler(tmp_path, script)))
@@ -275,7 +276,7 @@ def test_a_compiler_that_does_not_know_this_processor_builds_for_any(fresh_cache
 
 @pytest.mark.skipif(sys.platform != "linux", reason="an option of the GNU linker")
 def test_what_is_built_depends_on_nothing_but_the_c_library(fresh_cache, monkeypatch, tmp_path):
-    real = shlex.join(native._compiler())
+    real = shlex.join(find_compiler())
     monkeypatch.setenv("CC", str(fake_compiler(tmp_path, f'exec {real} "$@" -Wl,-z,defs')))
     native.library(SIZES)
 
@@ -345,7 +346,7 @@ def test_where_there_are_no_posix_threads_it_says_so(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "name", "nt")
         with pytest.raises(native.BuildError, match="Linux and macOS"):
-            native._compiler()
+            find_compiler()
 
 
 @pytest.mark.parametrize("change", [{"group": 17}, {"head_dim": 24}, {"mlp_width": 100}])
