@@ -26,7 +26,6 @@ _PACKAGES = (
     "transformers",
     "flash-attn",
     "numpy",
-    "scipy",
     "pillow",
     "scikit-image",
     "av",
@@ -111,12 +110,12 @@ def describe(device: Device) -> Environment:
 def differences(run_a: Run, run_b: Run) -> list[tuple[Matter, AxisValue, AxisValue]]:
     """Return what matters for comparing and differs, with both values.
 
-    A fact that one of the runs did not record, because it is older, is not known to differ.
+    A fact of the environment that one run did not record, because it is older, is not known to differ.
     """
+    unknown = set(run_a.environment.fields) ^ set(run_b.environment.fields)
     facts_a, facts_b = ({**run.environment.fields, **run.settings} for run in (run_a, run_b))
-    known = [matter for matter in COMPARABILITY if matter.field in facts_a and matter.field in facts_b]
-    pairs = [(matter, facts_a[matter.field], facts_b[matter.field]) for matter in known]
-    return [(matter, a, b) for matter, a, b in pairs if a != b]
+    pairs = [(matter, facts_a.get(matter.field), facts_b.get(matter.field)) for matter in COMPARABILITY]
+    return [(matter, a, b) for matter, a, b in pairs if a != b and matter.field not in unknown]
 
 
 def available_threads() -> int:
