@@ -37,6 +37,8 @@ class Plan:
     cells: tuple[Cell, ...]
     estimates: tuple[Estimate, ...]
     """One a cell."""
+    left_out: int = 0
+    """Cells that what was typed would make, and that mean nothing."""
 
     @property
     def seconds(self) -> float:
@@ -61,7 +63,7 @@ def make_plans(suite: Suite, devices: Iterable[Device], results: Path) -> list[P
     for device in devices:
         earlier = earlier_records(results, device)
         estimates = tuple(estimate(cell, earlier, suite.time_budget_seconds) for cell in cells)
-        plans.append(Plan(device, cells, estimates))
+        plans.append(Plan(device, cells, estimates, suite.left_out))
     return plans
 
 
