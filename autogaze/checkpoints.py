@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from autogaze.errors import InputError
+from autogaze.files import replacing, write_text
 
 PINNED_REVISIONS = {
     "nvidia/AutoGaze": "5100fae739ec1bf3f875914fa1b703846a18943a",
@@ -134,12 +135,9 @@ def write_checkpoint(folder: str | os.PathLike[str], config: Mapping[str, Any], 
 
     target = Path(folder)
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        weights, text = target / "model.safetensors.partial", target / "config.json.partial"
-        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, weights)
-        text.write_text(json.dumps(dict(config), indent=2) + "\n", encoding="utf-8")
-        weights.rename(target / "model.safetensors")
-        text.rename(target / "config.json")
+        with replacing(target / "model.safetensors") as weights:
+            save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, weights)
+        write_text(target / "config.json", json.dumps(dict(config), indent=2) + "\n")
     except OSError as error:
         raise InputError(
             f"checkpoint folder {target} cannot be written: {error.strerror or error}"

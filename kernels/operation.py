@@ -21,10 +21,6 @@ ROUNDING = {torch.float32: 2e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 times."""
 
 
-class BuildError(RuntimeError):
-    """A native form cannot be built here; the message says why, and what would do."""
-
-
 @dataclass(frozen=True)
 class Operation:
     """One operation. ``reference``, ``fast`` and ``native`` take the same keyword arguments and return one
@@ -45,7 +41,8 @@ class Operation:
     tolerance: Mapping[torch.dtype, float]
     """Largest difference from the reference, relative to the reference's standard deviation."""
     native: Callable[..., Tensor] | None = None
-    """A form for float32 on a CPU, which may raise :class:`BuildError`; None where there is none."""
+    """A form for float32 on a CPU; None where there is none. It may raise
+    :class:`~kernels.c_compiler.BuildError`."""
 
     def disagreement(self, inputs: Inputs, fast: Tensor) -> float:
         """Return the largest difference of ``fast`` from the reference, relative to the reference's

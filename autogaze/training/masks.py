@@ -1,4 +1,4 @@
-"""The gazes a reconstructor is trained on: a mixture of selectors, so that it favours none."""
+"""Masks to train a reconstructor on: gazes by a mixture of selectors, so that it favours none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

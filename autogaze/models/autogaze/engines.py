@@ -27,8 +27,8 @@ from autogaze.models.autogaze.device_loop import DeviceLoop, Step, in_cuda_graph
 from autogaze.models.autogaze.fused_steps import Bind
 from autogaze.models.autogaze.generation import GazeRequest, generate
 from autogaze.stages import stage
+from kernels.c_compiler import BuildError
 from kernels.decode_step import native, reference
-from kernels.operation import BuildError
 
 ROUND_SLOTS = 1024
 """Caches are made in steps of so many slots, so that clips of similar length share a captured loop."""

@@ -1,4 +1,4 @@
-"""How far a reconstructed frame is from the original: in pixels, and in features of two frozen networks."""
+"""Reconstruction losses: distance in pixels, and in the features of two frozen networks."""
 
 from collections.abc import Mapping
 from typing import Any
