@@ -23,7 +23,7 @@ from torch import Tensor
 
 from kernels.c_compiler import BuildError, find_compiler
 from kernels.decode_step.layers import Weights
-from kernels.decode_step.reference import DecoderState
+from kernels.decode_step.state import DecoderState
 
 MOST_TOKENS = 16
 """Largest group: its tokens lie side by side in this many lanes."""
@@ -121,7 +121,7 @@ def bind(state: DecoderState, weights: Weights, sequential: bool = False) -> Cal
     """Return a function that takes the next step of ``state``, on the memory that it and ``weights`` have
     now.
 
-    It does and returns what :func:`kernels.decode_step.reference.step` does, but passes over videos that have
+    It does and returns what :func:`kernels.decode_step.reference.step` does, but skips videos that have
     finished: their predictions are 0. It uses as many threads as torch does.
 
     Raises:

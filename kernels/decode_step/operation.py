@@ -9,21 +9,39 @@ import torch
 from torch import Tensor
 
 from kernels.decode_step import native, reference, triton
-from kernels.decode_step.reference import DecoderState
+from kernels.decode_step.state import DecoderState, begin_frame, limit_frame
 from kernels.operation import ROUNDING, Inputs, Operation, Shape
 
 
 def _inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inputs:
     """A decoder in the middle of a frame, ``cached`` tokens behind it; the second video is a bit shorter."""
     generator = torch.Generator().manual_seed(0)
-    batch, heads, head_dim, layers = shape["batch"], shape["heads"], shape["head_dim"], shape["layers"]
-    width, mlp, group, vocabulary = (
-        heads * head_dim,
-        2 * heads * head_dim,
-        shape["group"],
-        shape["vocabulary"],
-    )
+    batch, group, vocabulary = shape["batch"], shape["group"], shape["vocabulary"]
     slots = shape["cached"] + 2 * group
+    weights = _weights(shape, dtype, device, generator)
+    angle = torch.rand(slots + 1, shape["head_dim"] // 2, generator=generator) * 6.28
+    cache = (shape["layers"], batch, shape["heads"], slots + 1, shape["head_dim"])
+    keys, values = (torch.randn(cache, generator=generator).to(device, dtype) for _ in range(2))
+    chosen = torch.stack([torch.randperm(vocabulary - 1, generator=generator)[:group] for _ in range(batch)])
+    state = DecoderState.allocate(
+        keys, values, torch.stack([angle.cos(), angle.sin()], dim=-1).to(device),
+        group=group, vocabulary=vocabulary, most=3 * group,
+    )  # fmt: skip
+    limit_frame(state, 3 * group, None)
+    begin_frame(state)
+    state.length.fill_(shape["cached"])
+    state.length[1:] -= group // 2
+    state.step_position.copy_(state.length - group)
+    state.group.copy_(chosen)
+    state.pending.copy_(chosen)
+    state.blocked.scatter_(1, state.group, float("-inf"))
+    state.taken.fill_(group)
+    return {"state": state, "weights": weights}
+
+
+def _weights(shape: Shape, dtype: torch.dtype, device: torch.device, generator: torch.Generator) -> Any:
+    width, group, vocabulary = shape["heads"] * shape["head_dim"], shape["group"], shape["vocabulary"]
+    mlp = 2 * width
 
     def matrix(rows: int, columns: int) -> Tensor:
         values = torch.randn(rows, columns, generator=generator) / math.sqrt(columns)
@@ -36,38 +54,12 @@ def _inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inputs:
             gate_up=matrix(2 * mlp, width) * scale, down=matrix(width, mlp),
         )  # fmt: skip
 
-    weights = SimpleNamespace(
+    return SimpleNamespace(
         embedding=torch.randn(vocabulary, width, generator=generator).to(device, dtype),
-        layers=tuple(layer() for _ in range(layers)),
+        layers=tuple(layer() for _ in range(shape["layers"])),
         norm_floor=torch.tensor(0.01, device=device),
         heads=matrix(group * vocabulary + group, width) * width**0.5,
     )
-    angle = torch.rand(slots + 1, head_dim // 2, generator=generator) * 6.28
-    length = torch.full((batch,), shape["cached"], dtype=torch.int32)
-    length[1:] -= group // 2
-    cache = [
-        torch.randn(layers, batch, heads, slots + 1, head_dim, generator=generator).to(device, dtype)
-        for _ in range(2)
-    ]
-    chosen = torch.stack([torch.randperm(vocabulary - 1, generator=generator)[:group] for _ in range(batch)])
-    blocked = torch.zeros(batch, vocabulary).scatter_(1, chosen, float("-inf"))
-    blocked[:, -1] = float("-inf")
-    state = DecoderState(
-        keys=cache[0],
-        values=cache[1],
-        rotation=torch.stack([angle.cos(), angle.sin()], dim=-1).to(device),
-        length=length.to(device),
-        step_position=(length - group).to(device),
-        group=chosen.to(device),
-        pending=chosen.to(device).clone(),
-        blocked=blocked.to(device),
-        requirement=torch.full((batch,), float("-inf"), device=device),
-        budget=torch.tensor(3 * group, dtype=torch.int32, device=device),
-        taken=torch.full((batch,), group, dtype=torch.int32, device=device),
-        finished=torch.zeros(batch, dtype=torch.bool, device=device),
-        chosen=torch.full((batch, 4 * group), vocabulary - 1, device=device),
-    )
-    return {"state": state, "weights": weights}
 
 
 def _on_a_copy(step: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from kernels.decode_step import reference
+from kernels.decode_step.state import begin_frame
 from kernels.registry import OPERATIONS
 
 pytestmark = pytest.mark.microbench
@@ -30,7 +31,7 @@ def test_prefill(benchmark):
     def prefill():
         state.length.fill_(500)
         state.pending.copy_(pending)
-        reference.begin_frame(state)
+        begin_frame(state)
         reference.prefill(state, weights, vision)
         return state.group.clone()
 
