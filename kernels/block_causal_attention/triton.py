@@ -11,7 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor, empty_like
 
-from kernels.numerics import compute_capability, product
+from kernels.gpus import compute_capability
+from kernels.numerics import LAUNCH, product
 
 _LOG2_E = 1.4426950408889634
 
@@ -44,6 +45,49 @@ def _accumulate(
 
 
 @triton.jit
+def _take_class(
+    b_acc, b_max, b_sum, p_query, p_key, p_value, o_class, m_q, scale_log2,
+    HEAD_DIM: tl.constexpr, BLOCK_QUERIES: tl.constexpr, BLOCK_DIM: tl.constexpr,
+):  # fmt: skip
+    """Take each query's class key into the softmax, where it has one; ``p_key`` and ``p_value`` are its rows.
+
+    It comes last and reads the queries again, a slice of channels at a time: were it first, the loops over keys
+    would have to keep their sums in the layout of these loads, and registers would run out.
+    """
+    m_class = o_class >= 0
+    b_scores = tl.zeros([BLOCK_QUERIES], tl.float32)
+    for i_d in tl.static_range(0, BLOCK_DIM, 16):
+        o_d = i_d + tl.arange(0, 16)
+        m_d = (o_d < HEAD_DIM)[None, :]
+        # (queries, 16)
+        b_q = tl.load(p_query + o_d[None, :], mask=m_q[:, None] & m_d, other=0.0).to(tl.float32)
+        b_k = tl.load(p_key + o_d[None, :], mask=m_class[:, None] & m_d, other=0.0).to(tl.float32)
+        b_scores += tl.sum(b_q * b_k, 1)
+    b_scores = tl.where(m_class, b_scores * scale_log2, float("-inf"))
+    b_new_max = tl.maximum(b_max, b_scores)
+    b_safe = tl.where(b_new_max == float("-inf"), 0.0, b_new_max)
+    b_weight = tl.exp2(b_scores - b_safe)
+    b_shrink = tl.exp2(b_max - b_safe)
+    o_d = tl.arange(0, BLOCK_DIM)
+    # (queries, head_dim)
+    b_v = tl.load(p_value + o_d[None, :], mask=m_class[:, None] & (o_d < HEAD_DIM)[None, :], other=0.0)
+    b_acc = b_acc * b_shrink[:, None] + b_v.to(tl.float32) * b_weight[:, None]
+    return b_acc, b_sum * b_shrink + b_weight
+
+
+@triton.jit
+def _keys_seen(b_lo, b_hi, m_q, keys, BLOCK_KEYS: tl.constexpr):
+    """Return where a block of queries begins to see keys, where whole blocks of keys that all of its queries
+    see begin and end, and where the last key is that any of them sees."""
+    i_start = tl.min(tl.where(m_q, b_lo, keys))
+    i_all_first = tl.max(b_lo)
+    i_all_end = tl.min(tl.where(m_q, b_hi, keys))
+    i_full = i_start + tl.cdiv(i_all_first - i_start, BLOCK_KEYS) * BLOCK_KEYS
+    i_full_end = i_full + tl.maximum(i_all_end - i_full, 0) // BLOCK_KEYS * BLOCK_KEYS
+    return i_start, i_full, i_full_end, tl.max(b_hi)
+
+
+@triton.jit
 def interval_attention_kernel(
     p_query, p_key, p_value, p_output, p_first, p_end, p_class,
     tokens, keys, scale_log2, stride_query, stride_key,
@@ -52,47 +96,23 @@ def interval_attention_kernel(
 ):  # fmt: skip
     # Later queries see more keys under causal masks: they start first, so that none is left working alone.
     i_block = tl.num_programs(0) - 1 - tl.program_id(0)
-    i_head = tl.program_id(1)
+    i_channel = tl.program_id(1) * HEAD_DIM
     o_q = i_block * BLOCK_QUERIES + tl.arange(0, BLOCK_QUERIES)
     m_q = o_q < tokens
     o_d = tl.arange(0, BLOCK_DIM)
     m_d = o_d < HEAD_DIM
-    p_query += i_head * HEAD_DIM
-    p_output += i_head * HEAD_DIM
-    p_key += i_head * HEAD_DIM
-    p_value += i_head * HEAD_DIM
+    p_query += i_channel + o_q[:, None] * stride_query
+    p_key += i_channel
+    p_value += i_channel
     # (queries,)
     b_lo = tl.load(p_first + o_q, mask=m_q, other=0)
     b_hi = tl.load(p_end + o_q, mask=m_q, other=0)
-    i_start = tl.min(tl.where(m_q, b_lo, keys))
-    i_end = tl.max(b_hi)
-    # Keys from all_first to all_end are seen by every query of the block.
-    i_all_first = tl.max(b_lo)
-    i_all_end = tl.min(tl.where(m_q, b_hi, keys))
-    i_full = i_start + tl.cdiv(i_all_first - i_start, BLOCK_KEYS) * BLOCK_KEYS
-    i_full_end = i_full + tl.maximum(i_all_end - i_full, 0) // BLOCK_KEYS * BLOCK_KEYS
-
+    i_start, i_full, i_full_end, i_end = _keys_seen(b_lo, b_hi, m_q, keys, BLOCK_KEYS)
     # (queries, head_dim)
-    b_q = tl.load(
-        p_query + o_q[:, None] * stride_query + o_d[None, :],
-        mask=m_q[:, None] & m_d[None, :],
-        other=0.0,
-    )
+    b_q = tl.load(p_query + o_d[None, :], mask=m_q[:, None] & m_d[None, :], other=0.0)
     b_acc = tl.zeros([BLOCK_QUERIES, BLOCK_DIM], tl.float32)
     b_max = tl.full([BLOCK_QUERIES], float("-inf"), tl.float32)
     b_sum = tl.zeros([BLOCK_QUERIES], tl.float32)
-    if HAS_CLASS:
-        # The softmax begins with the class key, where that lies before the interval: no need to walk there.
-        b_class = tl.load(p_class + o_q, mask=m_q, other=-1)
-        m_class = (b_class >= 0) & (b_class < b_lo)
-        o_class = tl.where(m_class, b_class, 0)[:, None] * stride_key + o_d[None, :]
-        m_row = m_class[:, None] & m_d[None, :]
-        # (queries, head_dim)
-        b_k = tl.load(p_key + o_class, mask=m_row, other=0.0).to(tl.float32)
-        b_scores = tl.sum(b_q.to(tl.float32) * b_k, 1) * scale_log2
-        b_max = tl.where(m_class, b_scores, b_max)
-        b_sum = tl.where(m_class, 1.0, 0.0)
-        b_acc = tl.load(p_value + o_class, mask=m_row, other=0.0).to(tl.float32)
     for i_first in range(i_start, i_full, BLOCK_KEYS):
         b_acc, b_max, b_sum = _accumulate(
             b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, keys,
@@ -108,12 +128,18 @@ def interval_attention_kernel(
             b_acc, b_max, b_sum, b_q, p_key, p_value, i_first, o_d, m_d, stride_key, b_lo, b_hi, keys,
             scale_log2, BLOCK_KEYS, True, PRECISION,
         )  # fmt: skip
+    if HAS_CLASS:
+        # The class key counts where it lies before the interval: no need to walk there.
+        o_class = tl.load(p_class + o_q, mask=m_q, other=-1)
+        o_class = tl.where(o_class < b_lo, o_class, -1)
+        o_row = o_class[:, None] * stride_key
+        b_acc, b_sum = _take_class(
+            b_acc, b_max, b_sum, p_query, p_key + o_row, p_value + o_row, o_class, m_q, scale_log2,
+            HEAD_DIM, BLOCK_QUERIES, BLOCK_DIM,
+        )  # fmt: skip
+    p_out = p_output + i_channel + o_q[:, None] * stride_query + o_d[None, :]
     b_out = b_acc / tl.where(b_sum == 0.0, 1.0, b_sum)[:, None]
-    tl.store(
-        p_output + o_q[:, None] * stride_query + o_d[None, :],
-        b_out.to(p_output.dtype.element_ty),
-        mask=m_q[:, None] & m_d[None, :],
-    )
+    tl.store(p_out, b_out.to(p_output.dtype.element_ty), mask=m_q[:, None] & m_d[None, :])
 
 
 def blocks(head_dim: int, element_size: int, capability: int) -> dict[str, int | str]:
@@ -172,6 +198,6 @@ def interval_attention(
         interval_attention_kernel[grid](
             query, key, value, output, first, end, first if class_key is None else class_key,
             tokens, key.shape[0], (scale or head_dim**-0.5) * _LOG2_E, heads * head_dim, heads * head_dim,
-            HEAD_DIM=head_dim, HAS_CLASS=class_key is not None, **launch,
+            HEAD_DIM=head_dim, HAS_CLASS=class_key is not None, **launch, **LAUNCH,
         )  # fmt: skip
     return output
