@@ -20,8 +20,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from autogaze.attention.layout import FrameLayout
-from autogaze.attention.packed import Row, Seen, row_of, seen_by
+from autogaze.attention.cached import CachedLayout
+from autogaze.attention.packed import PackedLayout, Seen, seen_by
 from autogaze.errors import BackendUnavailable
 from autogaze.stages import stage
 
@@ -62,31 +62,24 @@ def _cpu_obstacle() -> str | None:
     return None
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
-    """Masked softmax attention; every tensor is (batch, heads, length, head_dim)."""
-    row = row_of(layout, query.shape[0], query.device)
-    if row.length == 0:
-        return row.unpack(row.pack(value), query.shape)
-    mask = layout.once(("flex", row.length, query.device), lambda: block_mask(row, layout, query.device))
-    q, k, v = (row.pack(tensor).transpose(0, 1)[None] for tensor in (query, key, value))
-    output = run(q, k, v, scale, block_mask=mask)  # (1, heads, total, head_dim)
-    return row.unpack(output[0].transpose(0, 1), query.shape)
+def attend_packed(query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float) -> Tensor:
+    """Masked softmax attention in a row of tokens; every tensor is (total, heads, head_dim)."""
+    mask = layout.once(("flex", query.device), lambda: block_mask(layout, query.device))
+    q, k, v = (tensor.transpose(0, 1)[None] for tensor in (query, key, value))
+    return run(q, k, v, scale, block_mask=mask)[0].transpose(0, 1)
 
 
-def attend_cached(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """Attention over a cache, as :data:`autogaze.attention.registry.CachedAttend`.
+def attend_cached(query: Tensor, keys: Tensor, values: Tensor, layout: CachedLayout, scale: float) -> Tensor:
+    """Attention over a cache; see :data:`autogaze.attention.registry.AttendCached`.
 
-    Each video's last token tells which keys there are: two numbers, looked up by a rule that stays the same
-    while the cache grows, so that nothing is compiled anew.
+    What a video sees is looked up by a rule that stays the same while the cache grows, so that nothing is
+    compiled anew.
     """
-    batch, tokens, cached = query.shape[0], query.shape[2], keys.shape[2]
-    seen = (bias[..., -1, :] == 0).expand(batch, *bias.shape[1:-2], cached).view(batch, cached)
-    begin = seen.to(torch.uint8).argmax(dim=1)
-    first, ahead = _table(begin), _table(begin + seen.sum(dim=1) - tokens)
+    tokens, device = query.shape[2], query.device
+    ahead = layout.once(("flex", tokens, device), lambda: _table(layout.seen_on(device) - tokens))
 
     def visible(score: Tensor, video: Tensor, head: Tensor, token: Tensor, key: Tensor) -> Tensor:
-        inside = (key >= first[video]) & (key <= token + ahead[video])
-        return torch.where(inside, score, -float("inf"))
+        return torch.where(key <= token + ahead[video], score, -float("inf"))
 
     return run(query, keys, values, scale, score_mod=visible)
 
@@ -112,11 +105,11 @@ def run(query: Tensor, key: Tensor, value: Tensor, scale: float, **form: Any) ->
                 return _compiled()(query, key, value, scale=scale, **form)
 
 
-def block_mask(row: Row, layout: FrameLayout, device: torch.device) -> Any:
+def block_mask(layout: PackedLayout, device: torch.device) -> Any:
     """Return the ``BlockMask`` of a row of tokens, in memory that grows with its length."""
     from torch.nn.attention.flex_attention import BlockMask
 
-    seen = seen_by(row, layout, device)
+    seen = seen_by(layout, device)
     some, every = _seen_blocks(seen)
     partly_count, partly = _listed(some & ~every)
     wholly_count, wholly = _listed(every)
@@ -127,7 +120,7 @@ def block_mask(row: Row, layout: FrameLayout, device: torch.device) -> Any:
         wholly,
         BLOCK_SIZE=BLOCK,
         mask_mod=_rule(seen),
-        seq_lengths=(row.length, row.length),
+        seq_lengths=(layout.length, layout.length),
     )
 
 

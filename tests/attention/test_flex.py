@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autogaze.attention import FrameLayout, Kind, attend, flex, kernels_that_ran
 from autogaze.attention.eager import visibility
-from autogaze.attention.packed import row_of
+from autogaze.attention.packed import packing_of
 from autogaze.errors import BackendUnavailable
 from autogaze.stages import observed_by
 from tests.attention.layouts import assert_real_tokens_agree, tensors
@@ -35,7 +35,7 @@ def long_layouts(draw: st.DrawFn) -> FrameLayout:
 @given(layout=long_layouts())
 @settings(max_examples=100, deadline=None)
 def test_blocks_hold_all_that_is_seen_and_whole_ones_nothing_else(layout: FrameLayout) -> None:
-    mask = flex.block_mask(row_of(layout, 1, CPU), layout, CPU)
+    mask = flex.block_mask(packing_of(layout, 1, CPU).layout, CPU)
     dense = visibility(layout, CPU)[0, 0]
     rule = mask.mask_mod(
         None, None, torch.arange(layout.length)[:, None], torch.arange(layout.length)[None, :]
