@@ -19,8 +19,8 @@ fused kernels read 16 bytes at a time from wherever it begins."""
 
 @dataclass(eq=False)
 class Staircase:
-    """The biases of all blocks over one cache, as windows of one table, so that none is ever computed or
-    copied.
+    """The biases of all blocks over one cache as windows of one table, so that none is computed or copied
+    while the cache grows.
 
     Column c of row i is visible if c <= capacity + i, with ``capacity`` rounded up. The window whose first
     column is capacity - s is then the causal bias of a block that starts at slot s. Each row down moves a
@@ -36,12 +36,14 @@ class Staircase:
     def window(self, start: int, tokens: int, keys: int, like: Tensor) -> Tensor | None:
         """Return the (tokens, keys) bias of a block that starts at slot ``start``, in the data type and on
         the device of ``like``; None for a block that is not of this cache."""
+        if not 0 <= start < self.capacity:
+            return None
         table = self._table
         if table is None or table.dtype != like.dtype or table.device != like.device:
             table = self._table = self._build(like)
         row = start % ALIGNED
         column = _aligned(self.capacity) - (start - row)
-        window = table[row : row + tokens, column : column + keys] if start >= 0 <= column else table[:0]
+        window = table[row : row + tokens, column : column + keys]
         return window if window.shape == (tokens, keys) else None
 
     def _build(self, like: Tensor) -> Tensor:
@@ -84,12 +86,21 @@ class CachedLayout(Layout):
                 return None
             if self.staircase is not None:
                 window = self.staircase.window(self.seen[0] - tokens, tokens, cached, query)
-        return self._computed_bias(query, tokens, cached) if window is None else window
+        return self._block_bias(query, tokens, cached) if window is None else window
+
+    def _block_bias(self, query: Tensor, tokens: int, cached: int) -> Tensor:
+        """Layers that compute only the last of a block's tokens take theirs from that of the whole block."""
+        key = ("block", cached, query.dtype, query.device)
+        block = self.once(key, lambda: self._computed_bias(query, tokens, cached))
+        if block.shape[2] < tokens:
+            return self._computed_bias(query, tokens, cached)
+        return block[:, :, block.shape[2] - tokens :]
 
     def _computed_bias(self, query: Tensor, tokens: int, cached: int) -> Tensor:
-        place = torch.arange(max(tokens, cached), device=query.device)
-        ends = self.seen_on(query.device)[:, None] - tokens + 1 + place[:tokens]  # (batch, tokens)
-        return additive((place[:cached] >= ends[..., None])[:, None], query.dtype)
+        device = query.device
+        ends = self.seen_on(device)[:, None] + torch.arange(1 - tokens, 1, device=device)  # (batch, tokens)
+        hidden = torch.arange(cached, device=device) >= ends[..., None]
+        return additive(hidden[:, None], query.dtype)
 
 
 def additive(hidden: Tensor, dtype: torch.dtype) -> Tensor:

@@ -1,6 +1,6 @@
 """Who may see whom: the one description of an attention mask that every backend reads."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -56,10 +56,7 @@ class FrameLayout(Layout):
     class_token: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise unknown_name("kind of attention mask", self.kind, get_args(Kind))
-        if any(tokens < 0 for tokens in self.tokens_per_frame):
-            raise InputError(f"tokens per frame {list(self.tokens_per_frame)} must not be negative")
+        check_mask(self.kind, self.tokens_per_frame)
         if self.padding is None:
             return
         shape, slots = tuple(self.padding.shape), sum(self.tokens_per_frame)
@@ -92,3 +89,11 @@ class FrameLayout(Layout):
         slots = torch.tensor(self.tokens_per_frame, device=device, dtype=torch.int64)
         frames = torch.arange(len(self.tokens_per_frame), device=device).repeat_interleave(slots)
         return torch.nn.functional.pad(frames, (int(self.class_token), 0), value=-1)
+
+
+def check_mask(kind: str, tokens_per_frame: Sequence[int]) -> None:
+    """Raise ``InputError`` for an unknown kind of mask, and for negative numbers of tokens."""
+    if kind not in get_args(Kind):
+        raise unknown_name("kind of attention mask", kind, get_args(Kind))
+    if any(tokens < 0 for tokens in tokens_per_frame):
+        raise InputError(f"tokens per frame {list(tokens_per_frame)} must not be negative")

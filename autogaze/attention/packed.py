@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from autogaze.attention.layout import FrameLayout, Kind, Layout
+from autogaze.attention.layout import FrameLayout, Kind, Layout, check_mask
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class PackedLayout(Layout):
     frame_independent: bool = False
     class_token: bool = False
     """Whether each video begins with a class token."""
+
+    def __post_init__(self) -> None:
+        for tokens in self.tokens_each_frame:
+            check_mask(self.kind, tokens)
 
     @cached_property
     def runs(self) -> tuple[tuple[FrameLayout, int], ...]:

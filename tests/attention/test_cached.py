@@ -89,6 +89,20 @@ def test_a_bias_hides_what_is_not_seen_and_nothing_else(
         assert torch.equal(bias.expand(seen.shape), torch.zeros(seen.shape).masked_fill(~seen, -torch.inf))
 
 
+@given(block=blocks())
+@settings(max_examples=100, deadline=None)
+def test_the_last_tokens_of_a_block_see_what_they_see_in_the_block(
+    block: tuple[Tensor, Tensor, Tensor, CachedLayout],
+) -> None:
+    query, keys, _, layout = block
+    tokens = query.shape[2]
+    for count in (max(tokens - 1, 1), tokens, 1):
+        last = query[:, :, tokens - count :]
+        bias, seen = layout.bias(last, keys), visible(last, keys, layout)
+        found = torch.ones_like(seen) if bias is None else (bias == 0).expand(seen.shape)
+        assert torch.equal(found, seen)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("tokens", [1, 3, 10])
 def test_biases_of_every_length_begin_at_sixteen_bytes_and_are_not_copied(

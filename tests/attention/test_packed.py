@@ -148,6 +148,13 @@ def test_tensors_of_another_length_than_the_row_are_refused() -> None:
         attend_packed(q[None], k[None], v[None], RAGGED)
 
 
+def test_an_unknown_kind_and_a_negative_number_of_tokens_are_refused() -> None:
+    with pytest.raises(InputError, match="did you mean 'block_causal'"):
+        PackedLayout(((2,),), kind="blockcausal")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"\[2, -1\] must not be negative"):
+        PackedLayout(((1, 1), (2, -1)))
+
+
 def test_videos_of_equal_frames_are_one_batch() -> None:
     layout = PackedLayout(((2, 1), (2, 1), (1, 2), (2, 1)))
     assert [(run.tokens_per_frame, count) for run, count in layout.runs] == [
