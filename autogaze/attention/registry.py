@@ -41,14 +41,15 @@ def by_runs(attend: Attend) -> AttendPacked:
     def attend_packed(
         query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float
     ) -> Tensor:
-        outputs = [
+        rows = [
             attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), run, scale)
+            .transpose(1, 2)
+            .flatten(0, 1)
             for (run, _), q, k, v in zip(
-                layout.runs, *(layout.split_runs(rows) for rows in (query, key, value)), strict=True
+                layout.runs, *(layout.split_runs(tokens) for tokens in (query, key, value)), strict=True
             )
             if run.length
         ]
-        rows = [output.transpose(1, 2).flatten(0, 1) for output in outputs]
         return rows[0] if len(rows) == 1 else torch.cat(rows)
 
     return attend_packed
