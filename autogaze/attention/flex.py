@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from autogaze.attention.cached import CachedLayout
-from autogaze.attention.packed import PackedLayout, Seen, seen_by
+from autogaze.attention.layout import FrameLayout
+from autogaze.attention.packed import PackedLayout, Seen, by_runs, packing_of, seen_by
 from autogaze.errors import BackendUnavailable
 from autogaze.stages import stage
 
@@ -63,10 +64,32 @@ def _cpu_obstacle() -> str | None:
 
 
 def attend_packed(query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float) -> Tensor:
-    """Masked softmax attention in a row of tokens; every tensor is (total, heads, head_dim)."""
+    """Masked softmax attention in a row of tokens; every tensor is (total, heads, head_dim).
+
+    Equal videos are a batch that shares one mask. Others are one call on a GPU. On a CPU they are a call for
+    each run of equal ones, since the kernel would compute wholly what blocks of two videos have in common:
+    measured with eight videos of 270 to 410 tokens, 1.3 to 1.7 times the time.
+    """
+    if query.device.type == "cpu" or len(layout.runs) == 1:
+        return _runs(query, key, value, layout, scale)
+    return attend_row(query, key, value, layout, scale)
+
+
+def attend_row(query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float) -> Tensor:
+    """:func:`attend_packed` in one call, whatever the videos."""
     mask = layout.once(("flex", query.device), lambda: block_mask(layout, query.device))
     q, k, v = (tensor.transpose(0, 1)[None] for tensor in (query, key, value))
     return run(q, k, v, scale, block_mask=mask)[0].transpose(0, 1)
+
+
+def _attend_equals(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
+    """The same for a batch without padding; every tensor is (batch, heads, length, head_dim)."""
+    device = query.device
+    mask = layout.once(("flex", device), lambda: block_mask(packing_of(layout, 1, device).layout, device))
+    return run(query, key, value, scale, block_mask=mask)
+
+
+_runs = by_runs(_attend_equals)
 
 
 def attend_cached(query: Tensor, keys: Tensor, values: Tensor, layout: CachedLayout, scale: float) -> Tensor:

@@ -9,50 +9,12 @@ from torch import Tensor
 from autogaze.attention import eager, flash, flex, sdpa, triton
 from autogaze.attention.cached import CachedLayout
 from autogaze.attention.layout import FrameLayout
-from autogaze.attention.packed import PackedLayout, packing_of
+from autogaze.attention.packed import Attend, AttendPacked, PackedLayout, by_rows, by_runs
 from autogaze.errors import BackendUnavailable, InputError, unknown_name
 
-Attend = Callable[[Tensor, Tensor, Tensor, FrameLayout, float], Tensor]
-"""(query, key, value, layout, scale) to like query; tensors are (batch, heads, length, head_dim)."""
-AttendPacked = Callable[[Tensor, Tensor, Tensor, PackedLayout, float], Tensor]
-"""The same in a row of at least one token; tensors are (total, heads, head_dim)."""
 AttendCached = Callable[[Tensor, Tensor, Tensor, CachedLayout, float], Tensor]
 """(query (batch, heads, tokens, head_dim), keys and values (batch, heads, cached, head_dim), layout, scale)
 to like query. The cache ends with the last key that any video sees."""
-
-
-def by_rows(attend_packed: AttendPacked) -> Attend:
-    """Return the function over batches of a backend whose kernel takes rows."""
-
-    def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
-        packing = packing_of(layout, query.shape[0], query.device)
-        row, packed = packing.pack(value), packing.layout
-        if packed.length:
-            row = attend_packed(packing.pack(query), packing.pack(key), row, packed, scale)
-        return packing.unpack(row, query.shape)
-
-    return attend
-
-
-def by_runs(attend: Attend) -> AttendPacked:
-    """Return the function over rows of a backend that takes batches, called once for each run of equal
-    videos."""
-
-    def attend_packed(
-        query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float
-    ) -> Tensor:
-        rows = [
-            attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), run, scale)
-            .transpose(1, 2)
-            .flatten(0, 1)
-            for (run, _), q, k, v in zip(
-                layout.runs, *(layout.split_runs(tokens) for tokens in (query, key, value)), strict=True
-            )
-            if run.length
-        ]
-        return rows[0] if len(rows) == 1 else torch.cat(rows)
-
-    return attend_packed
 
 
 @dataclass(frozen=True)

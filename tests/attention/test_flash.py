@@ -13,7 +13,7 @@ from torch import Tensor
 from autogaze.attention import FrameLayout, available_backends, flash
 from autogaze.attention.eager import attend as eager
 from autogaze.attention.flash import Kernel, Sequences, attend_packed_with, find_kernel
-from autogaze.attention.registry import Attend, by_rows
+from autogaze.attention.packed import Attend, by_rows
 from autogaze.errors import BackendUnavailable
 from tests.attention.layouts import assert_real_tokens_agree, layouts, tensors
 from tests.attention.stand_in import PLAIN, SHARING, run
