@@ -177,7 +177,7 @@ def by_runs(attend: Attend) -> AttendPacked:
     videos.
 
     Padding the videos to one batch instead takes longer: measured on a CPU with eight of 270 to 410 tokens,
-    twice to three times as long with ``sdpa``, and four times and more with ``eager``.
+    twice to three times as long with ``sdpa``, and three times and more with ``eager``.
     """
 
     def attend_packed(
