@@ -54,10 +54,10 @@ def visible_pairs(layout: "FrameLayout", batch: int) -> int:
     """Return how many pairs of real tokens see each other, over a batch: the least there is to compute."""
     import torch
 
-    from autogaze.attention.packed import row_of
+    from autogaze.attention.packed import packing_of
 
     pairs = 0
-    for segment in row_of(layout, batch, torch.device("cpu")).segments:
+    for segment in packing_of(layout, batch, torch.device("cpu")).layout.segments:
         n, before = segment.length, segment.start - segment.video_start
         if layout.frame_independent:
             before = 0

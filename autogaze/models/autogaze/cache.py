@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autogaze.attention.registry import cached_attention
+from autogaze.attention import CachedLayout, require_backend
+from autogaze.attention.cached import Staircase
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from kernels.decode_step.layers import Attention, rotate
 
@@ -27,8 +28,8 @@ class Placement:
     slice."""
     extent: int
     """Slots to attend over."""
-    bias: Tensor
-    """(tokens, extent) or (batch, 1, tokens, extent): 0 where a token may look, -inf elsewhere."""
+    layout: CachedLayout
+    """What the tokens may see of those slots."""
 
 
 class KeyValueCache:
@@ -50,12 +51,9 @@ class KeyValueCache:
         )  # zeros: masked slots are still multiplied, and 0 x NaN would be NaN
         self.values = like.new_zeros(shape)
         self.capacity = capacity
-        self._attend = cached_attention(backend)
-        # Column c of row i is visible if c <= capacity + i. The window whose first column is capacity - s is
-        # then the causal bias of a block that starts at slot s, so no bias is computed or copied while
-        # generating.
-        visible = torch.ones(block, 2 * capacity, dtype=torch.bool, device=like.device).tril(capacity)
-        self._staircase = like.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))
+        self._attend = require_backend(backend, like.device, like.dtype).attend_cached
+        self._scale = arch.head_dim**-0.5
+        self._staircase = Staircase(capacity, block)
 
     def place(self, starts: Sequence[int], tokens: int, skip: Sequence[int]) -> Placement:
         """Place a block of ``tokens`` tokens.
@@ -65,17 +63,14 @@ class KeyValueCache:
         """
         first = [start - filling for start, filling in zip(starts, skip)]
         extent = max(first) + tokens
+        layout = CachedLayout(tuple(slot + tokens for slot in first), self._staircase)
         if not any(skip) and len(set(first)) == 1:
-            offset = self.capacity - first[0]
-            bias = self._staircase[:tokens, offset : offset + extent]
-            return Placement(slice(first[0], extent), None, extent, bias)
+            return Placement(slice(first[0], extent), None, extent, layout)
         device = self.keys.device
         index = torch.arange(tokens, device=device)
         slots = torch.tensor(first, device=device)[:, None] + index
         kept = slots.masked_fill(index < torch.tensor(skip, device=device)[:, None], self.capacity)
-        visible = torch.arange(extent, device=device) <= slots[..., None]
-        bias = self.keys.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))
-        return Placement(slots, kept, extent, bias[:, None])
+        return Placement(slots, kept, extent, layout)
 
     def drop(self, video: int, count: int, length: int, back: Tensor) -> None:
         """Forget the first ``count`` of the ``length`` tokens of a video; the others move down to slot 0.
@@ -100,7 +95,7 @@ class KeyValueCache:
                 index = placement.kept[:, None, :, None].expand_as(key)
                 keys.scatter_(2, index, key)
                 values.scatter_(2, index, value)
-            extent, bias = placement.extent, placement.bias[..., -query.shape[2] :, :]
-            return self._attend(query, keys[:, :, :extent], values[:, :, :extent], bias)
+            seen = slice(0, placement.extent)
+            return self._attend(query, keys[:, :, seen], values[:, :, seen], placement.layout, self._scale)
 
         return attend

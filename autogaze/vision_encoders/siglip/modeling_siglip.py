@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autogaze.attention import attend_packed
+from autogaze.attention import CachedLayout, attend_packed, require_backend
 from autogaze.attention.packed import PackedLayout
-from autogaze.attention.registry import cached_attention
 from autogaze.checkpoints import load_strict, write_checkpoint
 from autogaze.errors import InputError
 from autogaze.gaze.output import KeyedOutput
@@ -141,13 +140,13 @@ class ProbeAttention(nn.Module):
         width = probe.shape[-1]
         query = F.linear(probe, self.in_proj_weight[:width], self.in_proj_bias[:width])
         keys_values = F.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])
-        look = cached_attention(backend)
+        look = require_backend(backend, x.device, x.dtype).attend_cached
         pooled = []
         for run in layout.split_runs(keys_values.unflatten(1, (2, self.heads, -1))):
             keys, values = run.permute(2, 0, 3, 1, 4)  # each (videos, heads, tokens, head_dim)
             queries = query.view(1, self.heads, 1, -1).expand(len(keys), -1, -1, -1)
-            everything = query.new_zeros(1, keys.shape[2])
-            pooled.append(look(queries, keys, values, everything).flatten(1))
+            everything = CachedLayout((keys.shape[2],) * len(keys))
+            pooled.append(look(queries, keys, values, everything, keys.shape[3] ** -0.5).flatten(1))
         y: Tensor = self.out_proj(torch.cat(pooled))
         return y
 
