@@ -27,7 +27,7 @@ from autogaze.errors import BackendUnavailable, InputError, unknown_name
 from autogaze.gaze.grid import PatchGrid, pooled
 from autogaze.selectors.energy import order_by
 from autogaze.video.preprocessing import FitMode, unnormalize
-from autogaze.video.timeline import decode, import_av, video_stream
+from autogaze.video.container import decode, import_av, video_stream
 
 _CELL = 4
 """Side in pixels of the smallest block that has a vector of its own."""

@@ -1,0 +1,118 @@
+"""Containers: opening video files with PyAV so that they decode as a player would decode them.
+
+To rewind is to open anew. A seek is no way back to the start: time 0 need not be where a file begins, and
+what a decoder is told with the first packets, a palette for one, is not told again.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from autogaze.errors import InputError
+from autogaze.stages import count
+
+_NOT_BY_FRAMES = frozenset({"mpeg4"})
+"""Codecs whose interlaced B-frames FFmpeg decodes to other pixels with a thread for each frame."""
+
+Reopen = Callable[[bool], AbstractContextManager[Any]]
+"""Opens a container at its start, to be decoded ``strictly`` or not (:func:`opened`)."""
+
+
+def import_av() -> Any:
+    """Return PyAV, or raise :class:`InputError` with the cure where it is not installed."""
+    try:
+        import av
+    except ImportError:
+        raise InputError(
+            "video files need PyAV, which is not installed here: pip install av, or give a folder of "
+            "images or an .npz"
+        ) from None
+    return av
+
+
+@contextmanager
+def opened(file: Any, strictly: bool = False, **options: Any) -> Iterator[Any]:
+    """Open a container at its start.
+
+    Args:
+        file: what ``av.open`` takes.
+        strictly: decode several frames at a time, and raise FFmpeg's error at the first sign of damage. Otherwise
+            decode as PyAV does by itself, which hides what damage it can, in ways that depend on the threads.
+        options: of ``av.open``.
+    """
+    av = import_av()
+    with av.open(file, **options) as container:
+        if strictly:
+            for stream in container.streams.video:
+                if not (stream.codec_context.name in _NOT_BY_FRAMES and stream.codec_context.has_b_frames):
+                    stream.thread_type = "AUTO"
+                stream.codec_context.options = {"err_detect": "explode"}
+        yield container
+
+
+def reopen_file(path: str | os.PathLike[str]) -> Reopen:
+    """Return what opens a file anew. Its absolute path is never taken for a protocol, as '12:30.mp4' is."""
+    file = os.path.abspath(path)
+    return lambda strictly: opened(file, strictly)
+
+
+def reopen_container(container: Any) -> Reopen:
+    """Return what opens an open container's file anew, with the same options, and leaves it where it is."""
+    options = {
+        "format": container.format.name.split(",")[0],
+        "options": container.options,
+        "container_options": container.container_options,
+        "stream_options": container.stream_options,
+        "metadata_errors": container.metadata_errors,
+    }
+    if container.file is None:
+        name = container.name
+        return lambda strictly: opened(
+            os.path.abspath(name) if os.path.exists(name) else name, strictly, **options
+        )
+    file = container.file.file
+
+    @contextmanager
+    def rewound(strictly: bool) -> Iterator[Any]:
+        try:
+            place = file.tell()
+            file.seek(0)
+        except (OSError, AttributeError):
+            raise InputError(
+                f"'{container.name}' is read from an object that cannot seek: open a file by its name, or an "
+                "object with seek and tell"
+            ) from None
+        try:
+            with opened(_Borrowed(file), strictly, **options) as other:
+                yield other
+        finally:
+            file.seek(place)
+
+    return rewound
+
+
+class _Borrowed:
+    """A file object that whoever opens it cannot close."""
+
+    def __init__(self, file: Any) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def video_stream(container: Any) -> Any:
+    """Return the first stream of moving pictures; cover pictures of audio files do not count."""
+    av = import_av()
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream
+    raise InputError(
+        f"'{container.name}' has no video stream among its {len(container.streams)}: name a file with "
+        "moving pictures"
+    )
+
+
+def decode(container: Any, stream: Any) -> Iterator[Any]:
+    """Decode from where the container is, and count the frames as work."""
+    for frame in container.decode(stream):
+        count("decoded_frames")
+        yield frame
