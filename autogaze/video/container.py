@@ -12,9 +12,6 @@ from typing import Any
 from autogaze.errors import InputError
 from autogaze.stages import count
 
-_NOT_BY_FRAMES = frozenset({"mpeg4"})
-"""Codecs whose interlaced B-frames FFmpeg decodes to other pixels with a thread for each frame."""
-
 Reopen = Callable[[bool], AbstractContextManager[Any]]
 """Opens a container at its start, to be decoded ``strictly`` or not (:func:`opened`)."""
 
@@ -45,16 +42,26 @@ def opened(file: Any, strictly: bool = False, **options: Any) -> Iterator[Any]:
     with av.open(file, **options) as container:
         if strictly:
             for stream in container.streams.video:
-                if not (stream.codec_context.name in _NOT_BY_FRAMES and stream.codec_context.has_b_frames):
+                if stream.codec_context is None:
+                    continue
+                if _is_exact_by_frames(stream.codec_context):
                     stream.thread_type = "AUTO"
                 stream.codec_context.options = {"err_detect": "explode"}
         yield container
 
 
+def _is_exact_by_frames(codec: Any) -> bool:
+    """Return whether FFmpeg decodes to the same pixels where each frame has a thread of its own.
+
+    It does not for interlaced B-frames of MPEG-4, nor for FFV1 behind lost packets.
+    """
+    return not (codec.name == "ffv1" or codec.name == "mpeg4" and codec.has_b_frames)
+
+
 def reopen_file(path: str | os.PathLike[str]) -> Reopen:
     """Return what opens a file anew. Its absolute path is never taken for a protocol, as '12:30.mp4' is."""
     file = os.path.abspath(path)
-    return lambda strictly: opened(file, strictly)
+    return lambda strictly: opened(file, strictly, metadata_errors="replace")
 
 
 def reopen_container(container: Any) -> Reopen:
@@ -104,6 +111,10 @@ def video_stream(container: Any) -> Any:
     av = import_av()
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise InputError(
+                    f"'{container.name}' holds video of a codec that PyAV does not know: encode it anew"
+                )
             return stream
     raise InputError(
         f"'{container.name}' has no video stream among its {len(container.streams)}: name a file with "

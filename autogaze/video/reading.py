@@ -5,7 +5,7 @@ the first sign of damage. Then, and where there is none, frames are read as the 
 the start of a file opened anew, as PyAV does by itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autogaze.errors import InputError
+from autogaze.stages import count
 from autogaze.video.container import Reopen, decode, import_av, video_stream
 from autogaze.video.orientation import orientation_of
 from autogaze.video.preprocessing import Frames
@@ -105,13 +106,21 @@ def _sought(container: Any, stream: Any, timeline: Timeline, key: int) -> tuple[
         if target < timeline.pts[0]:
             break
         container.seek(target, stream=stream, backward=True)
-        frames = decode(container, stream)
-        # Frames that come before the key frame may refer to others that the seek has skipped.
-        first = next((frame for frame in frames if frame.key_frame), None)
-        number = None if first is None else timeline.index(first.pts)
-        if number is not None and number <= key and number in timeline.keys:
-            return number, chain([first], frames)
+        packets = container.demux(stream)
+        first = next((packet for packet in packets if packet.is_keyframe), None)
+        number = None if first is None else timeline.key_of(first.pts, first.size)
+        if number is not None and number <= key:
+            return number, _frames_from(timeline.pts[number], chain([first], packets))
     raise _Surprise
+
+
+def _frames_from(pts: int, packets: Iterable[Any]) -> Iterator[Any]:
+    """Decode packets; frames shown before ``pts`` may refer to others that a seek has skipped."""
+    for packet in packets:
+        for frame in packet.decode():
+            count("decoded_frames")
+            if frame.pts is None or frame.pts >= pts:
+                yield frame
 
 
 def _pictures(

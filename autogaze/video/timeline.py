@@ -23,6 +23,11 @@ _BATCH_BYTES = 1 << 24
 """Of packets that are looked at together."""
 
 
+_TIMED = frozenset({"mov", "matroska", "mpegts", "flv", "avi", "nut", "ivf"})
+"""Formats in which each frame has a timestamp, behind a seek too. Where frames lie across packets of a fixed
+size (MPEG-PS) or are timed by their place (MXF), FFmpeg may give a frame the timestamp of its neighbour."""
+
+
 @dataclass(frozen=True, eq=False)
 class Timeline:
     """Presentation timestamps of all frames in the order they are shown, in the stream's time base."""
@@ -30,6 +35,8 @@ class Timeline:
     pts: npt.NDArray[np.int64]
     keys: npt.NDArray[np.int64]
     """Numbers of the frames at which decoding may begin, ascending; frames from there on come out right."""
+    key_sizes: npt.NDArray[np.int64]
+    """Bytes of the packet of each of these frames, to know it by."""
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -44,6 +51,12 @@ class Timeline:
     def key_before(self, number: int) -> int:
         """Return the last frame up to ``number`` at which decoding may begin."""
         return int(self.keys[max(0, np.searchsorted(self.keys, number, side="right") - 1)])
+
+    def key_of(self, pts: int | None, size: int) -> int | None:
+        """Return the number of the key frame whose packet has this timestamp and size; None if none has."""
+        number = self.index(pts)
+        places = np.flatnonzero((self.keys == number) & (self.key_sizes == size))
+        return None if number is None or not len(places) else number
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +101,8 @@ def find_timeline(container: Any, index: Index, first_pts: int | None, reopen: R
         NotNumbered: where only decoding can number its frames.
     """
     stream = video_stream(container)
+    if not _TIMED.intersection(container.format.name.split(",")):
+        raise NotNumbered(f"frames of the format {container.format.name} have no timestamps of their own")
     scan = scan_of(stream.codec_context)
     if first_pts is None:
         raise NotNumbered("its frames have no timestamps")
@@ -111,7 +126,7 @@ def _timeline_of_header(
     if (pictures.order < 0).any():
         return None
     pts = first_pts + steps[0] * np.arange(len(index), dtype=np.int64)
-    return Timeline(pts, _keys(pictures, np.ones(len(index), bool)))
+    return Timeline(pts, *_keys(pictures, np.ones(len(index), bool), index.sizes))
 
 
 def _mapped_packets(path: str, index: Index) -> Packets:
@@ -127,7 +142,8 @@ def _mapped_packets(path: str, index: Index) -> Packets:
 
 def _timeline_of_packets(reopen: Reopen, first_pts: int, scan: Scan) -> Timeline:
     """Return the timeline from all packets of the file, whatever the frame rate; nothing is decoded."""
-    times: list[tuple[int | None, int | None, bool]] = []
+    times: list[_Times] = []
+    sizes: list[int] = []
     with reopen(False) as container:
         stream = video_stream(container)
         contents: list[bytes] = []
@@ -141,6 +157,7 @@ def _timeline_of_packets(reopen: Reopen, first_pts: int, scan: Scan) -> Timeline
             if packet.has_sidedata("new_extradata"):
                 raise NotNumbered("its decoder configuration changes")
             times.append((packet.pts, packet.dts, not packet.is_discard))
+            sizes.append(packet.size)
             contents.append(bytes(packet))
             keys.append(packet.is_keyframe)
             held += packet.size
@@ -149,11 +166,15 @@ def _timeline_of_packets(reopen: Reopen, first_pts: int, scan: Scan) -> Timeline
                 contents, keys, held = [], [], 0
         if contents:
             scan.add(joined(contents, keys))
-    return _timeline_of_times(times, scan.pictures(), first_pts)
+    return _timeline_of_times(times, np.array(sizes, np.int64), scan.pictures(), first_pts)
+
+
+_Times = tuple[int | None, int | None, bool]
+"""When a packet is shown, when it is decoded, and whether it is to be shown at all."""
 
 
 def _timeline_of_times(
-    times: Sequence[tuple[int | None, int | None, bool]], pictures: Pictures, first_pts: int
+    times: Sequence[_Times], sizes: npt.NDArray[np.int64], pictures: Pictures, first_pts: int
 ) -> Timeline:
     decoding = np.array([dts for _, dts, _ in times if dts is not None], np.int64)
     kept = np.array([is_kept for _, _, is_kept in times], bool) & (pictures.order >= 0)
@@ -167,12 +188,16 @@ def _timeline_of_times(
         raise NotNumbered("its timestamps do not follow the order of its pictures")
     if not len(pts) or pts[0] != first_pts:
         raise NotNumbered("its first frame is not shown when its packets say")
-    return Timeline(pts, _keys(pictures, kept))
+    return Timeline(pts, *_keys(pictures, kept, sizes))
 
 
-def _keys(pictures: Pictures, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return the numbers, among the frames ``kept``, at which decoding may begin."""
+def _keys(
+    pictures: Pictures, kept: npt.NDArray[np.bool_], sizes: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the numbers, among the frames ``kept``, at which decoding may begin, and their packets' sizes."""
     number = np.full(len(kept), -1, np.int64)
     places = np.flatnonzero(kept)
     number[places[np.argsort(pictures.order[places])]] = np.arange(len(places))
-    return np.unique(np.append(number[kept & pictures.key], 0))
+    is_key = kept & (pictures.key | (number == 0))
+    keys, at = np.unique(number[is_key], return_index=True)
+    return keys, sizes[is_key][at]

@@ -205,7 +205,7 @@ def _mishap(video: OddVideo, rng: random.Random) -> None:
     elif kind == "glued":
         video.path.write_bytes(content + content)
     elif kind == "spliced":
-        other = OddVideo(video.path.with_name(f"other.{suffix}"))
+        other = OddVideo(video.path.with_name(f"other-{video.path.name}"))
         with av.open(str(video.path)) as container:
             stream = container.streams.video[0]
             codec, size = stream.codec_context.name, stream.width
@@ -228,7 +228,7 @@ def _mishap(video: OddVideo, rng: random.Random) -> None:
 
 def _remux(path: Path, sources: list[Path], keep: Any, shift: int) -> None:
     """Write the packets of sources one behind the other, those that are kept, shifted by 1/25 s each."""
-    target = path.with_name(f"remuxed{path.suffix}")
+    target = path.with_name(f"remuxed-{path.name}")
     options = {"avoid_negative_ts": "disabled"} if shift else {}
     try:
         with av.open(str(target), "w", options=options) as out:
@@ -252,7 +252,8 @@ def _remux(path: Path, sources: list[Path], keep: Any, shift: int) -> None:
                     end = last + 2 * step
     except (av.FFmpegError, ValueError):
         return
-    target.replace(path)
+    if target.exists():
+        target.replace(path)
 
 
 def set_display_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:

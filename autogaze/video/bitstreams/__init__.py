@@ -5,10 +5,10 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from autogaze.video.bitstreams import h264, hevc
-from autogaze.video.bitstreams.headers import HEADS, HeadOf
+from autogaze.video.bitstreams.headers import HEADS
 from autogaze.video.bitstreams.nal import NalUnits, concatenated, nal_units
 from autogaze.video.bitstreams.packets import Packets, joined
-from autogaze.video.bitstreams.pictures import Head, NotNumbered, Pictures, ordered
+from autogaze.video.bitstreams.pictures import Head, HeadOf, NotNumbered, Pictures, ordered
 
 __all__ = ["NotNumbered", "Packets", "Pictures", "Scan", "joined", "scan_of"]
 

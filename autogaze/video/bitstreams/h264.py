@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autogaze.video.bitstreams.bits import BitRows, Bits, unescaped
-from autogaze.video.bitstreams.nal import NalUnits, length_size, parameter_sets
+from autogaze.video.bitstreams.nal import NalUnits, first_slices, length_size, parameter_sets
 from autogaze.video.bitstreams.pictures import NotNumbered, Pictures, ranked, reordering
 
 _SLICE, _IDR, _SEI, _SPS, _PPS = 1, 5, 6, 7, 8
@@ -59,13 +59,7 @@ def pictures(units: NalUnits, extradata: bytes, is_delayed: bool) -> Pictures:
     if (units.heads[:, 0] >> 7).any() or not np.isin(kinds, _HARMLESS).all():
         raise NotNumbered("it has parts beyond plain H.264 frames")
     sequence = _sequence(units, kinds, extradata)
-    coded = np.flatnonzero((kinds == _SLICE) | (kinds == _IDR))
-    firsts = coded[units.heads[coded, 1] >> 7 == 1]
-    packets = int(units.packet[-1]) + 1
-    if not np.array_equal(units.packet[firsts], np.arange(packets)) or (
-        coded[np.unique(units.packet[coded], return_index=True)[1]] != firsts
-    ).any():
-        raise NotNumbered("its packets do not hold one whole picture each")
+    firsts = first_slices(units, np.isin(kinds, (_SLICE, _IDR)), units.heads[:, 1] >> 7 == 1)
     idr = kinds[firsts] == _IDR
     place = _display(units.heads[firsts], idr, sequence)
     key = idr | _recovered(units, kinds, firsts, idr)
@@ -99,10 +93,10 @@ def _display(
     bits.ue(where=idr)
     low = bits.read(sequence.poc_bits)
     is_reference = heads[:, 0] >> 5 & 3 != 0
-    return period * (1 << 40) + unwrapped(low, idr, is_reference, 1 << sequence.poc_bits)
+    return period * (1 << 40) + _unwrapped(low, idr, is_reference, 1 << sequence.poc_bits)
 
 
-def unwrapped(
+def _unwrapped(
     low: npt.NDArray[np.int64],
     restart: npt.NDArray[np.bool_],
     is_anchor: npt.NDArray[np.bool_],

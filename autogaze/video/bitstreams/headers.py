@@ -1,4 +1,4 @@
-"""Headers of codecs whose packets are told one by one: MPEG, VP8, VP9, AV1, and some that have key frames only.
+"""Headers of codecs whose packets are told one by one: VP8, VP9, AV1, and some that have key frames only.
 
 Each function returns the :class:`~autogaze.video.bitstreams.pictures.Head` of a packet, or raises
 :class:`~autogaze.video.bitstreams.pictures.NotNumbered` where it is not proved to decode to one frame or none.
@@ -7,91 +7,16 @@ Each function returns the :class:`~autogaze.video.bitstreams.pictures.Head` of a
 from collections.abc import Callable, Mapping
 
 from autogaze.video.bitstreams.bits import Bits
-from autogaze.video.bitstreams.pictures import Head, NotNumbered
-
-HeadOf = Callable[[bytes, bool], Head]
-"""From a packet, and whether the container calls it a key frame, to what it shows."""
-
-_DAMAGED = "a packet in it is damaged"
-_SEVERAL = "a packet in it holds more than one picture"
-
-_PREDICTED, _BIDIRECTIONAL = 2, 3
-"""Picture types of MPEG-1 and MPEG-2; 1 is coded without others."""
-
-
-def _mpeg2(packet: bytes, is_key: bool) -> Head:
-    at = packet.find(b"\0\0\1\0")
-    extension = packet.find(b"\0\0\1\xb5", at)
-    if at < 0 or extension < 0 or len(packet) < extension + 8:
-        raise NotNumbered(_DAMAGED)
-    if packet[extension + 4] >> 4 != 8 or packet[extension + 6] & 3 != 3:
-        raise NotNumbered("it has field pictures, two packets a frame")
-    return _mpeg1(packet, is_key)
-
-
-def _mpeg1(packet: bytes, is_key: bool) -> Head:
-    at = packet.find(b"\0\0\1\0")
-    if at < 0 or len(packet) < at + 8:
-        raise NotNumbered(_DAMAGED)
-    if packet.find(b"\0\0\1\0", at + 4) >= 0:
-        raise NotNumbered(_SEVERAL)
-    kind = packet[at + 5] >> 3 & 7
-    if kind not in (1, _PREDICTED, _BIDIRECTIONAL):
-        raise NotNumbered(_DAMAGED)
-    return Head(key=is_key and kind == 1, bidirectional=kind == _BIDIRECTIONAL)
-
-
-def _mpeg4(extradata: bytes) -> HeadOf:
-    """MPEG-4 Visual (ISO/IEC 14496-2): a picture may be "not coded", which decodes to nothing."""
-    clock = _mpeg4_clock_bits(extradata)
-
-    def head(packet: bytes, is_key: bool) -> Head:
-        at = packet.find(b"\0\0\1\xb6")
-        if at < 0:
-            raise NotNumbered(_DAMAGED)
-        if packet.find(b"\0\0\1\xb6", at + 4) >= 0:
-            raise NotNumbered(_SEVERAL)
-        bits = Bits(packet[at + 4 : at + 32])
-        kind = bits.read(2)
-        while bits.read(1):
-            pass
-        if not bits.read(1):
-            raise NotNumbered(_DAMAGED)
-        bits.read(clock)
-        if not bits.read(1):
-            raise NotNumbered(_DAMAGED)
-        return Head(shown=bool(bits.read(1)), key=is_key and kind == 0, bidirectional=kind == 2)
-
-    return head
-
-
-def _mpeg4_clock_bits(extradata: bytes) -> int:
-    """Return the bits of a time increment, from the video object layer."""
-    layers = [at for at in range(len(extradata) - 3) if extradata[at : at + 3] == b"\0\0\1"]
-    layers = [at for at in layers if extradata[at + 3] >> 4 == 2]
-    if len(layers) != 1:
-        raise NotNumbered("it does not tell the clock of its pictures")
-    bits = Bits(extradata[layers[0] + 4 :])
-    bits.read(9)
-    if bits.read(1):
-        bits.read(7)
-    if bits.read(4) == 15:
-        bits.read(16)
-    if bits.read(1):
-        bits.read(3)
-        if bits.read(1):
-            bits.read(79)
-    if bits.read(2) or not bits.read(1):
-        raise NotNumbered("its pictures are not plain rectangles")
-    return max(1, (bits.read(16) - 1).bit_length())
+from autogaze.video.bitstreams.mpeg import mpeg1, mpeg2, mpeg4
+from autogaze.video.bitstreams.pictures import DAMAGED, SEVERAL, Head, HeadOf, NotNumbered
 
 
 def _vp8(packet: bytes, is_key: bool) -> Head:
     if len(packet) < 3:
-        raise NotNumbered(_DAMAGED)
+        raise NotNumbered(DAMAGED)
     is_first = not packet[0] & 1
     if is_first and packet[3:6] != b"\x9d\x01\x2a":
-        raise NotNumbered(_DAMAGED)
+        raise NotNumbered(DAMAGED)
     return Head(shown=bool(packet[0] >> 4 & 1), key=is_key and is_first)
 
 
@@ -102,7 +27,7 @@ def _vp9(packet: bytes, is_key: bool) -> Head:
     is_first = False
     for number, bits in enumerate(frames):
         if bits.read(2) != 2:
-            raise NotNumbered(_DAMAGED)
+            raise NotNumbered(DAMAGED)
         if bits.read(2) == 3:
             bits.read(1)
         if bits.read(1):
@@ -112,7 +37,7 @@ def _vp9(packet: bytes, is_key: bool) -> Head:
         shown += is_shown
         is_first |= number == 0 and not is_inter and bool(is_shown)
     if shown > 1:
-        raise NotNumbered(_SEVERAL)
+        raise NotNumbered(SEVERAL)
     return Head(shown=shown == 1, key=is_key and is_first)
 
 
@@ -133,7 +58,7 @@ def _vp9_frames(packet: bytes) -> list[bytes]:
         frames.append(packet[at : at + size])
         at += size
     if 0 in sizes or at > len(packet) - index:
-        raise NotNumbered(_DAMAGED)
+        raise NotNumbered(DAMAGED)
     return frames
 
 
@@ -169,7 +94,7 @@ def _av1_units(packet: bytes) -> list[tuple[int, bytes]]:
         header = packet[at]
         kind, has_extension, has_size = header >> 3 & 15, header >> 2 & 1, header >> 1 & 1
         if header >> 7 or not has_size or len(packet) < at + 2 + has_extension:
-            raise NotNumbered(_DAMAGED)
+            raise NotNumbered(DAMAGED)
         if has_extension and packet[at + 1] >> 3 & 3:
             raise NotNumbered("it has several layers of pictures")
         at += 1 + has_extension
@@ -181,7 +106,7 @@ def _av1_units(packet: bytes) -> list[tuple[int, bytes]]:
             if byte < 128:
                 break
         if at + size > len(packet):
-            raise NotNumbered(_DAMAGED)
+            raise NotNumbered(DAMAGED)
         units.append((kind, packet[at : at + size]))
         at += size
     return units
@@ -190,19 +115,19 @@ def _av1_units(packet: bytes) -> list[tuple[int, bytes]]:
 def _mjpeg(packet: bytes, is_key: bool) -> Head:
     at = 2
     if packet[:2] != b"\xff\xd8":
-        raise NotNumbered(_DAMAGED)
+        raise NotNumbered(DAMAGED)
     while packet[at : at + 2] != b"\xff\xda":
         if at + 4 > len(packet) or packet[at] != 255:
-            raise NotNumbered(_DAMAGED)
+            raise NotNumbered(DAMAGED)
         at += 2 + int.from_bytes(packet[at + 2 : at + 4])
     if b"\xff\xd8" in packet[at:]:
-        raise NotNumbered(_SEVERAL)
+        raise NotNumbered(SEVERAL)
     return Head(key=is_key)
 
 
 def _prores(packet: bytes, is_key: bool) -> Head:
     if packet[4:8] != b"icpf" or int.from_bytes(packet[:4]) > len(packet):
-        raise NotNumbered(_DAMAGED)
+        raise NotNumbered(DAMAGED)
     return Head(key=is_key)
 
 
@@ -215,9 +140,9 @@ def _always(head: HeadOf) -> Callable[[bytes], HeadOf]:
 
 
 HEADS: Mapping[str, Callable[[bytes], HeadOf]] = {
-    "mpeg1video": _always(_mpeg1),
-    "mpeg2video": _always(_mpeg2),
-    "mpeg4": _mpeg4,
+    "mpeg1video": mpeg1,
+    "mpeg2video": mpeg2,
+    "mpeg4": mpeg4,
     "vp8": _always(_vp8),
     "vp9": _always(_vp9),
     "av1": _always(_av1),

@@ -12,9 +12,7 @@ import numpy.typing as npt
 
 from autogaze.video.bitstreams.bits import WINDOW
 from autogaze.video.bitstreams.packets import Packets
-from autogaze.video.bitstreams.pictures import NotNumbered
-
-_DAMAGED = "a packet in it is damaged"
+from autogaze.video.bitstreams.pictures import DAMAGED, NotNumbered
 
 _START_CODE = re.compile(rb"\x00\x00\x01")
 
@@ -86,7 +84,7 @@ def _by_lengths(packets: Packets, length_size: int) -> _Cut:
     found: list[_Cut] = []
     while len(at):
         if (at + length_size >= ends).any():
-            raise NotNumbered(_DAMAGED)
+            raise NotNumbered(DAMAGED)
         sizes = np.zeros(len(at), np.int64)
         for byte in range(length_size):
             sizes = sizes << 8 | packets.buffer[at + byte]
@@ -94,7 +92,7 @@ def _by_lengths(packets: Packets, length_size: int) -> _Cut:
         found.append((number, at, sizes))
         at = at + sizes
         if (sizes == 0).any() or (at > ends).any():
-            raise NotNumbered(_DAMAGED)
+            raise NotNumbered(DAMAGED)
         left = at < ends
         number, at, ends = number[left], at[left], ends[left]
     if not found:
@@ -109,15 +107,38 @@ def _by_start_codes(packets: Packets) -> _Cut:
     for number, (content, _) in enumerate(packets):
         begins = [match.end() for match in _START_CODE.finditer(content)]
         if not begins or content[: begins[0] - 3].strip(b"\0"):
-            raise NotNumbered(_DAMAGED)
+            raise NotNumbered(DAMAGED)
         first = int(packets.starts[number])
         for begin, end in zip(begins, [place - 3 for place in begins[1:]] + [len(content)], strict=True):
             size = len(content[begin:end].rstrip(b"\0"))
             if not size:
-                raise NotNumbered(_DAMAGED)
+                raise NotNumbered(DAMAGED)
             cuts.append((number, first + begin, size))
     packet, start, size = np.array(cuts, np.int64).reshape(-1, 3).T
     return packet, start, size
+
+
+def first_slices(
+    units: NalUnits, coded: npt.NDArray[np.bool_], begins: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """Return the places of the first slices of all packets, each of which holds one whole picture.
+
+    Args:
+        coded: (n,): which units are slices.
+        begins: (n,): which units would begin a picture if they were.
+
+    Raises:
+        NotNumbered: for a packet that holds none, several, or the end of another's.
+    """
+    firsts = np.flatnonzero(coded & begins)
+    packets, first_coded = np.unique(units.packet[coded], return_index=True)
+    if (
+        len(packets) != units.packet[-1] + 1
+        or len(firsts) != len(packets)
+        or (np.flatnonzero(coded)[first_coded] != firsts).any()
+    ):
+        raise NotNumbered("its packets do not hold one whole picture each")
+    return firsts
 
 
 def length_size(extradata: bytes, place: int) -> int:

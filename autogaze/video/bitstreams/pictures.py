@@ -5,6 +5,7 @@ frames can be numbered without decoding them; where they do not, :class:`NotNumb
 asks decodes from the start.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,14 @@ class Head:
     key: bool = False
     bidirectional: bool = False
     """Whether the picture is shown before the reference picture that precedes it in the file."""
+
+
+HeadOf = Callable[[bytes, bool], Head]
+"""From a packet, and whether the container calls it a key frame, to what it shows."""
+
+DAMAGED = "a packet in it is damaged"
+SEVERAL = "a packet in it holds more than one picture"
+"""Reasons that several codecs have."""
 
 
 def ordered(heads: list[Head]) -> Pictures:
