@@ -12,10 +12,10 @@ from autogaze.datasets.labels import get_relative_video_path
 from autogaze.datasets.video_folder import sample_frame_indices
 from autogaze.errors import InputError
 from autogaze.video.bitstreams import NotNumbered
-from autogaze.video.container import Reopen, reopen_container, video_stream
+from autogaze.video.container import Reopen, decode, reopen_container, video_stream
 from autogaze.video.frame_source import process_video_frames
 from autogaze.video.preprocessing import Frames, check_frames
-from autogaze.video.reading import first_frame, read_frames
+from autogaze.video.reading import read_frames
 from autogaze.video.timeline import Timeline, find_timeline, read_index
 
 __all__ = [
@@ -58,12 +58,13 @@ def read_video_pyav(
 
 
 def _timeline(reopen: Reopen) -> Timeline | None:
-    with reopen(True) as container:
-        first = first_frame(container, reopen)
+    with reopen(False) as container:
+        stream = video_stream(container)
+        first = next(decode(container, stream), None)
         if first is None:
             return None
         try:
-            return find_timeline(container, read_index(video_stream(container)), first.pts, reopen)
+            return find_timeline(container, read_index(stream), first.pts, reopen)
         except NotNumbered:
             return None
 

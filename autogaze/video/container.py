@@ -122,8 +122,29 @@ def video_stream(container: Any) -> Any:
     )
 
 
+def demuxed(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield the packets of a stream from where the container is.
+
+    Raises:
+        InputError: where the container turns out to hold more streams than its beginning tells.
+    """
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except IndexError:
+            raise InputError(
+                f"'{container.name}' gains a stream on its way, which PyAV cannot follow: it is damaged, or "
+                "needs to be put into another container first, as 'ffmpeg -i in -c copy out.mkv' does"
+            ) from None
+        if packet is None:
+            return
+        yield packet
+
+
 def decode(container: Any, stream: Any) -> Iterator[Any]:
     """Decode from where the container is, and count the frames as work."""
-    for frame in container.decode(stream):
-        count("decoded_frames")
-        yield frame
+    for packet in demuxed(container, stream):
+        for frame in packet.decode():
+            count("decoded_frames")
+            yield frame

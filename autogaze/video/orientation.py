@@ -32,6 +32,10 @@ class Orientation:
             picture = picture.swapaxes(0, 1)
         return picture[:: -1 if self.flips_rows else 1, :: -1 if self.flips_columns else 1]
 
+    def turned_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of a picture as it is to be shown."""
+        return (width, height) if self.is_transposed else (height, width)
+
 
 AS_STORED = Orientation()
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from autogaze.errors import InputError
 from autogaze.stages import count
-from autogaze.video.container import Reopen, decode, import_av, video_stream
+from autogaze.video.container import Reopen, decode, demuxed, import_av, video_stream
 from autogaze.video.orientation import orientation_of
 from autogaze.video.preprocessing import Frames
 from autogaze.video.timeline import Timeline
@@ -66,15 +66,6 @@ def read_frames(
     return np.stack(pictures)
 
 
-def first_frame(container: Any, reopen: Reopen) -> Any:
-    """Return the first frame of a container that was just opened ``strictly``; None if it has none."""
-    try:
-        return next(decode(container, video_stream(container)), None)
-    except import_av().FFmpegError:
-        with reopen(False) as other:
-            return next(decode(other, video_stream(other)), None)
-
-
 def count_frames(reopen: Reopen) -> int:
     """Return the number of frames by decoding them all."""
     with reopen(False) as container:
@@ -106,7 +97,7 @@ def _sought(container: Any, stream: Any, timeline: Timeline, key: int) -> tuple[
         if target < timeline.pts[0]:
             break
         container.seek(target, stream=stream, backward=True)
-        packets = container.demux(stream)
+        packets = demuxed(container, stream)
         first = next((packet for packet in packets if packet.is_keyframe), None)
         number = None if first is None else timeline.key_of(first.pts, first.size)
         if number is not None and number <= key:

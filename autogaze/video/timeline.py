@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autogaze.video.bitstreams import NotNumbered, Packets, Pictures, Scan, joined, scan_of
-from autogaze.video.container import Reopen, video_stream
+from autogaze.video.container import Reopen, demuxed, video_stream
 
 _BATCH_BYTES = 1 << 24
 """Of packets that are looked at together."""
@@ -149,7 +149,7 @@ def _timeline_of_packets(reopen: Reopen, first_pts: int, scan: Scan) -> Timeline
         contents: list[bytes] = []
         keys: list[bool] = []
         held = 0
-        for packet in container.demux(stream):
+        for packet in demuxed(container, stream):
             if packet.size == 0 and packet.pts is None and packet.dts is None:
                 continue  # the demuxer's last word, to flush a decoder
             if packet.is_corrupt or packet.size == 0:

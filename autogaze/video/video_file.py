@@ -1,6 +1,7 @@
 """Video files, and opening any source of frames by its path."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,8 +20,9 @@ from autogaze.video.frame_source import (
     clip_of,
     frames_available,
 )
+from autogaze.video.orientation import orientation_of
 from autogaze.video.preprocessing import Frames
-from autogaze.video.reading import count_frames, first_frame, picture_of, read_frames
+from autogaze.video.reading import count_frames, read_frames
 from autogaze.video.timeline import Index, Timeline, find_timeline, read_index
 
 
@@ -37,6 +39,10 @@ def open_source(path: str | os.PathLike[str]) -> FrameSource:
     if path.suffix.lower() in ARRAY_SUFFIXES and path.exists():
         return ArrayFile.open(path)
     return VideoFile.open(path)
+
+
+_TIMED_BY_HEADER = frozenset({"matroska", "flv"})
+"""Formats whose duration FFmpeg reads from the header; that of others it may have measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +83,7 @@ class VideoFile:
         if size == 0:
             raise InputError(f"video '{path}' is empty (0 bytes): copy or record it again")
         reopen = reopen_file(path)
-        with _refusing(path), reopen(True) as container:
+        with _refusing(path), reopen(False) as container:
             stream = video_stream(container)
             index = read_index(stream)
             if index.end > size:
@@ -85,14 +91,14 @@ class VideoFile:
                     f"video '{path}' is truncated: its header promises {index.end} bytes and {size} are there; "
                     "copy or record it again"
                 )
-            first = first_frame(container, reopen)
+            first = next(decode(container, stream), None)
             if first is None:
                 raise InputError(f"video '{path}' has no frames: name one with at least one")
             timeline, remarks = _timeline_or_remark(container, index, first.pts, reopen)
             frames = len(timeline) if timeline else count_frames(reopen)
-            height, width = picture_of(first).shape[:2]
+            height, width = orientation_of(first).turned_size(first.height, first.width)
             fps = float(stream.average_rate) if stream.average_rate else None
-            remarks += _remarks_on_end(stream, index, frames, fps)
+            remarks += _remarks_on_end(container, stream, index, frames)
             return cls(path, frames, height, width, fps, timeline, remarks)
 
     def read(self, start: int, count: int) -> Clip:
@@ -133,14 +139,27 @@ def _timeline_or_remark(
         return None, (f"every read of the video decodes it from its start, as {reason}",)
 
 
-def _remarks_on_end(stream: Any, index: Index, frames: int, fps: float | None) -> tuple[str, ...]:
+def _remarks_on_end(container: Any, stream: Any, index: Index, frames: int) -> tuple[str, ...]:
     """Say of a video whose header does not list its packets that it may have been cut short."""
-    if index.end:
+    if stream.frames and len(index) == stream.frames and index.end:
         return ()
-    promised = stream.frames or 0
-    if fps and stream.duration:
-        promised = max(promised, round(float(stream.duration * stream.time_base) * fps))
-    found = f"the video has {frames} frames and no index of them"
+    found = f"the video has {frames} frames and no list of them"
+    promised = _promised_frames(container, stream)
+    if promised is None:
+        return (f"{found}: were it cut short, nothing would tell",)
     if promised > frames + 1:
-        return (f"{found}, its header promises {promised}: it may have been cut short",)
-    return (f"{found}: were it cut short, nothing would tell",)
+        return (f"{found}, and its header promises about {promised}: it may have been cut short",)
+    return ()
+
+
+def _promised_frames(container: Any, stream: Any) -> int | None:
+    """Return how many frames a container's header speaks of; None where it does not, or FFmpeg only guesses."""
+    if stream.frames:
+        return int(stream.frames)
+    seconds = None
+    # Writers of Matroska note the duration of each stream.
+    if noted := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):
+        seconds = 3600 * int(noted[1]) + 60 * int(noted[2]) + float(noted[3])
+    elif container.duration and _TIMED_BY_HEADER.intersection(container.format.name.split(",")):
+        seconds = container.duration / 1e6 if len(container.streams) == 1 else None
+    return round(seconds * float(stream.average_rate)) if seconds and stream.average_rate else None

@@ -51,9 +51,9 @@ class BitRows:
 
     def __init__(self, rows: npt.NDArray[np.uint8]) -> None:
         rows = _unescaped_rows(rows)
-        words = np.ascontiguousarray(rows).view(">u8").astype(np.uint64)
-        self._words = np.pad(words, ((0, 0), (0, 2)))
-        self._row = np.arange(len(rows))
+        words = np.zeros((len(rows), WINDOW // 8 + 2), np.uint64)
+        words[:, :-2] = np.ascontiguousarray(rows).view(">u8")
+        self._words, self._first_word = words.reshape(-1), words.shape[1] * np.arange(len(rows))
         self._at = np.zeros(len(rows), np.int64)
 
     def read(self, bits: int, where: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.int64]:
@@ -61,42 +61,40 @@ class BitRows:
         if bits == 0:
             return np.zeros(len(self._at), np.int64)
         values = (self._peek() >> np.uint64(64 - bits)).astype(np.int64)
-        return self._advance(values, np.full(len(values), bits), where)
+        return self._advance(values, bits, where)
 
     def ue(self, where: npt.NDArray[np.bool_] | None = None) -> npt.NDArray[np.int64]:
         """Return an unsigned Exp-Golomb number below 2**31 of each row, as :meth:`read` does."""
         ahead = self._peek()
-        length = 32 - np.frexp((ahead >> np.uint64(32)).astype(np.float64))[1].astype(np.int64)
-        if ((length == 32) & (True if where is None else where)).any():
+        zeros = 32 - np.frexp((ahead >> np.uint64(32)).astype(np.float64))[1].astype(np.int64)
+        if (zeros if where is None else zeros[where]).max(initial=0) == 32:
             raise NotNumbered("a picture header in it makes no sense")
-        bits = np.minimum(2 * length + 1, 63)
+        bits = np.minimum(2 * zeros + 1, 63)
         values = (ahead >> (64 - bits).astype(np.uint64)).astype(np.int64) - 1
         return self._advance(values, bits, where)
 
     def _peek(self) -> npt.NDArray[np.uint64]:
         """Return the 64 bits at each row's place."""
-        word, shift = self._at >> 6, (self._at & 63).astype(np.uint64)
-        high = self._words[self._row, word] << shift
-        low = self._words[self._row, word + 1] >> np.uint64(1) >> (np.uint64(63) - shift)
-        return high | low
+        word = self._first_word + (self._at >> 6)
+        shift = (self._at & 63).astype(np.uint64)
+        return self._words[word] << shift | self._words[word + 1] >> np.uint64(1) >> np.uint64(63) - shift
 
     def _advance(
-        self,
-        values: npt.NDArray[np.int64],
-        bits: npt.NDArray[np.int64],
-        where: npt.NDArray[np.bool_] | None,
+        self, values: npt.NDArray[np.int64], bits: npt.NDArray[np.int64] | int, where: npt.NDArray[np.bool_] | None
     ) -> npt.NDArray[np.int64]:
         if where is not None:
             values, bits = np.where(where, values, 0), np.where(where, bits, 0)
         self._at += bits
-        if (self._at > 8 * WINDOW).any():
+        if self._at.max(initial=0) > 8 * WINDOW:
             raise NotNumbered("a picture header in it does not end")
         return values
 
 
 def _unescaped_rows(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    escapes = (rows[:, :-2] == 0) & (rows[:, 1:-1] == 0) & (rows[:, 2:] == 3)
-    if (escaped := np.flatnonzero(escapes.any(axis=1))).size:
+    # Rows that have a 3 somewhere are few enough to be looked at one by one.
+    suspects = np.flatnonzero((rows == 3).any(axis=1))
+    escaped = [row for row in suspects.tolist() if _ESCAPE in rows[row].tobytes()]
+    if escaped:
         rows = rows.copy()
         for row in escaped:
             plain = unescaped(rows[row].tobytes())

@@ -14,8 +14,8 @@ from autogaze.video.bitstreams.nal import NalUnits, first_slices, length_size, p
 from autogaze.video.bitstreams.pictures import NotNumbered, Pictures, ranked, reordering
 
 _SLICE, _IDR, _SEI, _SPS, _PPS = 1, 5, 6, 7, 8
-_HARMLESS = (_SLICE, _IDR, _SEI, _SPS, _PPS, 9, 12)
-"""These, delimiters and filler."""
+_IS_HARMLESS = np.isin(np.arange(32), (_SLICE, _IDR, _SEI, _SPS, _PPS, 9, 12))
+"""By NAL unit type: these, delimiters and filler."""
 
 _WITH_CHROMA_FORMAT = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 """Values of profile_idc."""
@@ -56,10 +56,10 @@ def pictures(units: NalUnits, extradata: bytes, is_delayed: bool) -> Pictures:
         NotNumbered: where packets are not proved to give one frame each.
     """
     kinds = units.heads[:, 0] & 31
-    if (units.heads[:, 0] >> 7).any() or not np.isin(kinds, _HARMLESS).all():
+    if (units.heads[:, 0] >> 7).any() or not _IS_HARMLESS[kinds].all():
         raise NotNumbered("it has parts beyond plain H.264 frames")
     sequence = _sequence(units, kinds, extradata)
-    firsts = first_slices(units, np.isin(kinds, (_SLICE, _IDR)), units.heads[:, 1] >> 7 == 1)
+    firsts = first_slices(units, (kinds == _SLICE) | (kinds == _IDR), units.heads[:, 1] >> 7 == 1)
     idr = kinds[firsts] == _IDR
     place = _display(units.heads[firsts], idr, sequence)
     key = idr | _recovered(units, kinds, firsts, idr)
@@ -78,10 +78,11 @@ def _display(
 ) -> npt.NDArray[np.int64]:
     """Return numbers by which pictures are shown, read from their first slice headers."""
     bits = BitRows(heads[:, 1:33])
-    bits.ue()
-    if (bits.ue() > 9).any():
+    bits.read(1)  # the first macroblock is number 0
+    if bits.ue().max() > 9:
         raise NotNumbered("a slice in it is of no known type")
-    if not np.isin(bits.ue(), sequence.picture_sets).all():
+    picture_sets = bits.ue()
+    if not set(np.unique(picture_sets).tolist()).issubset(sequence.picture_sets):
         raise NotNumbered("a slice in it names parameters that it does not have")
     bits.read(2 * sequence.colour_planes)
     bits.read(sequence.frame_num_bits)

@@ -4,12 +4,14 @@ References: ISO/IEC 11172-2, ISO/IEC 13818-2 (6.2) and ISO/IEC 14496-2 (6.2). Re
 before, so every video needs a function of its own.
 """
 
+import re
 from collections.abc import Callable
 
 from autogaze.video.bitstreams.bits import Bits
 from autogaze.video.bitstreams.pictures import DAMAGED, SEVERAL, Head, HeadOf, NotNumbered
 
 _PICTURE, _SEQUENCE, _EXTENSION = b"\0\0\1\0", b"\0\0\1\xb3", b"\0\0\1\xb5"
+_SLICE = re.compile(b"\0\0\1[\x01-\xaf]")
 _INTRA, _PREDICTED, _BIDIRECTIONAL = 1, 2, 3
 _FRAME = 3
 """Picture structure; others are fields."""
@@ -19,23 +21,39 @@ _VOP, _GROUP = b"\0\0\1\xb6", b"\0\0\1\xb3"
 
 def mpeg1(extradata: bytes) -> HeadOf:
     """Return what tells the pictures of an MPEG-1 video."""
-    return _mpeg12(lambda packet, at: None)
+    return _mpeg12(lambda packet, at, sequence: None)
 
 
 def mpeg2(extradata: bytes) -> HeadOf:
-    """Return what tells the pictures of an MPEG-2 video, none of which may be a field."""
+    """Return what tells the pictures of an MPEG-2 video: frames, none of them a field, with all their rows.
 
-    def check(packet: bytes, at: int) -> None:
+    A decoder returns no picture that breaks off before its last row.
+    """
+
+    def check(packet: bytes, at: int, sequence: bytes) -> None:
         extension = packet.find(_EXTENSION, at)
         if extension < 0 or len(packet) < extension + 8 or packet[extension + 4] >> 4 != 8:
             raise NotNumbered(DAMAGED)
         if packet[extension + 6] & 3 != _FRAME:
             raise NotNumbered("it has field pictures, two packets a frame")
+        rows = {slice[3] for slice in _SLICE.findall(packet, extension)}
+        if len(rows) != _rows(sequence) or len(rows) != max(rows):
+            raise NotNumbered(DAMAGED)
 
     return _mpeg12(check)
 
 
-def _mpeg12(check: Callable[[bytes, int], None]) -> HeadOf:
+def _rows(sequence: bytes) -> int:
+    """Return the rows of macroblocks of a frame, from a sequence header and the extension behind it."""
+    extension = sequence.find(_EXTENSION)
+    if extension < 0 or len(sequence) < extension + 6:
+        raise NotNumbered(DAMAGED)
+    height = int.from_bytes(sequence[5:7]) & 0xFFF
+    is_progressive = sequence[extension + 5] >> 3 & 1
+    return -(-height // 16) if is_progressive else 2 * -(-height // 32)
+
+
+def _mpeg12(check: Callable[[bytes, int, bytes], None]) -> HeadOf:
     sequences: set[bytes] = set()
 
     def head(packet: bytes, is_key: bool) -> Head:
@@ -44,12 +62,12 @@ def _mpeg12(check: Callable[[bytes, int], None]) -> HeadOf:
             raise NotNumbered(DAMAGED)
         if packet.find(_PICTURE, at + 4) >= 0:
             raise NotNumbered(SEVERAL)
-        check(packet, at)
         # Decoders drop the picture they hold back where the kind of sequence changes.
         if (begin := packet.find(_SEQUENCE, 0, at)) >= 0:
             sequences.add(_unit(packet, begin) + _unit(packet, packet.find(_EXTENSION, begin, at)))
-        if len(sequences) > 1:
+        if len(sequences) != 1:
             raise NotNumbered("its sequence parameters change")
+        check(packet, at, next(iter(sequences)))
         kind = packet[at + 5] >> 3 & 7
         if kind not in (_INTRA, _PREDICTED, _BIDIRECTIONAL):
             raise NotNumbered(DAMAGED)

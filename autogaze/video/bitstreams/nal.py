@@ -130,15 +130,12 @@ def first_slices(
     Raises:
         NotNumbered: for a packet that holds none, several, or the end of another's.
     """
-    firsts = np.flatnonzero(coded & begins)
-    packets, first_coded = np.unique(units.packet[coded], return_index=True)
-    if (
-        len(packets) != units.packet[-1] + 1
-        or len(firsts) != len(packets)
-        or (np.flatnonzero(coded)[first_coded] != firsts).any()
-    ):
+    slices = np.flatnonzero(coded)
+    packets = units.packet[slices]
+    is_first = np.diff(packets, prepend=-1) != 0
+    if is_first.sum() != units.packet[-1] + 1 or (begins[slices] != is_first).any():
         raise NotNumbered("its packets do not hold one whole picture each")
-    return firsts
+    return slices[is_first]
 
 
 def length_size(extradata: bytes, place: int) -> int:
@@ -151,13 +148,13 @@ def length_size(extradata: bytes, place: int) -> int:
 
 
 def parameter_sets(extradata: bytes, counts: int, is_hevc: bool) -> list[bytes]:
-    """Return the units of a decoder configuration record (ISO/IEC 14496-15); none where it is not one.
+    """Return the units of a decoder configuration record (ISO/IEC 14496-15), or of one with start codes.
 
     Args:
         counts: offset of the number of arrays (HEVC) or of the first array's number of units (H.264).
     """
     if not extradata or extradata[0] != 1:
-        return []
+        return [unit.rstrip(b"\0") for unit in _START_CODE.split(extradata)[1:]]
     units: list[bytes] = []
     at = counts
     try:
