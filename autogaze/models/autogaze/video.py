@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -54,8 +55,9 @@ def gaze_video(
         task_loss_requirement: stop a frame once its predicted reconstruction loss is at or below this: one
             number, or one for each frame of a chunk. At least one of the two must be given.
         patch_size: look at the full resolution, cut into tiles, for an encoder with patches of so many pixels
-            and the scales of :func:`~autogaze.models.autogaze.tiling.covering_scales`. None looks at frames
-            in the model's own size.
+            and the scales of :func:`~autogaze.models.autogaze.tiling.covering_scales`. A chunk whose frames
+            are of another size than those before it is cut into tiles of its own. None looks at frames in the
+            model's own size.
         max_batch_size: most tiles that go through the model at once.
         geometry: how a frame becomes a square where ``patch_size`` is None.
 
@@ -71,7 +73,12 @@ def gaze_video(
     requirement = None
     if task_loss_requirement is not None:
         requirement = as_requirement(task_loss_requirement, 1, chunk, model.device)[0]
-    tiling = _tiling(model, source, patch_size)
+
+    @cache
+    def tiling_of(height: int, width: int) -> Tiling | None:
+        return _tiling(model, height, width, patch_size)
+
+    tiling_of(source.height, source.width)
 
     @torch.no_grad()
     def gazed(start: int) -> GazedChunk:
@@ -80,6 +87,7 @@ def gaze_video(
             "gazing_ratio": ratios[: len(frames)],
             "task_loss_requirement": None if requirement is None else requirement[: len(frames)],
         }
+        tiling = tiling_of(*frames.shape[1:3])
         if tiling is None:
             square = fit_frames(frames, model.arch.image_size, geometry)
             return GazedChunk(start, frames, model({"video": _as_video(square, model)[None]}, **limits))
@@ -90,11 +98,11 @@ def gaze_video(
     return map(gazed, range(0, source.frames, chunk))
 
 
-def _tiling(model: AutoGaze, source: FrameSource, patch_size: int | None) -> Tiling | None:
+def _tiling(model: AutoGaze, height: int, width: int, patch_size: int | None) -> Tiling | None:
     if patch_size is None:
         return None
-    scales = covering_scales(model.arch.grid, source.height, source.width, patch_size)
-    return tiling_for(model.arch.grid, scales, patch_size, source.height, source.width)
+    scales = covering_scales(model.arch.grid, height, width, patch_size)
+    return tiling_for(model.arch.grid, scales, patch_size, height, width)
 
 
 def _tiles(frames: Frames, tiling: Tiling, at_once: int, model: AutoGaze) -> Iterator[Tensor]:
