@@ -34,8 +34,9 @@ def opened(file: Any, strictly: bool = False, **options: Any) -> Iterator[Any]:
 
     Args:
         file: what ``av.open`` takes.
-        strictly: decode several frames at a time, and raise FFmpeg's error at the first sign of damage. Otherwise
-            decode as PyAV does by itself, which hides what damage it can, in ways that depend on the threads.
+        strictly: decode several frames at a time, and raise FFmpeg's error at the first sign of damage.
+            Otherwise decode as PyAV does by itself, which hides what damage it can, in ways that depend on
+            the threads.
         options: of ``av.open``.
     """
     av = import_av()
@@ -55,7 +56,7 @@ def _is_exact_by_frames(codec: Any) -> bool:
 
     It does not for interlaced B-frames of MPEG-4, nor for FFV1 behind lost packets.
     """
-    return not (codec.name == "ffv1" or codec.name == "mpeg4" and codec.has_b_frames)
+    return not (codec.name == "ffv1" or (codec.name == "mpeg4" and codec.has_b_frames))
 
 
 def reopen_file(path: str | os.PathLike[str]) -> Reopen:

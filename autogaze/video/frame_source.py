@@ -107,9 +107,7 @@ class ImageFolder:
 
         Numbers may have fractions: 1.25.png comes before 1.5.png (:func:`in_order_of_numbers`).
         """
-        files = in_order_of_numbers(
-            file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES
-        )
+        files = in_order_of_numbers(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
             raise InputError(
                 f"folder '{path}' holds no pictures: one {' or '.join(IMAGE_SUFFIXES)} file a frame is needed"

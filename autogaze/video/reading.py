@@ -117,7 +117,7 @@ def _frames_from(pts: int, packets: Iterable[Any]) -> Iterator[Any]:
 def _pictures(
     frames: Iterator[Any], begin: int, numbers: Sequence[int], timeline: Timeline | None, turned: bool
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield the pictures of ``numbers`` among ``frames``, which begin at ``begin``, as long as there are any."""
+    """Yield the pictures of ``numbers`` among ``frames``, which begin at ``begin``, while there are any."""
     wanted = set(numbers)
     for number in range(begin, numbers[-1] + 1):
         frame = next(frames, None)
@@ -130,6 +130,6 @@ def _pictures(
 
 
 def picture_of(frame: Any, turned: bool = True) -> npt.NDArray[np.uint8]:
-    """Return a decoded frame as (H, W, 3) uint8 RGB, as it is to be shown unless it is not to be ``turned``."""
+    """Return a decoded frame as (H, W, 3) uint8 RGB, ``turned`` as it is to be shown or as it is stored."""
     picture: npt.NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
     return orientation_of(frame).turn(picture) if turned else picture

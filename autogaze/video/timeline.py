@@ -50,7 +50,7 @@ class Timeline:
 
     def key_before(self, number: int) -> int:
         """Return the last frame up to ``number`` at which decoding may begin."""
-        return int(self.keys[max(0, np.searchsorted(self.keys, number, side="right") - 1)])
+        return int(self.keys[max(0, int(np.searchsorted(self.keys, number, side="right")) - 1)])
 
     def key_of(self, pts: int | None, size: int) -> int | None:
         """Return the number of the key frame whose packet has this timestamp and size; None if none has."""
@@ -116,7 +116,12 @@ def _timeline_of_header(
     """Return the timeline of a constant frame rate, if the header lists all frames and shows that rate."""
     if "mp4" not in container.format.name or not os.path.isfile(container.name):
         return None
-    if len(index) != stream.frames or len(index) < 2 or index.discarded.any() or first_pts != stream.start_time:
+    if (
+        len(index) != stream.frames
+        or len(index) < 2
+        or index.discarded.any()
+        or first_pts != stream.start_time
+    ):
         return None
     steps = np.diff(index.timestamps)
     if steps[0] <= 0 or (steps != steps[0]).any():
@@ -194,7 +199,7 @@ def _timeline_of_times(
 def _keys(
     pictures: Pictures, kept: npt.NDArray[np.bool_], sizes: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the numbers, among the frames ``kept``, at which decoding may begin, and their packets' sizes."""
+    """Return the numbers, among the frames ``kept``, where decoding may begin, and their packets' sizes."""
     number = np.full(len(kept), -1, np.int64)
     places = np.flatnonzero(kept)
     number[places[np.argsort(pictures.order[places])]] = np.arange(len(places))

@@ -26,7 +26,6 @@ from autogaze.video.reading import count_frames, read_frames
 from autogaze.video.timeline import Index, Timeline, find_timeline, read_index
 
 
-
 def open_source(path: str | os.PathLike[str]) -> FrameSource:
     """Open a video file, a folder of pictures, or a ``.npy``/``.npz`` of frames.
 
@@ -88,8 +87,8 @@ class VideoFile:
             index = read_index(stream)
             if index.end > size:
                 raise InputError(
-                    f"video '{path}' is truncated: its header promises {index.end} bytes and {size} are there; "
-                    "copy or record it again"
+                    f"video '{path}' is truncated: its header promises {index.end} bytes and {size} are "
+                    "there; copy or record it again"
                 )
             first = next(decode(container, stream), None)
             if first is None:
@@ -153,7 +152,7 @@ def _remarks_on_end(container: Any, stream: Any, index: Index, frames: int) -> t
 
 
 def _promised_frames(container: Any, stream: Any) -> int | None:
-    """Return how many frames a container's header speaks of; None where it does not, or FFmpeg only guesses."""
+    """Return how many frames the header speaks of; None where it does not, or FFmpeg only guesses."""
     if stream.frames:
         return int(stream.frames)
     seconds = None

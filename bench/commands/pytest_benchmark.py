@@ -126,9 +126,12 @@ def _read(path: Path) -> _File:
         ) from error
     except (ValueError, RecursionError) as error:
         # Text of another kind is no JSON; the rest is JSON with numbers or depths that are not read.
-        words = "" if isinstance(error, json.JSONDecodeError) else f" that can be read ({_first_words(error)})"
+        words = (
+            "" if isinstance(error, json.JSONDecodeError) else f" that can be read ({_first_words(error)})"
+        )
         raise InputError(
-            f"file {path} is not JSON{words}: name one that pytest-benchmark has written with --benchmark-json"
+            f"file {path} is not JSON{words}: name one that pytest-benchmark has written with "
+            "--benchmark-json"
         ) from error
 
 
@@ -158,10 +161,10 @@ def _record(benchmark: _Benchmark, path: Path, started: str) -> Record:
 
 def _amount(name: str, value: int | float, benchmark: _Benchmark, path: Path) -> float:
     if not abs(value) <= sys.float_info.max:
+        found = "not a number" if value != value else "beyond all numbers that are computed with"
         raise InputError(
-            f"{name} of benchmark {benchmark.fullname} in {path} is no amount of work "
-            f"({'not a number' if value != value else 'beyond all numbers that are computed with'}): leave it out "
-            "of extra_info, or give what one call does"
+            f"{name} of benchmark {benchmark.fullname} in {path} is no amount of work ({found}): leave it "
+            "out of extra_info, or give what one call does"
         )
     return float(value)
 

@@ -17,7 +17,17 @@ av = pytest.importorskip("av")
 CODECS = {
     "mp4": ("libx264", "libx264", "libx265", "mpeg4", "mpeg2video", "mjpeg", "libvpx-vp9", "libsvtav1"),
     "mov": ("libx264", "libx265", "mpeg4", "mjpeg", "prores", "qtrle", "png", "rawvideo"),
-    "mkv": ("libx264", "libx265", "mpeg4", "mpeg2video", "libvpx", "libvpx-vp9", "libsvtav1", "mjpeg", "ffv1"),
+    "mkv": (
+        "libx264",
+        "libx265",
+        "mpeg4",
+        "mpeg2video",
+        "libvpx",
+        "libvpx-vp9",
+        "libsvtav1",
+        "mjpeg",
+        "ffv1",
+    ),
     "webm": ("libvpx", "libvpx-vp9", "libsvtav1"),
     "ts": ("libx264", "libx264", "libx265", "mpeg2video", "mpeg1video"),
     "mpg": ("mpeg2video", "mpeg1video"),
@@ -89,7 +99,9 @@ def _encode(video: OddVideo, codec: str, rng: random.Random, size: int | None = 
     muxing = _muxing(suffix, rng)
     size = size or rng.choice((64, 64, 72))
     times = _times(frames, suffix, codec, rng)
-    video.made.append(f"{codec} {pixels} {frames} frames of {size} gop {gop} b {b_frames} {options} {muxing} {times[:3]}")
+    video.made.append(
+        f"{codec} {pixels} {frames} frames of {size} gop {gop} b {b_frames} {options} {muxing} {times[:3]}"
+    )
     with av.open(str(video.path), "w", options=muxing) as container:
         stream: Any = container.add_stream(codec, rate=25, options=options)
         stream.width = stream.height = size
@@ -153,10 +165,15 @@ def _options(codec: str, rng: random.Random) -> dict[str, str]:
         return {"sc_threshold": "1000000000"} | maybe(flags=flags, bf=("2",))
     if codec in ("libvpx", "libvpx-vp9"):
         fast = {"deadline": "realtime", "cpu-used": "8"} if rng.random() < 0.5 else {"cpu-used": "5"}
-        return fast | maybe(**{"auto-alt-ref": ("1",), "lag-in-frames": ("0", "16"), "error-resilient": ("1",)})
+        return fast | maybe(
+            **{"auto-alt-ref": ("1",), "lag-in-frames": ("0", "16"), "error-resilient": ("1",)}
+        )
     if codec == "libsvtav1":
         levels = rng.choice(("2", "3", "4"))
-        return {"preset": "12", "svtav1-params": f"hierarchical-levels={levels}:lp=1:pred-struct={rng.choice('12')}"}
+        return {
+            "preset": "12",
+            "svtav1-params": f"hierarchical-levels={levels}:lp=1:pred-struct={rng.choice('12')}",
+        }
     return {"strict": "unofficial"} if codec == "mjpeg" else {}
 
 
@@ -184,7 +201,16 @@ def _times(frames: int, suffix: str, codec: str, rng: random.Random) -> list[int
 
 def _mishap(video: OddVideo, rng: random.Random) -> None:
     suffix = video.path.suffix[1:]
-    kinds = ["head cut off", "packets lost", "overwritten", "overwritten", "bits flipped", "cut short", "shifted", "spliced"]
+    kinds = [
+        "head cut off",
+        "packets lost",
+        "overwritten",
+        "overwritten",
+        "bits flipped",
+        "cut short",
+        "shifted",
+        "spliced",
+    ]
     if suffix in ("ts", "mpg", "h264", "hevc"):
         kinds.append("glued")
     kind = rng.choice(kinds)
@@ -209,7 +235,13 @@ def _mishap(video: OddVideo, rng: random.Random) -> None:
         with av.open(str(video.path)) as container:
             stream = container.streams.video[0]
             codec, size = stream.codec_context.name, stream.width
-        names = {"h264": "libx264", "hevc": "libx265", "vp8": "libvpx", "vp9": "libvpx-vp9", "libdav1d": "libsvtav1"}
+        names = {
+            "h264": "libx264",
+            "hevc": "libx265",
+            "vp8": "libvpx",
+            "vp9": "libvpx-vp9",
+            "libdav1d": "libsvtav1",
+        }
         _encode(other, names.get(codec, "msmpeg4" if codec.startswith("msmpeg4") else codec), rng, size)
         video.made += other.made
         _remux(video.path, [video.path, other.path], lambda number, packet: True, 0)

@@ -1,4 +1,4 @@
-"""Bits of coded headers: one header with :class:`Bits`, the same header of many packets with :class:`BitRows`."""
+"""Bits of coded headers: :class:`Bits` of one, :class:`BitRows` of the same header of many packets."""
 
 import numpy as np
 import numpy.typing as npt
@@ -77,10 +77,15 @@ class BitRows:
         """Return the 64 bits at each row's place."""
         word = self._first_word + (self._at >> 6)
         shift = (self._at & 63).astype(np.uint64)
-        return self._words[word] << shift | self._words[word + 1] >> np.uint64(1) >> np.uint64(63) - shift
+        high, low = self._words[word] << shift, self._words[word + 1] >> np.uint64(1)
+        ahead: npt.NDArray[np.uint64] = high | low >> np.uint64(63) - shift
+        return ahead
 
     def _advance(
-        self, values: npt.NDArray[np.int64], bits: npt.NDArray[np.int64] | int, where: npt.NDArray[np.bool_] | None
+        self,
+        values: npt.NDArray[np.int64],
+        bits: npt.NDArray[np.int64] | int,
+        where: npt.NDArray[np.bool_] | None,
     ) -> npt.NDArray[np.int64]:
         if where is not None:
             values, bits = np.where(where, values, 0), np.where(where, bits, 0)

@@ -5,12 +5,13 @@ how far frames are reordered: one that has to guess may drop those that come too
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from autogaze.video.bitstreams.bits import BitRows, Bits, unescaped
-from autogaze.video.bitstreams.nal import NalUnits, first_slices, length_size, parameter_sets
+from autogaze.video.bitstreams.nal import NalUnits, first_slices, length_size, parameter_sets, split_units
 from autogaze.video.bitstreams.pictures import NotNumbered, Pictures, ranked, reordering
 
 _SLICE, _IDR, _SEI, _SPS, _PPS = 1, 5, 6, 7, 8
@@ -44,6 +45,20 @@ class _Sequence:
 def units_before(extradata: bytes) -> int:
     """Return the number of length bytes before each NAL unit; 0 for start codes."""
     return length_size(extradata, 4)
+
+
+def is_reference(packet: bytes, length_size: int) -> bool:
+    """Return whether other pictures may refer to that of a packet; False where nothing tells."""
+    if length_size:
+        at = 0
+        while at + length_size < len(packet):
+            unit = packet[at + length_size]
+            if unit & 31 in (_SLICE, _IDR):
+                return unit >> 5 & 3 != 0
+            at += length_size + int.from_bytes(packet[at : at + length_size])
+        return False
+    slices = (unit[0] for unit in split_units(packet) if unit and unit[0] & 31 in (_SLICE, _IDR))
+    return next(slices, 0) >> 5 & 3 != 0
 
 
 def pictures(units: NalUnits, extradata: bytes, is_delayed: bool) -> Pictures:
@@ -94,7 +109,8 @@ def _display(
     bits.ue(where=idr)
     low = bits.read(sequence.poc_bits)
     is_reference = heads[:, 0] >> 5 & 3 != 0
-    return period * (1 << 40) + _unwrapped(low, idr, is_reference, 1 << sequence.poc_bits)
+    counts = _unwrapped(low, idr, is_reference, 1 << sequence.poc_bits)
+    return counts + period * (1 << 40)
 
 
 def _unwrapped(
@@ -125,7 +141,7 @@ def _unwrapped(
 
 def _recovered(
     units: NalUnits,
-    kinds: npt.NDArray[np.uint8],
+    kinds: npt.NDArray[np.integer[Any]],
     firsts: npt.NDArray[np.int64],
     idr: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.bool_]:
@@ -157,7 +173,7 @@ def _long_number(payload: bytes, at: int) -> tuple[int, int]:
     return number + (payload[at] if at < len(payload) else 0), at + 1
 
 
-def _sequence(units: NalUnits, kinds: npt.NDArray[np.uint8], extradata: bytes) -> _Sequence:
+def _sequence(units: NalUnits, kinds: npt.NDArray[np.integer[Any]], extradata: bytes) -> _Sequence:
     sets = parameter_sets(extradata, 5, is_hevc=False)
     sets += [units.payloads[place] for place in np.flatnonzero((kinds == _SPS) | (kinds == _PPS)).tolist()]
     sequences = {unit.rstrip(b"\0") for unit in sets if unit and unit[0] & 31 == _SPS}
@@ -226,9 +242,12 @@ def _parse_usability(bits: Bits) -> int | None:
         bits.ue(), bits.ue()
     if bits.read(1):
         bits.read(65)
-    has_buffer = [_skip_buffer_model(bits) for _ in range(2) if bits.read(1)]
-    if has_buffer:
-        bits.read(1)
+    has_buffer = False
+    for _ in range(2):
+        if bits.read(1):
+            _skip_buffer_model(bits)
+            has_buffer = True
+    bits.read(has_buffer)
     bits.read(1)
     if not bits.read(1):
         return None

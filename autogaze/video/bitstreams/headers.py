@@ -1,7 +1,8 @@
 """Headers of codecs whose packets are told one by one: VP8, VP9, AV1, and some that have key frames only.
 
 Each function returns the :class:`~autogaze.video.bitstreams.pictures.Head` of a packet, or raises
-:class:`~autogaze.video.bitstreams.pictures.NotNumbered` where it is not proved to decode to one frame or none.
+:class:`~autogaze.video.bitstreams.pictures.NotNumbered` where it is not proved to decode to one frame or
+none.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,8 +1,8 @@
 """HEVC pictures, numbered by their slice headers (ITU-T H.265, 8.3.1 and 8.3.2).
 
 A decoder silently skips pictures whose references are missing: those that precede the point where decoding
-begins, be that the start of the file or a splice in its middle, and those behind a lost packet. Only the first
-of these is followed here.
+begins, be that the start of the file or a splice in its middle, and those behind a lost packet. Only the
+first of these is followed here.
 """
 
 from collections.abc import Iterator

@@ -10,8 +10,8 @@ SPS, PPS = 33, 34
 """NAL unit types."""
 
 References = tuple[tuple[int, bool], ...]
-"""Distances in picture order of a set's pictures, and whether the current picture itself refers to them: those
-before it, the nearest first, and then those behind it."""
+"""Distances in picture order of a set's pictures, and whether the current picture itself refers to them:
+those before it, the nearest first, and then those behind it."""
 
 _MOST_REFERENCES = 16
 

@@ -38,7 +38,8 @@ def concatenated(batches: list[NalUnits]) -> NalUnits:
     """Return the units of consecutive batches, packets numbered through."""
     if len(batches) == 1:
         return batches[0]
-    packets, payloads = [], {}
+    packets: list[npt.NDArray[np.int64]] = []
+    payloads: dict[int, bytes] = {}
     units = first = 0
     for batch in batches:
         packets.append(batch.packet + first)
@@ -114,8 +115,8 @@ def _by_start_codes(packets: Packets) -> _Cut:
             if not size:
                 raise NotNumbered(DAMAGED)
             cuts.append((number, first + begin, size))
-    packet, start, size = np.array(cuts, np.int64).reshape(-1, 3).T
-    return packet, start, size
+    columns = np.array(cuts, np.int64).reshape(-1, 3).T
+    return columns[0], columns[1], columns[2]
 
 
 def first_slices(
@@ -135,11 +136,17 @@ def first_slices(
     is_first = np.diff(packets, prepend=-1) != 0
     if is_first.sum() != units.packet[-1] + 1 or (begins[slices] != is_first).any():
         raise NotNumbered("its packets do not hold one whole picture each")
-    return slices[is_first]
+    firsts: npt.NDArray[np.int64] = slices[is_first]
+    return firsts
+
+
+def split_units(content: bytes) -> list[bytes]:
+    """Return the units that start codes stand before."""
+    return [unit.rstrip(b"\0") for unit in _START_CODE.split(content)[1:]]
 
 
 def length_size(extradata: bytes, place: int) -> int:
-    """Return how many bytes stand before each unit, by the decoder configuration record; 0 for start codes."""
+    """Return how many bytes of length stand before each unit, as the extradata says; 0 for start codes."""
     if not extradata or extradata[:3] == b"\0\0\1" or extradata[:4] == b"\0\0\0\1":
         return 0
     if len(extradata) <= place:
@@ -154,7 +161,7 @@ def parameter_sets(extradata: bytes, counts: int, is_hevc: bool) -> list[bytes]:
         counts: offset of the number of arrays (HEVC) or of the first array's number of units (H.264).
     """
     if not extradata or extradata[0] != 1:
-        return [unit.rstrip(b"\0") for unit in _START_CODE.split(extradata)[1:]]
+        return split_units(extradata)
     units: list[bytes] = []
     at = counts
     try:

@@ -1,4 +1,4 @@
-"""Packets of a video as bytes, in batches: cut out of a mapped file by its index, or joined from a demuxer."""
+"""Packets of a video as bytes, in batches: cut out of a mapped file by its index, or from a demuxer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,9 @@ class Packets:
 
     def __iter__(self) -> Iterator[tuple[bytes, bool]]:
         """Yield the bytes of each packet, and whether it is called a key frame."""
-        for start, size, key in zip(self.starts.tolist(), self.sizes.tolist(), self.keys.tolist(), strict=True):
+        for start, size, key in zip(
+            self.starts.tolist(), self.sizes.tolist(), self.keys.tolist(), strict=True
+        ):
             yield self.buffer[start : start + size].tobytes(), key
 
 

@@ -144,9 +144,15 @@ def test_a_file_with_nothing_to_import_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entry", "found"),
     [
-        (benchmark("test_a", [1.0], extra_info={"flops": 10**400}), r"flops of benchmark .*test_a .*\(beyond all"),
+        (
+            benchmark("test_a", [1.0], extra_info={"flops": 10**400}),
+            r"flops of benchmark .*test_a .*\(beyond all",
+        ),
         (benchmark("test_a", [1.0], extra_info={"flops": float("nan")}), r"no amount of work \(not a number"),
-        (benchmark("test_a", [], stats={"data": [1.0], "iterations": 10**400}), "stats.iterations: .* less than"),
+        (
+            benchmark("test_a", [], stats={"data": [1.0], "iterations": 10**400}),
+            "stats.iterations: .* less than",
+        ),
         (benchmark("test_a", [1e308, 1e308]), r"stats.data.0: .* less than"),
         (benchmark("test_\ud800", [1.0]), r"not JSON that can be read \(.*surrogates"),
     ],
