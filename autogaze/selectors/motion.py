@@ -197,8 +197,8 @@ class _Picture:
 
 
 def _pictures(container: Any, stream: Any, start: int, end: int) -> tuple[int, list[_Picture]]:
-    """Return the pictures from ``start`` to ``end`` and those around them that they may refer to, and how many
-    of them come before ``start``."""
+    """Return how many pictures before ``start`` follow, and the pictures up to ``end`` with those before and
+    behind them that they may refer to."""
     is_h264 = stream.codec_context.name == "h264"
     size = h264.units_before(bytes(stream.codec_context.extradata or b"")) if is_h264 else 0
     packets: dict[int | None, tuple[int, bool]] = {}
@@ -213,7 +213,7 @@ def _pictures(container: Any, stream: Any, start: int, end: int) -> tuple[int, l
             picture = _picture(frame, decoded, is_reference)
             if number >= first:
                 found.append(picture)
-            if number >= end + _REACH or number >= end and not picture.is_bidirectional:
+            if number >= end + (_REACH if picture.is_bidirectional else 0):
                 return start - first, found
     return start - first, found
 

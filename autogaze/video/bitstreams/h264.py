@@ -110,7 +110,8 @@ def _display(
     low = bits.read(sequence.poc_bits)
     is_reference = heads[:, 0] >> 5 & 3 != 0
     counts = _unwrapped(low, idr, is_reference, 1 << sequence.poc_bits)
-    return counts + period * (1 << 40)
+    places: npt.NDArray[np.int64] = counts + period * (1 << 40)
+    return places
 
 
 def _unwrapped(
@@ -134,7 +135,7 @@ def _unwrapped(
     # The anchor of a picture is the last one before it.
     before = np.maximum(np.cumsum(is_anchor) - 1 - is_anchor, 0)
     offset = (low - low[anchors][before] + period // 2) % period - period // 2
-    result = counts[before] + offset
+    result: npt.NDArray[np.int64] = counts[before] + offset
     result[anchors] = counts
     return result
 
