@@ -12,7 +12,7 @@ from autogaze.datasets.labels import get_relative_video_path
 from autogaze.datasets.video_folder import sample_frame_indices
 from autogaze.errors import InputError
 from autogaze.video.bitstreams import NotNumbered
-from autogaze.video.container import Reopen, decode, reopen_container, video_stream
+from autogaze.video.container import Decoding, Reopen, decode, reopen_container, video_stream
 from autogaze.video.frame_source import process_video_frames
 from autogaze.video.preprocessing import Frames, check_frames
 from autogaze.video.reading import read_frames
@@ -58,7 +58,7 @@ def read_video_pyav(
 
 
 def _timeline(reopen: Reopen) -> Timeline | None:
-    with reopen(False) as container:
+    with reopen(Decoding.DEFINED) as container:
         stream = video_stream(container)
         first = next(decode(container, stream), None)
         if first is None:

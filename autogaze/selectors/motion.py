@@ -30,7 +30,7 @@ from autogaze.gaze.grid import PatchGrid, pooled
 from autogaze.selectors.energy import order_by
 from autogaze.stages import count
 from autogaze.video.bitstreams import h264
-from autogaze.video.container import demuxed, import_av, reopen_file, video_stream
+from autogaze.video.container import Decoding, demuxed, import_av, reopen_file, video_stream
 from autogaze.video.orientation import Orientation, orientation_of
 from autogaze.video.preprocessing import FitMode, unnormalize
 
@@ -156,7 +156,7 @@ def _file_motion(path: Path, start: int, frames: int) -> list[Motion]:
     """Return the motion of the ``frames`` from ``start``, fewer where the file ends before."""
     av = import_av()
     try:
-        with reopen_file(path)(False) as container:
+        with reopen_file(path)(Decoding.DEFINED) as container:
             stream = video_stream(container)
             # With a thread for each frame, the vectors change from run to run.
             stream.thread_type = "SLICE"

@@ -7,13 +7,26 @@ what a decoder is told with the first packets, a palette for one, is not told ag
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from enum import Enum
 from typing import Any
 
 from autogaze.errors import InputError
 from autogaze.stages import count
 
-Reopen = Callable[[bool], AbstractContextManager[Any]]
-"""Opens a container at its start, to be decoded ``strictly`` or not (:func:`opened`)."""
+
+class Decoding(Enum):
+    """How a container is decoded."""
+
+    DEFINED = "as PyAV does by itself"
+    """What damage can be hidden is, in ways that depend on the threads."""
+    FAST = "several frames at a time"
+    """To the same pixels, unless there is damage."""
+    STRICT = "several frames at a time, until there is damage"
+    """FFmpeg's error is raised at the first sign of it."""
+
+
+Reopen = Callable[[Decoding], AbstractContextManager[Any]]
+"""Opens a container at its start."""
 
 
 def import_av() -> Any:
@@ -29,24 +42,16 @@ def import_av() -> Any:
 
 
 @contextmanager
-def opened(file: Any, strictly: bool = False, **options: Any) -> Iterator[Any]:
-    """Open a container at its start.
-
-    Args:
-        file: what ``av.open`` takes.
-        strictly: decode several frames at a time, and raise FFmpeg's error at the first sign of damage.
-            Otherwise decode as PyAV does by itself, which hides what damage it can, in ways that depend on
-            the threads.
-        options: of ``av.open``.
-    """
+def opened(file: Any, decoding: Decoding = Decoding.DEFINED, **options: Any) -> Iterator[Any]:
+    """Open a container, given as ``av.open`` takes it and with its options, at its start."""
     av = import_av()
     with av.open(file, **options) as container:
-        if strictly:
-            for stream in container.streams.video:
-                if stream.codec_context is None:
-                    continue
-                if _is_exact_by_frames(stream.codec_context):
-                    stream.thread_type = "AUTO"
+        for stream in container.streams.video:
+            if stream.codec_context is None or decoding is Decoding.DEFINED:
+                continue
+            if _is_exact_by_frames(stream.codec_context):
+                stream.thread_type = "AUTO"
+            if decoding is Decoding.STRICT:
                 stream.codec_context.options = {"err_detect": "explode"}
         yield container
 
@@ -62,7 +67,7 @@ def _is_exact_by_frames(codec: Any) -> bool:
 def reopen_file(path: str | os.PathLike[str]) -> Reopen:
     """Return what opens a file anew. Its absolute path is never taken for a protocol, as '12:30.mp4' is."""
     file = os.path.abspath(path)
-    return lambda strictly: opened(file, strictly, metadata_errors="replace")
+    return lambda decoding: opened(file, decoding, metadata_errors="replace")
 
 
 def reopen_container(container: Any) -> Reopen:
@@ -76,13 +81,13 @@ def reopen_container(container: Any) -> Reopen:
     }
     if container.file is None:
         name = container.name
-        return lambda strictly: opened(
-            os.path.abspath(name) if os.path.exists(name) else name, strictly, **options
+        return lambda decoding: opened(
+            os.path.abspath(name) if os.path.exists(name) else name, decoding, **options
         )
     file = container.file.file
 
     @contextmanager
-    def rewound(strictly: bool) -> Iterator[Any]:
+    def rewound(decoding: Decoding) -> Iterator[Any]:
         try:
             place = file.tell()
             file.seek(0)
@@ -92,7 +97,7 @@ def reopen_container(container: Any) -> Reopen:
                 "object with seek and tell"
             ) from None
         try:
-            with opened(_Borrowed(file), strictly, **options) as other:
+            with opened(_Borrowed(file), decoding, **options) as other:
                 yield other
         finally:
             file.seek(place)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from autogaze.errors import InputError
 from autogaze.stages import count
-from autogaze.video.container import Reopen, decode, demuxed, import_av, video_stream
+from autogaze.video.container import Decoding, Reopen, decode, demuxed, import_av, video_stream
 from autogaze.video.orientation import orientation_of
 from autogaze.video.preprocessing import Frames
 from autogaze.video.timeline import Timeline
@@ -50,15 +50,15 @@ def read_frames(
     except (_Surprise, import_av().FFmpegError):
         pictures = None
     if pictures is None:
-        with reopen(False) as container:
+        with reopen(Decoding.DEFINED) as container:
             frames = decode(container, video_stream(container))
             pictures = list(_pictures(frames, 0, numbers, None, turned))
     if not pictures:
-        with reopen(False) as container:
+        with reopen(Decoding.DEFINED) as container:
             stream = video_stream(container)
             return np.empty((0, stream.height, stream.width, 3), np.uint8)
     if shapes := {picture.shape for picture in pictures} - {pictures[0].shape}:
-        with reopen(False) as container:
+        with reopen(Decoding.DEFINED) as container:
             raise InputError(
                 f"'{container.name}' changes its picture size from {pictures[0].shape[:2]} to "
                 f"{min(shapes)[:2]}: cut it where it does, or encode it anew at one size"
@@ -68,7 +68,7 @@ def read_frames(
 
 def count_frames(reopen: Reopen) -> int:
     """Return the number of frames by decoding them all."""
-    with reopen(False) as container:
+    with reopen(Decoding.DEFINED) as container:
         return sum(1 for _ in decode(container, video_stream(container)))
 
 
@@ -79,9 +79,12 @@ def _read_checked(
     numbers = [number for number in numbers if number < len(timeline)]
     if not numbers:
         return []
-    with reopen(True) as container:
+    key = timeline.key_before(numbers[0])
+    # H.264 that is decoded from an open group has to hide that some of its pictures lack their references.
+    is_open = bool(timeline.open_keys[timeline.keys == key].any())
+    with reopen(Decoding.FAST if key and is_open else Decoding.STRICT) as container:
         stream = video_stream(container)
-        if key := timeline.key_before(numbers[0]):
+        if key:
             begin, frames = _sought(container, stream, timeline, key)
         else:
             begin, frames = 0, decode(container, stream)

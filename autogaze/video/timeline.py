@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autogaze.video.bitstreams import NotNumbered, Packets, Pictures, Scan, joined, scan_of
-from autogaze.video.container import Reopen, demuxed, video_stream
+from autogaze.video.container import Decoding, Reopen, demuxed, video_stream
 
 _BATCH_BYTES = 1 << 24
 """Of packets that are looked at together."""
@@ -37,6 +37,8 @@ class Timeline:
     """Numbers of the frames at which decoding may begin, ascending; frames from there on come out right."""
     key_sizes: npt.NDArray[np.int64]
     """Bytes of the packet of each of these frames, to know it by."""
+    open_keys: npt.NDArray[np.bool_]
+    """Which of them are followed in the file by pictures that are shown before them."""
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -149,7 +151,7 @@ def _timeline_of_packets(reopen: Reopen, first_pts: int, scan: Scan) -> Timeline
     """Return the timeline from all packets of the file, whatever the frame rate; nothing is decoded."""
     times: list[_Times] = []
     sizes: list[int] = []
-    with reopen(False) as container:
+    with reopen(Decoding.DEFINED) as container:
         stream = video_stream(container)
         contents: list[bytes] = []
         keys: list[bool] = []
@@ -198,11 +200,14 @@ def _timeline_of_times(
 
 def _keys(
     pictures: Pictures, kept: npt.NDArray[np.bool_], sizes: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the numbers, among the frames ``kept``, where decoding may begin, and their packets' sizes."""
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the numbers, among the frames ``kept``, where decoding may begin, the sizes of their packets, and
+    which of them are followed by pictures that are shown before them."""
     number = np.full(len(kept), -1, np.int64)
     places = np.flatnonzero(kept)
     number[places[np.argsort(pictures.order[places])]] = np.arange(len(places))
     is_key = kept & (pictures.key | (number == 0))
     keys, at = np.unique(number[is_key], return_index=True)
-    return keys, sizes[is_key][at]
+    shown = np.where(pictures.order < 0, len(kept), pictures.order)
+    follows = np.append(np.minimum.accumulate(shown[::-1])[::-1][1:], len(kept)) < shown
+    return keys, sizes[is_key][at], follows[is_key][at]

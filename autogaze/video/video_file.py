@@ -10,7 +10,7 @@ from typing import Any
 
 from autogaze.errors import InputError
 from autogaze.video.bitstreams import NotNumbered
-from autogaze.video.container import Reopen, decode, import_av, reopen_file, video_stream
+from autogaze.video.container import Decoding, Reopen, decode, import_av, reopen_file, video_stream
 from autogaze.video.frame_source import (
     ARRAY_SUFFIXES,
     ArrayFile,
@@ -82,7 +82,7 @@ class VideoFile:
         if size == 0:
             raise InputError(f"video '{path}' is empty (0 bytes): copy or record it again")
         reopen = reopen_file(path)
-        with _refusing(path), reopen(False) as container:
+        with _refusing(path), reopen(Decoding.DEFINED) as container:
             stream = video_stream(container)
             index = read_index(stream)
             if index.end > size:

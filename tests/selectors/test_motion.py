@@ -15,8 +15,8 @@ from autogaze.gaze.grid import PatchGrid
 from autogaze.selectors import file_motion_vectors, motion
 from autogaze.selectors.coverage import coarse_first
 from autogaze.selectors.motion import motion_vectors
-from autogaze.video.preprocessing import normalize
 from autogaze.video.container import import_av
+from autogaze.video.preprocessing import normalize
 from autogaze.video.video_file import open_source
 from tests.video.videos import write_video
 

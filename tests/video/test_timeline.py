@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autogaze.video.bitstreams import NotNumbered
-from autogaze.video.container import decode, reopen_file, video_stream
+from autogaze.video.container import Decoding, decode, reopen_file, video_stream
 from autogaze.video.reading import read_frames
 from autogaze.video.timeline import Timeline, find_timeline, read_index
 from tests.video.videos import INPUTS, counted, decode_all, write_video
@@ -13,20 +13,20 @@ av = pytest.importorskip("av")
 
 
 def timeline_of(path) -> Timeline:
-    with reopen_file(path)(False) as container:
+    with reopen_file(path)(Decoding.DEFINED) as container:
         stream = video_stream(container)
         first = next(decode(container, stream))
         return find_timeline(container, read_index(stream), first.pts, reopen_file(path))
 
 
 def test_a_timeline_finds_frames_by_their_timestamp():
-    timeline = Timeline(np.array([0, 40, 90]), np.array([0, 2]), np.array([500, 400]))
+    timeline = Timeline(np.array([0, 40, 90]), np.array([0, 2]), np.array([500, 400]), np.zeros(2, bool))
     assert [timeline.index(pts) for pts in (0, 40, 90)] == [0, 1, 2]
     assert [timeline.index(pts) for pts in (-1, 41, 91, None)] == [None] * 4
 
 
 def test_a_timeline_knows_key_frames_by_time_and_size():
-    timeline = Timeline(np.array([0, 40, 90]), np.array([0, 2]), np.array([500, 400]))
+    timeline = Timeline(np.array([0, 40, 90]), np.array([0, 2]), np.array([500, 400]), np.zeros(2, bool))
     assert [timeline.key_before(number) for number in (0, 1, 2, 7)] == [0, 0, 2, 2]
     assert timeline.key_of(90, 400) == 2
     assert [timeline.key_of(*other) for other in ((40, 400), (90, 500), (91, 400), (None, 400))] == [None] * 4

@@ -63,8 +63,8 @@ def test_frames_are_counted_by_decoding_where_packets_do_not_tell(tmp_path):
     assert source.frames == 30
     assert np.array_equal(source.read(20, 4).frames, decode_all(path)[20:24])
     assert source.remarks == (
-        "every read of the video decodes it from its start, as packets of the codec flv are not known to give "
-        "one frame each",
+        "every read of the video decodes it from its start, as packets of the codec flv are not known to "
+        "give one frame each",
     )
 
 

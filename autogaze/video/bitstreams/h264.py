@@ -78,10 +78,11 @@ def pictures(units: NalUnits, extradata: bytes, is_delayed: bool) -> Pictures:
     idr = kinds[firsts] == _IDR
     place = _display(units.heads[firsts], idr, sequence)
     key = idr | _recovered(units, kinds, firsts, idr)
-    if not key[0]:
-        raise NotNumbered("it begins in the middle of a group of pictures")
-    # What is shown before the first key picture lacks its references and is dropped.
-    order = ranked(place, place >= place[0])
+    if not key.any():
+        raise NotNumbered("it has no picture that decoding may begin with")
+    # What comes before the first key picture, in the file or on the screen, lacks its references and is dropped.
+    first = int(np.argmax(key))
+    order = ranked(place, (place >= place[first]) & (np.arange(len(place)) >= first))
     held_back = sequence.reordered if sequence.reordered is not None else int(is_delayed)
     if reordering(order) > held_back:
         raise NotNumbered("its pictures are reordered more than it says")
