@@ -201,8 +201,8 @@ def _timeline_of_times(
 def _keys(
     pictures: Pictures, kept: npt.NDArray[np.bool_], sizes: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return the numbers, among the frames ``kept``, where decoding may begin, the sizes of their packets, and
-    which of them are followed by pictures that are shown before them."""
+    """Return the numbers, among the frames ``kept``, where decoding may begin, the sizes of their packets,
+    and which of them are followed by pictures that are shown before them."""
     number = np.full(len(kept), -1, np.int64)
     places = np.flatnonzero(kept)
     number[places[np.argsort(pictures.order[places])]] = np.arange(len(places))

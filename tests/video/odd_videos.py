@@ -2,6 +2,7 @@
 
 import random
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.video.videos import picture
+from tests.video.videos import decode_all, picture
 
 av = pytest.importorskip("av")
 
@@ -44,6 +45,7 @@ CODECS = {
 }
 """Ending of a file to the encoders that may write it."""
 
+WITH_B_FRAMES = {"libx264", "libx265", "mpeg4", "mpeg2video", "mpeg1video"}
 PIXELS = {
     "rawvideo": ("pal8", "rgb24", "yuv420p"),
     "gif": ("pal8", "rgb8"),
@@ -67,7 +69,11 @@ class OddVideo:
     """A file, and how it was made."""
 
     path: Path
+    encoder: str
     made: list[str] = field(default_factory=list)
+    is_damaged: bool = False
+    intact: set[int] = field(default_factory=set)
+    """Hashes of all pictures, as they were before a mishap."""
 
     def __str__(self) -> str:
         return f"{self.path.suffix[1:]}: {', '.join(self.made)}"
@@ -78,9 +84,10 @@ def odd_video(folder: Path, seed: int) -> OddVideo:
     rng = random.Random(seed)
     suffix = rng.choice([*CODECS, "mp4", "mkv", "ts", "mp4", "mkv"])
     codec = rng.choice(CODECS[suffix])
-    video = OddVideo(folder / f"{seed}.{suffix}")
-    _encode(video, codec, rng)
+    video = OddVideo(folder / f"{seed}.{suffix}", codec)
+    _encode(video, rng)
     if rng.random() < 0.5:
+        video.intact |= {hash(picture.tobytes()) for picture in decode_all(video.path)}
         _mishap(video, rng)
     if suffix in ("mp4", "mov") and rng.random() < 0.3:
         matrix = rng.choice(MATRICES)
@@ -89,18 +96,16 @@ def odd_video(folder: Path, seed: int) -> OddVideo:
     return video
 
 
-def _encode(video: OddVideo, codec: str, rng: random.Random, size: int | None = None) -> None:
-    suffix = video.path.suffix[1:]
+def _encode(video: OddVideo, rng: random.Random, size: int | None = None) -> None:
+    codec, suffix = video.encoder, video.path.suffix[1:]
     frames, gop, b_frames = rng.randint(2, 45), rng.choice((1, 3, 8, 12, 100)), rng.randint(0, 3)
-    if codec not in ("libx264", "libx265", "mpeg4", "mpeg2video", "mpeg1video") or suffix == "wmv":
+    if codec not in WITH_B_FRAMES:
         b_frames = 0
-    options = _options(codec, rng)
-    pixels = rng.choice(PIXELS.get(codec, ("yuv420p",)))
-    muxing = _muxing(suffix, rng)
-    size = size or rng.choice((64, 64, 72))
+    options, pixels = _options(codec, rng), rng.choice(PIXELS.get(codec, ("yuv420p",)))
+    muxing, size = _muxing(suffix, rng), size or rng.choice((64, 64, 72))
     times = _times(frames, suffix, codec, rng)
     video.made.append(
-        f"{codec} {pixels} {frames} frames of {size} gop {gop} b {b_frames} {options} {muxing} {times[:3]}"
+        f"{codec} {pixels} {frames} frames of {size}, gop {gop}, b {b_frames}, {options} {muxing} {times}"
     )
     with av.open(str(video.path), "w", options=muxing) as container:
         stream: Any = container.add_stream(codec, rate=25, options=options)
@@ -200,92 +205,112 @@ def _times(frames: int, suffix: str, codec: str, rng: random.Random) -> list[int
 
 
 def _mishap(video: OddVideo, rng: random.Random) -> None:
-    suffix = video.path.suffix[1:]
-    kinds = [
-        "head cut off",
-        "packets lost",
-        "overwritten",
-        "overwritten",
-        "bits flipped",
-        "cut short",
-        "shifted",
-        "spliced",
-    ]
-    if suffix in ("ts", "mpg", "h264", "hevc"):
-        kinds.append("glued")
+    kinds = [*MISHAPS, "overwritten", *(("glued",) if video.path.suffix[1:] in GLUED else ())]
     kind = rng.choice(kinds)
     video.made.append(kind)
+    video.is_damaged = kind != "shifted"
+    MISHAPS.get(kind, _glue)(video, rng)
+
+
+def _overwrite(video: OddVideo, rng: random.Random) -> None:
     content = bytearray(video.path.read_bytes())
-    if kind == "overwritten":
-        length = rng.choice((3, 20, 150, 1000))
-        place = rng.randrange(len(content) // 5, len(content))
-        noise = rng.choice((bytes(length), rng.randbytes(length)))
-        content[place : place + length] = noise[: len(content) - place]
-        video.path.write_bytes(content)
-    elif kind == "bits flipped":
-        for _ in range(rng.randint(1, 4)):
-            content[rng.randrange(len(content) // 5, len(content))] ^= 1 << rng.randrange(8)
-        video.path.write_bytes(content)
-    elif kind == "cut short":
-        video.path.write_bytes(content[: rng.randrange(len(content) // 3, len(content))])
-    elif kind == "glued":
-        video.path.write_bytes(content + content)
-    elif kind == "spliced":
-        other = OddVideo(video.path.with_name(f"other-{video.path.name}"))
-        with av.open(str(video.path)) as container:
-            stream = container.streams.video[0]
-            codec, size = stream.codec_context.name, stream.width
-        names = {
-            "h264": "libx264",
-            "hevc": "libx265",
-            "vp8": "libvpx",
-            "vp9": "libvpx-vp9",
-            "libdav1d": "libsvtav1",
-        }
-        _encode(other, names.get(codec, "msmpeg4" if codec.startswith("msmpeg4") else codec), rng, size)
-        video.made += other.made
-        _remux(video.path, [video.path, other.path], lambda number, packet: True, 0)
-    else:
-        first = rng.randint(1, 20)
-        lost = {rng.randint(1, 20) for _ in range(rng.randint(1, 3))}
-        keep = {
-            "head cut off": lambda number, packet: number >= first,
-            "packets lost": lambda number, packet: number not in lost,
-            "shifted": lambda number, packet: True,
-        }[kind]
-        shift = rng.choice((-1, 1)) * rng.randint(1, 60) if kind == "shifted" else 0
-        video.made.append(f"{first} {lost} {shift}")
-        _remux(video.path, [video.path], keep, shift)
+    length = rng.choice((3, 20, 150, 1000))
+    place = rng.randrange(len(content) // 5, len(content))
+    noise = rng.choice((bytes(length), rng.randbytes(length)))
+    content[place : place + length] = noise[: len(content) - place]
+    video.path.write_bytes(content)
 
 
-def _remux(path: Path, sources: list[Path], keep: Any, shift: int) -> None:
+def _flip_bits(video: OddVideo, rng: random.Random) -> None:
+    content = bytearray(video.path.read_bytes())
+    for _ in range(rng.randint(1, 4)):
+        content[rng.randrange(len(content) // 5, len(content))] ^= 1 << rng.randrange(8)
+    video.path.write_bytes(content)
+
+
+def _cut_short(video: OddVideo, rng: random.Random) -> None:
+    content = video.path.read_bytes()
+    video.path.write_bytes(content[: rng.randrange(len(content) // 3, len(content))])
+
+
+def _glue(video: OddVideo, rng: random.Random) -> None:
+    video.path.write_bytes(2 * video.path.read_bytes())
+
+
+def _splice(video: OddVideo, rng: random.Random) -> None:
+    other = OddVideo(video.path.with_name(f"other-{video.path.name}"), video.encoder)
+    with av.open(str(video.path)) as container:
+        size = container.streams.video[0].width
+    _encode(other, rng, size)
+    video.intact |= {hash(picture.tobytes()) for picture in decode_all(other.path)}
+    video.made += other.made
+    _remux(video.path, [video.path, other.path])
+
+
+def _cut_head(video: OddVideo, rng: random.Random) -> None:
+    first = rng.randint(1, 20)
+    _remux(video.path, [video.path], lambda number: number >= first)
+
+
+def _lose_packets(video: OddVideo, rng: random.Random) -> None:
+    lost = {rng.randint(1, 20) for _ in range(rng.randint(1, 3))}
+    _remux(video.path, [video.path], lambda number: number not in lost)
+
+
+def _shift(video: OddVideo, rng: random.Random) -> None:
+    _remux(video.path, [video.path], shift=rng.choice((-1, 1)) * rng.randint(1, 60))
+
+
+GLUED = {"ts", "mpg", "h264", "hevc"}
+"""Endings of files that may be laid end to end."""
+
+MISHAPS: dict[str, Callable[[OddVideo, random.Random], None]] = {
+    "overwritten": _overwrite,
+    "bits flipped": _flip_bits,
+    "cut short": _cut_short,
+    "head cut off": _cut_head,
+    "packets lost": _lose_packets,
+    "shifted": _shift,
+    "spliced": _splice,
+}
+
+
+def _every_packet(number: int) -> bool:
+    return True
+
+
+def _remux(
+    path: Path, sources: list[Path], keep: Callable[[int], bool] = _every_packet, shift: int = 0
+) -> None:
     """Write the packets of sources one behind the other, those that are kept, shifted by 1/25 s each."""
     target = path.with_name(f"remuxed-{path.name}")
-    options = {"avoid_negative_ts": "disabled"} if shift else {}
     try:
-        with av.open(str(target), "w", options=options) as out:
-            stream, end = None, 0
-            for source in sources:
-                with av.open(str(source)) as container:
-                    template = container.streams.video[0]
-                    if stream is None:
-                        stream = out.add_stream_from_template(template)
-                    offset, last = end, end
-                    for number, packet in enumerate(container.demux(template)):
-                        step = round(Fraction(1, 25) / (packet.time_base or template.time_base))
-                        if packet.dts is None or not keep(number, packet):
-                            continue
-                        last = max(last, packet.dts + offset + step)
-                        packet.dts += offset + shift * step
-                        if packet.pts is not None:
-                            packet.pts += offset + shift * step
-                        packet.stream = stream
-                        out.mux(packet)
-                    end = last + 2 * step
+        _write_packets(target, sources, keep, shift)
     except (av.FFmpegError, ValueError):
-        return
+        return  # some formats do not take every packet
     if target.exists():
         target.replace(path)
+
+
+def _write_packets(target: Path, sources: list[Path], keep: Callable[[int], bool], shift: int) -> None:
+    with av.open(str(target), "w", options={"avoid_negative_ts": "disabled"} if shift else {}) as out:
+        stream, end = None, 0
+        for source in sources:
+            with av.open(str(source)) as container:
+                template = container.streams.video[0]
+                stream = stream or out.add_stream_from_template(template)
+                offset, step = end, 0
+                for number, packet in enumerate(container.demux(template)):
+                    if packet.dts is None or not keep(number):
+                        continue
+                    step = round(Fraction(1, 25) / (packet.time_base or template.time_base))
+                    end = max(end, packet.dts + offset + step)
+                    packet.dts += offset + shift * step
+                    if packet.pts is not None:
+                        packet.pts += offset + shift * step
+                    packet.stream = stream
+                    out.mux(packet)
+                end += 2 * step
 
 
 def set_display_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:

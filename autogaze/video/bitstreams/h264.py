@@ -80,7 +80,7 @@ def pictures(units: NalUnits, extradata: bytes, is_delayed: bool) -> Pictures:
     key = idr | _recovered(units, kinds, firsts, idr)
     if not key.any():
         raise NotNumbered("it has no picture that decoding may begin with")
-    # What comes before the first key picture, in the file or on the screen, lacks its references and is dropped.
+    # What precedes the first key picture, in the file or on the screen, lacks references and is dropped.
     first = int(np.argmax(key))
     order = ranked(place, (place >= place[first]) & (np.arange(len(place)) >= first))
     held_back = sequence.reordered if sequence.reordered is not None else int(is_delayed)
