@@ -124,7 +124,7 @@ def _pictures(
     wanted = set(numbers)
     for number in range(begin, numbers[-1] + 1):
         frame = next(frames, None)
-        if timeline is not None and (frame is None or frame.pts != timeline.pts[number]):
+        if timeline is not None and (frame is None or frame.is_corrupt or frame.pts != timeline.pts[number]):
             raise _Surprise
         if frame is None:
             return

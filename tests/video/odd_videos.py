@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.video.videos import decode_all, picture
+from tests.video.videos import picture
 
 av = pytest.importorskip("av")
 
@@ -79,15 +79,22 @@ class OddVideo:
         return f"{self.path.suffix[1:]}: {', '.join(self.made)}"
 
 
-def odd_video(folder: Path, seed: int) -> OddVideo:
-    """Write the video of a seed."""
+def odd_video(folder: Path, seed: int) -> OddVideo | None:
+    """Write the video of a seed; None where an encoder or a format does not do what was drawn."""
+    try:
+        return _odd_video(folder, seed)
+    except (av.ArgumentError, av.PatchWelcomeError):
+        return None
+
+
+def _odd_video(folder: Path, seed: int) -> OddVideo:
     rng = random.Random(seed)
     suffix = rng.choice([*CODECS, "mp4", "mkv", "ts", "mp4", "mkv"])
     codec = rng.choice(CODECS[suffix])
     video = OddVideo(folder / f"{seed}.{suffix}", codec)
     _encode(video, rng)
     if rng.random() < 0.5:
-        video.intact |= {hash(picture.tobytes()) for picture in decode_all(video.path)}
+        video.intact |= _pictures(video.path)
         _mishap(video, rng)
     if suffix in ("mp4", "mov") and rng.random() < 0.3:
         matrix = rng.choice(MATRICES)
@@ -101,6 +108,8 @@ def _encode(video: OddVideo, rng: random.Random, size: int | None = None) -> Non
     frames, gop, b_frames = rng.randint(2, 45), rng.choice((1, 3, 8, 12, 100)), rng.randint(0, 3)
     if codec not in WITH_B_FRAMES:
         b_frames = 0
+    if codec == "libx265":
+        frames = max(frames, 8)  # with fewer, some of its options crash it
     options, pixels = _options(codec, rng), rng.choice(PIXELS.get(codec, ("yuv420p",)))
     muxing, size = _muxing(suffix, rng), size or rng.choice((64, 64, 72))
     times = _times(frames, suffix, codec, rng)
@@ -122,6 +131,11 @@ def _encode(video: OddVideo, rng: random.Random, size: int | None = None) -> Non
             frame.pts, frame.time_base = time, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def _pictures(path: Path) -> set[int]:
+    with av.open(str(path)) as container:
+        return {hash(frame.to_ndarray(format="rgb24").tobytes()) for frame in container.decode(video=0)}
 
 
 def paletted(pixels: np.ndarray) -> Any:
@@ -242,7 +256,7 @@ def _splice(video: OddVideo, rng: random.Random) -> None:
     with av.open(str(video.path)) as container:
         size = container.streams.video[0].width
     _encode(other, rng, size)
-    video.intact |= {hash(picture.tobytes()) for picture in decode_all(other.path)}
+    video.intact |= _pictures(other.path)
     video.made += other.made
     _remux(video.path, [video.path, other.path])
 
