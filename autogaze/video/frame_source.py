@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -194,8 +195,8 @@ def _load_arrays(path: Path) -> list[npt.NDArray[Any]]:
         return [loaded[name] for name in loaded.files]
 
 
-_NUMBER = re.compile(r"(\d+)")
-_DECIMAL = re.compile(r"(?<![\d.])(\d+\.\d+)(?!\.?\d)")
+_DECIMAL = r"(?<![\d.])\d+\.\d+(?!\.?\d)"
+"""A number with a point, outside of chains of more than two."""
 
 
 def in_order_of_numbers(files: Iterable[Path]) -> list[Path]:
@@ -206,24 +207,22 @@ def in_order_of_numbers(files: Iterable[Path]) -> list[Path]:
     in chains of more than two numbers, as in dates and versions, never begin a fraction.
     """
     files = list(files)
-    fractions = [number.partition(".")[2] for file in files for number in _DECIMAL.findall(file.stem)]
+    fractions = [number.partition(".")[2] for file in files for number in re.findall(_DECIMAL, file.stem)]
     counts = len({len(fraction) for fraction in fractions}) > 1 and any(
         len(fraction) > 1 and fraction.endswith("0") for fraction in fractions
     )
-    return sorted(files, key=lambda file: _by_number(file, not counts))
+    number = re.compile(r"(\d+)" if counts else rf"({_DECIMAL}|\d+)")
+    return sorted(
+        files, key=lambda file: ([*map(_by_value, number.split(file.stem), cycle((0, 1)))], file.name)
+    )
 
 
-def _by_number(file: Path, has_fractions: bool) -> tuple[list[tuple[bool, int, str]], str]:
-    """Return what a file is sorted by: the texts and numbers of its name in turns, a number by its digits."""
-    parts: list[tuple[bool, int, str]] = []
-    for place, piece in enumerate(_DECIMAL.split(file.stem) if has_fractions else [file.stem]):
-        if place % 2:
-            whole, _, fraction = piece.partition(".")
-            parts.append((True, int(whole), fraction.rstrip("0")))
-        else:
-            for inner, part in enumerate(_NUMBER.split(piece)):
-                parts += [(True, int(part), "")] if inner % 2 else [(False, 0, part)] if part else []
-    return parts, file.name
+def _by_value(part: str, is_number: int) -> tuple[int, str]:
+    """Return what a part of a name is sorted by: a text by itself, a number by its value."""
+    if not is_number:
+        return 0, part
+    whole, _, fraction = part.partition(".")
+    return int(whole), fraction.rstrip("0")
 
 
 def _read_image(file: Path) -> Frames:

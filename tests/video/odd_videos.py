@@ -74,6 +74,8 @@ class OddVideo:
     is_damaged: bool = False
     intact: set[int] = field(default_factory=set)
     """Hashes of all pictures, as they were before a mishap."""
+    spliced_at: int | None = None
+    """Number of frames behind which those of another video follow, which may need other parameters."""
 
     def __str__(self) -> str:
         return f"{self.path.suffix[1:]}: {', '.join(self.made)}"
@@ -255,8 +257,8 @@ def _splice(video: OddVideo, rng: random.Random) -> None:
     other = OddVideo(video.path.with_name(f"other-{video.path.name}"), video.encoder)
     with av.open(str(video.path)) as container:
         size = container.streams.video[0].width
+        video.spliced_at = sum(1 for _ in container.decode(video=0))
     _encode(other, rng, size)
-    video.intact |= _pictures(other.path)
     video.made += other.made
     _remux(video.path, [video.path, other.path])
 

@@ -69,6 +69,8 @@ def check(video: OddVideo, rng: random.Random) -> None:
                 source.frames_at([number])
     # Damage is hidden with whatever the threads and the memory hold: such pixels are nobody's to promise.
     is_definite = [not video.is_damaged or known in video.intact for known in truth.hashes]
+    if video.spliced_at is not None:
+        is_definite[video.spliced_at :] = [False] * len(is_definite[video.spliced_at :])
     for start in {0, len(frames) - 1, *(rng.randrange(len(frames)) for _ in range(6))}:
         expected = frames[start : start + rng.choice((1, 4, 16))]
         if len({frame.shape for frame in expected}) > 1 or not truth.is_complete:
