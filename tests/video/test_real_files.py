@@ -93,24 +93,20 @@ def test_a_spliced_video_has_one_numbering():
 @pytest.mark.parametrize(
     ("codec", "b_frames"), [("libx264", 2), ("libx265", 0), ("mpeg4", 0), ("mpeg2video", 2)]
 )
-def test_damaged_packets_are_never_counted_blindly(tmp_path, codec, b_frames):
-    path = write_video(tmp_path / "whole.mkv", 60, codec, gop=10, b_frames=b_frames)
+def test_packets_that_are_gone_are_not_counted(tmp_path, codec, b_frames):
+    path = write_video(tmp_path / "hole.mp4", 60, codec, gop=10, b_frames=b_frames)
     with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    place, size = packets[25]
+        place, size = [(packet.pos, packet.size) for packet in container.demux(video=0)][25]
     content = path.read_bytes()
-    hole = place + 12
-    (tmp_path / "hole.mkv").write_bytes(content[:hole] + bytes(size) + content[hole + size :])
+    path.write_bytes(content[:place] + bytes(size) + content[place + size :])
     try:
-        expected = decode_all(tmp_path / "hole.mkv")
+        expected = decode_all(path)
     except av.FFmpegError:
-        with pytest.raises(InputError):
-            VideoFile.open(tmp_path / "hole.mkv")
+        with pytest.raises(InputError, match="damaged"):
+            VideoFile.open(path).read(0, 60)
         return
-    source = VideoFile.open(tmp_path / "hole.mkv")
-    assert source.frames == len(expected)
-    for number in (0, len(expected) - 1, 45):
-        assert np.array_equal(source.read(number, 1).frames[0], expected[number])
+    assert len(expected) < 60
+    assert_any_read_is_right(path, expected)
 
 
 @pytest.mark.parametrize("matrix", MATRICES)
