@@ -201,11 +201,12 @@ def _pictures(container: Any, stream: Any, start: int, end: int) -> tuple[int, l
     behind them that they may refer to."""
     is_h264 = stream.codec_context.name == "h264"
     size = h264.units_before(bytes(stream.codec_context.extradata or b"")) if is_h264 else 0
-    packets: dict[int | None, tuple[int, bool]] = {}
+    packets: dict[int, tuple[int, bool]] = {}
     found: list[_Picture] = []
     first, number = max(0, start - _REACH), -1
     for packet in demuxed(container, stream):
-        packets[packet.pts] = len(packets), is_h264 and h264.is_reference(bytes(packet), size)
+        if packet.pts is not None:
+            packets[packet.pts] = len(packets), is_h264 and h264.is_reference(bytes(packet), size)
         for frame in packet.decode():
             count("decoded_frames")
             number += 1
