@@ -71,7 +71,7 @@ class ClipWorkload:
             "auto" if axes["engine"] == RELEASED else str(axes["engine"]),
             reconstructs=self.reconstructs,
         )
-        self.details, self.notes = self.pipeline.details, list(self.pipeline.notes)
+        self.details, self.notes = self.pipeline.details, [*self.pipeline.notes, *self.source.remarks]
         if axes["engine"] == RELEASED:
             self.peer = load_peer(inputs, str(axes["dtype"]))
             self.details |= {"ours.engine": self.details["gaze.engine"], "gaze.engine": RELEASED}

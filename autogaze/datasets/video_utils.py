@@ -11,9 +11,12 @@ from torch import Tensor
 from autogaze.datasets.labels import get_relative_video_path
 from autogaze.datasets.video_folder import sample_frame_indices
 from autogaze.errors import InputError
+from autogaze.video.bitstreams import NotNumbered
+from autogaze.video.container import Decoding, Reopen, decode, reopen_container, video_stream
 from autogaze.video.frame_source import process_video_frames
 from autogaze.video.preprocessing import Frames, check_frames
-from autogaze.video.timeline import find_timeline, read_frames
+from autogaze.video.reading import read_frames
+from autogaze.video.timeline import Timeline, find_timeline, read_index
 
 __all__ = [
     "get_relative_video_path",
@@ -24,15 +27,20 @@ __all__ = [
 ]
 
 
-def read_video_pyav(container: Any, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Frames:
-    """Read frames of an open PyAV container.
+def read_video_pyav(
+    container: Any, indices: Sequence[int] | npt.NDArray[np.integer[Any]], turned: bool = True
+) -> Frames:
+    """Read frames of the file of an open PyAV container, which is left as it is.
 
-    Decoding begins at the key frame before the first index wherever frames can be numbered without decoding
-    (:mod:`autogaze.video.timeline`), and at the start of the file elsewhere; the frames are the same.
+    The file is opened anew. Decoding begins at the key frame before the first index wherever frames can be
+    numbered without decoding (:mod:`autogaze.video.timeline`), and at the start elsewhere; the frames are the
+    same.
 
     Args:
-        container: an open ``av`` input container; it may have been read before, and is left at another place.
+        container: an open ``av`` input container, at any place.
         indices: ascending frame numbers from 0. A repeated number gives one frame, one past the end none.
+        turned: whether frames are turned as the file says they are to be shown; the released function gives
+            them as they are stored.
 
     Returns:
         (n, H, W, 3) uint8 RGB.
@@ -44,8 +52,21 @@ def read_video_pyav(container: Any, indices: Sequence[int] | npt.NDArray[np.inte
         )
     if numbers[0] < 0 or (np.diff(numbers) < 0).any():
         raise InputError(f"frame indices {numbers.tolist()} must be at least 0 and in ascending order")
-    timeline = find_timeline(container) if numbers[0] > 0 else None
-    return read_frames(container, np.unique(numbers).tolist(), timeline)
+    reopen = reopen_container(container)
+    timeline = _timeline(reopen) if numbers[0] > 0 else None
+    return read_frames(reopen, np.unique(numbers).tolist(), timeline, turned)
+
+
+def _timeline(reopen: Reopen) -> Timeline | None:
+    with reopen(Decoding.DEFINED) as container:
+        stream = video_stream(container)
+        first = next(decode(container, stream), None)
+        if first is None:
+            return None
+        try:
+            return find_timeline(container, read_index(stream), first.pts, reopen)
+        except NotNumbered:
+            return None
 
 
 def transform_video_for_pytorch(video: Frames, transform: Any = None) -> Tensor:
