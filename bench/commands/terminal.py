@@ -1,18 +1,11 @@
 """What the command line shows before and while it measures."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from bench.plan import Plan
 from bench.records import Cell, Record, Status
-
-if TYPE_CHECKING:
-    from suites.evaluation import Evaluated
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -123,23 +116,3 @@ class BarProgress:
             self._bar.advance(self._task)
         if record.status is not Status.OK:
             self._bar.console.print(f"{describe_cell(record.cell)}: {outcome(record)}", markup=False)
-
-
-@contextmanager
-def evaluation_progress(console: Console) -> "Iterator[Callable[[Evaluated, float, float], None]]":
-    """Show how an evaluation gets on: a bar with the time left, or a line for each clip and setting.
-
-    Yields what hears of each with its gaze and reconstruction seconds.
-    """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("loading", total=None)
-
-        def on_result(evaluated: "Evaluated", gaze_seconds: float, reconstruction_seconds: float) -> None:
-            name = f"{evaluated.clip_name} {evaluated.setting.name}"
-            bar.update(task, total=evaluated.total, advance=1, description=name)
-            if not console.is_terminal:
-                times = f"gaze {gaze_seconds:.2f} s, reconstruction {reconstruction_seconds:.2f} s"
-                console.print(f"{name}: {times}")
-
-        yield on_result
