@@ -121,8 +121,9 @@ def test_cells_that_share_a_process_share_it_where_they_follow_each_other(tmp_pa
     suite = write_suite(tmp_path, ["good", "print"])
     text = suite.read_text()
     suite.write_text(
-        text.replace("[[cells]]", 'other = "tests.bench.fake_workload:Sharing"\n\n[[cells]]')
-        .replace('workload = "fake"', 'workload = "other"')
+        text.replace("[[cells]]", 'other = "tests.bench.fake_workload:Sharing"\n\n[[cells]]').replace(
+            'workload = "fake"', 'workload = "other"'
+        )
         + '[[cells]]\nworkload = "fake"\n[[cells]]\nworkload = "other"\nbehaviour = "last"\n'
     )
     (plan,) = make_plans(load_suite(str(suite)), [CPU], tmp_path)

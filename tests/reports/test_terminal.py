@@ -61,9 +61,7 @@ UNITS = {
 
 @pytest.mark.parametrize("heading", UNITS)
 def test_units_stand_under_the_headings_of_their_columns(screen: str, heading: str) -> None:
-    headings, units = next(
-        lines for lines in pairwise(screen.splitlines()) if lines[1].startswith("setting")
-    )
+    headings, units = next(lines for lines in pairwise(screen.splitlines()) if lines[1].startswith("setting"))
     end = headings.index(f" {heading} ") + len(heading) + 1
     assert units[:end].endswith(f" {UNITS[heading]}")
     assert "times are medians in ms per frame" in screen
