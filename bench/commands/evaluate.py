@@ -7,7 +7,6 @@ folder, as ``report`` draws them again, and copied to where the caller wants the
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -15,10 +14,10 @@ import typer
 from autogaze.errors import InputError
 from bench import journal, runner
 from bench.commands import options
-from bench.commands.measuring import INTERRUPTED, devices_named, measure, open_console
+from bench.commands.measuring import INTERRUPTED, devices_named, measure, open_console, with_effort
 from bench.plan import make_plans
 from suites.evaluation import EvaluatedClip, clips_of
-from suites.loader import load_suite
+from suites.loader import Suite, load_suite
 from suites.preflight import video_frames
 from suites.workload import Inputs
 
@@ -41,6 +40,7 @@ def evaluate(
     task_asset_dir: options.TaskFolder = None,
     seed: options.Seed = 0,
     samples: options.Samples = None,
+    time_budget: options.TimeBudget = None,
     out: options.Out = options.RESULTS,
     resume: options.Resume = None,
     retry: options.Retry = False,
@@ -59,7 +59,8 @@ def evaluate(
         )
         starts = parse_starts(clip_starts)
         clips = clips_of(video_frames(inputs.video), clip_len, starts, max_clips)
-        folder = _begin(clips, clip_len, attn_mode, device, inputs, samples, out)
+        suite = load_suite(SUITE, _axes(clips, clip_len, attn_mode))
+        folder = _begin(with_effort(suite, samples, time_budget), device, inputs, out)
     else:
         folder = _begun(resume)
     raise typer.Exit(_carry_out(folder, output_dir, retry))
@@ -78,19 +79,12 @@ def parse_starts(text: str) -> tuple[int, ...]:
     return starts
 
 
-def _begin(
-    clips: Sequence[EvaluatedClip],
-    clip_len: int,
-    attention: str,
-    device: str,
-    inputs: Inputs,
-    samples: int | None,
-    out: Path,
-) -> Path:
-    """Write the head of a new run over the clips; return its folder."""
-    axes = {"clip": [clip.name for clip in clips], "chunk": [str(clip_len)], "attention": [attention]}
-    suite = load_suite(SUITE, axes)
-    suite = replace(suite, min_samples=samples or suite.min_samples)
+def _axes(clips: Sequence[EvaluatedClip], clip_len: int, attention: str) -> dict[str, list[str]]:
+    return {"clip": [clip.name for clip in clips], "chunk": [str(clip_len)], "attention": [attention]}
+
+
+def _begin(suite: Suite, device: str, inputs: Inputs, out: Path) -> Path:
+    """Write the head of a new run; return its folder."""
     devices = devices_named(device)
     if len(devices) > 1:
         raise InputError(f"device '{device}' names {len(devices)} devices, and one evaluates: name one")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -12,6 +13,7 @@ from bench.commands.terminal import BarProgress, PlainProgress
 from bench.devices import Device, find_devices, select
 from bench.environment import torch_cuda_version
 from bench.records import Record, Status
+from suites.loader import Suite
 
 INTERRUPTED = 130
 """Exit code of a run that was cut off."""
@@ -29,6 +31,15 @@ def open_console() -> Console:
 def devices_named(names: str) -> tuple[Device, ...]:
     """Return the devices that ``GPU=`` means; raises ``InputError`` for a name that fits none."""
     return select(names, find_devices(), torch_has_cuda=torch_cuda_version() is not None)
+
+
+def with_effort(suite: Suite, samples: int | None, time_budget: float | None) -> Suite:
+    """Return the suite with as many samples and as much time for a cell as asked for; None is its own."""
+    return replace(
+        suite,
+        min_samples=samples or suite.min_samples,
+        time_budget_seconds=suite.time_budget_seconds if time_budget is None else time_budget,
+    )
 
 
 def resume_command(folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from autogaze.errors import InputError
 from bench import journal, runner
 from bench.commands import options
-from bench.commands.measuring import devices_named, measure, open_console
+from bench.commands.measuring import devices_named, measure, open_console, with_effort
 from bench.commands.terminal import print_plan
 from bench.plan import make_plans
 from suites.loader import load_suite
@@ -84,11 +83,7 @@ def _start(
         )
     overrides = {axis: values for axis, text in typed.items() if (values := _listed(text))}
     loaded = load_suite(suite, overrides, ["upstream"] if inputs.upstream else [])
-    loaded = replace(
-        loaded,
-        min_samples=samples or loaded.min_samples,
-        time_budget_seconds=loaded.time_budget_seconds if time_budget is None else time_budget,
-    )
+    loaded = with_effort(loaded, samples, time_budget)
     plans = make_plans(loaded, devices_named(gpu), out)
     console = open_console()
     if plan:
