@@ -8,8 +8,8 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from bench import runner
-from bench.commands.terminal import BarProgress, PlainProgress
+from bench import journal, runner
+from bench.commands.terminal import BarProgress, PlainProgress, common_axes
 from bench.devices import Device, find_devices, select
 from bench.environment import torch_cuda_version
 from bench.records import Record, Status
@@ -59,7 +59,10 @@ def measure(
     """
     code = 0
     for folder in folders:
-        showing = BarProgress(console) if console.is_terminal else nullcontext(PlainProgress(console))
+        known = common_axes(journal.read_head(folder)[1].cells)
+        showing = (
+            BarProgress(console, known) if console.is_terminal else nullcontext(PlainProgress(console, known))
+        )
         try:
             with showing as progress:
                 records = runner.proceed(folder, progress, retry)
