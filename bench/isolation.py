@@ -51,7 +51,7 @@ def _measured(
     deadline = begun + timeout_seconds
     samples: list[Sample] = []
     is_there = True
-    child.forget_printed()
+    child.printed.forget()
     try:
         record = _listen(child, job, deadline, samples, on_phase)
     except (TimeoutError, EOFError) as end:
@@ -65,7 +65,7 @@ def _measured(
             status=status,
             reason=reason,
             samples=tuple(samples),
-            details={"stderr": child.tail()},
+            details={"stderr": child.printed.tail()},
         )
     times = {"started": started, "elapsed_seconds": time.monotonic() - begun}
     return record.model_copy(update=times), is_there
@@ -97,6 +97,6 @@ def _blame(child: ChildProcess, end: Exception, deadline: float) -> tuple[Status
         return Status.OUT_OF_MEMORY, "killed by the system, probably for want of memory"
     if exit_code < 0:
         return Status.FAILED, fate(exit_code)
-    tail = child.tail() if exit_code > 0 else ""
+    tail = child.printed.tail() if exit_code > 0 else ""
     last_words = f": {tail.splitlines()[-1]}" if tail else ""
     return Status.FAILED, f"{fate(exit_code)} and no result{last_words}"

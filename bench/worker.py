@@ -316,9 +316,8 @@ def _is_torch_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error)
 
 
-def main() -> None:
-    """Measure one job after another: lines from and to the descriptors that the process is told of."""
-    commands, answers = (int(descriptor) for descriptor in sys.argv[1:3])
+def serve(commands: int, answers: int) -> None:
+    """Measure one job after another: lines from and to these file descriptors."""
     with os.fdopen(commands, encoding="utf-8") as jobs, os.fdopen(answers, "w", encoding="utf-8") as pipe:
 
         def send(event: Event) -> None:
@@ -327,6 +326,10 @@ def main() -> None:
 
         for line in jobs:
             send(Event(kind="record", record=measure(Job.model_validate_json(line), send)))
+
+
+def main() -> None:
+    serve(int(sys.argv[1]), int(sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -137,11 +137,11 @@ class ReleasedPackage:
         sentence = f"the released package failed at '{command}': {answer['error']}"
         if answer["kind"] in _OUT_OF_MEMORY:
             raise MemoryError(sentence)
-        raise ChildProcessError(sentence) from RuntimeError(self._child.tail())
+        raise ChildProcessError(sentence) from RuntimeError(self._child.printed.tail())
 
     def _failure(self, sentence: str) -> ChildProcessError:
         """Return the error that ends with the last line the child printed, with more of it in its cause."""
-        tail = self._child.tail()
+        tail = self._child.printed.tail()
         error = ChildProcessError(f"{sentence}: {tail.splitlines()[-1]}" if tail else sentence)
         error.__cause__ = RuntimeError(tail)
         return error

@@ -51,7 +51,7 @@ def test_a_module_finds_its_arguments_and_the_folder_it_runs_in(tmp_path: Path) 
 def test_nothing_can_be_imported_from_the_folder_of_the_package(tmp_path: Path) -> None:
     with ChildProcess(program(tmp_path, "import start"), folder=tmp_path) as child:
         assert child.exit_code(soon()) == 1
-        assert "ModuleNotFoundError: No module named 'start'" in child.tail()
+        assert "ModuleNotFoundError: No module named 'start'" in child.printed.tail()
 
 
 def test_what_it_prints_is_no_answer_and_its_last_lines_are_kept(tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def test_what_it_prints_is_no_answer_and_its_last_lines_are_kept(tmp_path: Path)
     with ChildProcess(program(tmp_path, f"{shouts}\nsys.stdout.flush()\nanswer('done')")) as child:
         assert child.receive(soon()) == "done"
         assert child.exit_code(soon()) == 0
-        assert "last" in child.tail().splitlines()
-        assert len(child.tail()) <= 2**16
+        assert "last" in child.printed.tail().splitlines()
+        assert len(child.printed.tail()) <= 2**16
 
 
 def test_what_was_printed_before_can_be_forgotten(tmp_path: Path) -> None:
@@ -68,10 +68,10 @@ def test_what_was_printed_before_can_be_forgotten(tmp_path: Path) -> None:
     with ChildProcess(program(tmp_path, says)) as child:
         child.send("old")
         child.receive(soon())
-        child.forget_printed()
+        child.printed.forget()
         child.send("new")
         child.receive(soon())
-        assert child.tail() == "new"
+        assert child.printed.tail() == "new"
 
 
 def test_what_it_starts_finds_no_input(tmp_path: Path) -> None:
