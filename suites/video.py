@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from autogaze.stages import stage, took
 from suites.axes import ATTENTION_BACKENDS, DTYPES, ENGINES, at_least_one
 from suites.pipeline import Pipeline, Result
+from suites.preflight import check_clip_inputs
 from suites.released import BATCH_MATES, PEER_MEMORY, RELEASED, ReleasedPackage, check_upstream, load_peer
 from suites.settings import canonical_setting, parse_setting
 from suites.workload import Axis, AxisValue, Inputs, Quality
@@ -47,7 +48,9 @@ class ClipWorkload:
 
     @classmethod
     def check(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
-        """Raise ``InputError`` where the engine is the released package and that cannot be imported."""
+        """Raise ``InputError`` for a video or checkpoint that is not there, and where the engine is the
+        released package and that cannot be imported."""
+        check_clip_inputs(inputs)
         if axes.get("engine") == RELEASED:
             check_upstream(inputs.upstream, inputs.upstream_python)
 

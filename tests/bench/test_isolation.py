@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.isolation import run_job
+from bench.isolation import run_job, run_jobs
 from bench.job import Job
 from bench.records import Cell, Record, Status
 
@@ -61,3 +61,46 @@ def test_a_child_that_hangs_is_killed_when_its_time_is_up() -> None:
     assert (record.status, record.reason) == (Status.TIMEOUT, "not done after 2 s")
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def jobs(*behaviours: str) -> list[Job]:
+    return [
+        Job(
+            cell=Cell(workload="fake", axes={"behaviour": behaviour}),
+            target="tests.bench.fake_workload:Sharing",
+            inputs={"device": "cpu"},
+            min_samples=5,
+            time_budget_seconds=0.0,
+        )
+        for behaviour in behaviours
+    ]
+
+
+def test_jobs_that_share_a_process_get_another_one_when_it_dies() -> None:
+    records = list(run_jobs(jobs("good", "print", "raise", "exit", "good", "print"), 60, lambda phase: None))
+    assert [record.status for record in records] == ["ok", "ok", "failed", "failed", "ok", "ok"]
+    first, second, raised, died, *later = (record.details.get("process") for record in records)
+    assert first == second == raised
+    assert died is None
+    assert later[0] == later[1] != first
+
+
+def test_each_job_in_a_shared_process_has_a_time_of_its_own() -> None:
+    begun, hung, after = run_jobs(jobs("good", "hang", "good"), 5.0, lambda phase: None)
+    assert (hung.status, hung.reason) == (Status.TIMEOUT, "not done after 5 s")
+    assert after.status is Status.OK
+    assert begun.details["process"] != after.details["process"]
+
+
+def test_what_one_job_printed_is_not_blamed_on_the_next() -> None:
+    _, died = run_jobs(jobs("print", "exit"), 60, lambda phase: None)
+    assert died.reason == "ended with exit code 3 and no result"
+
+
+def test_whoever_stops_listening_ends_the_process() -> None:
+    records = run_jobs(jobs("good", "hang"), 60, lambda phase: None)
+    process = next(records).details["process"]
+    os.kill(process, 0)
+    records.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
