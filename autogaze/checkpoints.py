@@ -86,6 +86,31 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
+WEIGHT_FILES = ("*.safetensors", "model.safetensors.index.json")
+"""What transformers writes weights into."""
+
+OLD_WEIGHT_FILE = "pytorch_model.bin"
+"""What it once wrote them into: read where there is nothing else."""
+
+
+def read_weights(folder: Path, model: str) -> dict[str, Tensor]:
+    """Return the tensors of a folder that transformers wrote, in one file or several.
+
+    Raises ``InputError`` for a folder without any, which says what a ``model`` ("an encoder") is.
+    """
+    names = ("model.safetensors", "model.safetensors.index.json", OLD_WEIGHT_FILE)
+    whole, shards, old = (folder / name for name in names)
+    if whole.is_file():
+        return read_state(whole)
+    if shards.is_file():
+        files = sorted(set(read_json(shards).get("weight_map", {}).values()))
+        return {name: tensor for shard in files for name, tensor in read_state(folder / shard).items()}
+    if old.is_file():
+        return read_state(old)
+    found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+    raise InputError(f"checkpoint folder {folder} holds {found}; {model} is config.json and {whole.name}")
+
+
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
     """Copy ``state`` into ``module``; every key of both must find its partner, of the same shape.
 

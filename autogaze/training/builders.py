@@ -86,7 +86,9 @@ def build_task(settings: TaskSettings, weights: str | None) -> VideoMAEReconstru
             f"the losses {', '.join(features)} compare features of trained networks, and a new reconstructor "
             "has none; name a checkpoint that holds them in trainer.task_weights, or use loss_type l1"
         )
-    task = VideoMAEReconstruction(replace(config, trained=True), settings.attn_implementation)
+    task = VideoMAEReconstruction(
+        replace(config, trained=True), attn_implementation=settings.attn_implementation
+    )
     load_strict(task, initial_state(config), "the initial state")
     return task
 

@@ -4,21 +4,39 @@ A masked autoencoder (He et al., 2022) made causal over frames and multi-scale, 
 parameter names are the released checkpoint's.
 """
 
+import inspect
 import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, chain
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autogaze.attention import Kind
+from autogaze.attention.naming import backend_name
 from autogaze.attention.packed import PackedLayout
+from autogaze.errors import InputError, unknown_name
 from autogaze.gaze.grid import PatchGrid
+from autogaze.gaze.output import KeyedOutput
 from autogaze.gaze.packed import PackedGaze
-from autogaze.gaze.patch_embedding import embed_patches, position_tables
+from autogaze.gaze.patch_embedding import embed_patches, position_tables, read_gaze
 from autogaze.stages import stage
 from autogaze.tasks.video_mae_reconstruction.backbones import build_backbone
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, VideoMAEConfig
+from autogaze.tasks.video_mae_reconstruction.inputs import check_video, frame_indices, frames_of
+from autogaze.tasks.video_mae_reconstruction.losses import reconstruction_loss, target_features
+from autogaze.tasks.video_mae_reconstruction.published import (
+    Published,
+    await_published,
+    fetch_awaited,
+    published_config,
+    write_published,
+)
+from autogaze.tasks.video_mae_reconstruction.released import config_of
 from autogaze.tasks.video_mae_reconstruction.vit import Block
 
 
@@ -166,24 +184,45 @@ class VideoMAEDecoder(nn.Module):
         return _with_scales(resized, self.decoder_scale_embed, self.decoder_pos_embed.dtype)
 
 
+@dataclass(frozen=True, eq=False)
+class ViTMAEForPreTrainingOutput(KeyedOutput):
+    """What the released call of :class:`VideoMAE` returns, readable by key and by attribute."""
+
+    loss_each_reconstruction_frame: Tensor
+    """(B, F)"""
+    loss_mean: Tensor
+    """(B,): the mean over frames."""
+    reconstruction: Tensor
+    """(B, F, C, H, W)"""
+    logits: Tensor
+    """(B, F, finest patches, values of a patch): the reconstruction, not yet put together."""
+
+
 class VideoMAE(nn.Module):
     """Encoder, decoder, and the frozen networks of the feature losses where the configuration asks for them.
 
-    ``attn_implementation`` names the attention backend and may be changed at any time.
+    ``attn_implementation`` names the attention backend and may be changed at any time; ``attn_mode`` is the
+    attention of the feature losses' networks, which are transformers' own.
     """
 
-    def __init__(self, config: VideoMAEConfig, attn_implementation: str = "sdpa") -> None:
+    def __init__(
+        self, config: VideoMAEConfig, attn_implementation: str = "sdpa", attn_mode: str | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         self.attn_implementation = attn_implementation
         self.vit = VideoMAEEncoder(config)
         self.decoder = VideoMAEDecoder(config)
+        self.awaited: list[Published] = []
+        """Parts whose published weights are fetched when they are first needed."""
         for loss in config.losses:
             if loss in FEATURE_BACKBONES:
-                self.add_module(loss, build_backbone(loss, config.backbone_architecture(loss)))
+                network = build_backbone(loss, config.backbone_architecture(loss), attn_mode)
+                self.add_module(loss, network)
 
-    def forward(self, video: Tensor, gaze: PackedGaze, frames: list[int]) -> Tensor:
+    def reconstruct(self, video: Tensor, gaze: PackedGaze, frames: list[int]) -> Tensor:
         """Return (B, len(frames), C, H, W): frames of a normalised (B, T, C, H, W) video, reconstructed."""
+        fetch_awaited(self)
         kind: Kind = "block_causal" if self.config.causal else "bidirectional"
         layout = gaze.layout(kind, class_token=True)
         with stage("reconstruct.encode"):
@@ -192,12 +231,103 @@ class VideoMAE(nn.Module):
             patches = self.decoder(encoded, gaze, layout, frames, self.attn_implementation)
             return self.unpatchify(patches)
 
+    def forward(
+        self,
+        pixel_values: Tensor,
+        gazing_info: Mapping[str, Any] | PackedGaze,
+        frame_idx_to_reconstruct: Tensor | Sequence[int] | None = None,
+        noise: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        interpolate_pos_encoding: bool = True,
+        **unknown: Any,
+    ) -> ViTMAEForPreTrainingOutput | tuple[Tensor, ...]:
+        """Reconstruct frames of a normalised (B, T, C, H, W) video and compare them with it: the released
+        call.
+
+        ``gazing_info`` and ``frame_idx_to_reconstruct`` are as in
+        :meth:`VideoMAEReconstruction.forward_output`. Position tables are always resized to the scales, and
+        nothing is drawn, so ``interpolate_pos_encoding`` and ``noise`` change nothing.
+
+        Raises ``InputError`` for what does not fit the model, for hidden states and attention weights, which
+        are not kept, and for arguments that there are not.
+        """
+        for name in unknown:
+            raise unknown_name("argument of VideoMAE", name, inspect.signature(VideoMAE.forward).parameters)
+        if output_attentions or output_hidden_states:
+            raise InputError(
+                "output_attentions or output_hidden_states is true, and the reconstructor keeps neither; "
+                "leave them out, or put forward hooks on vit.encoder.layer"
+            )
+        check_video(pixel_values, self.config, "pixel_values")
+        gaze = read_gaze(gazing_info, pixel_values, self.config.grid, "reconstructor")
+        frames = frame_indices(frame_idx_to_reconstruct, pixel_values.shape[1])
+        reconstruction, original = (
+            self.reconstruct(pixel_values, gaze, frames),
+            frames_of(pixel_values, frames),
+        )
+        losses = reconstruction_loss(self, reconstruction, original, target_features(self, original))
+        logits = self.patchify(reconstruction)
+        if return_dict is False:
+            return losses, losses.mean(dim=1), logits, reconstruction
+        return ViTMAEForPreTrainingOutput(losses, losses.mean(dim=1), reconstruction, logits)
+
+    def patchify(self, frames: Tensor) -> Tensor:
+        """Cut (B, F, C, H, W) frames to (B, F, finest patches, values of a patch)."""
+        side, size = self.config.grid.sides[-1], self.config.patch_size
+        cells = frames.unflatten(4, (side, size)).unflatten(3, (side, size))  # (B, F, C, rows, y, columns, x)
+        patches: Tensor = cells.permute(0, 1, 3, 5, 4, 6, 2).flatten(4).flatten(2, 3)
+        return patches
+
     def unpatchify(self, patches: Tensor) -> Tensor:
         """Put (B, F, finest patches, values of a patch) together to (B, F, C, H, W) frames."""
         side, size = self.config.grid.sides[-1], self.config.patch_size
         cells = patches.reshape(*patches.shape[:2], side, side, size, size, self.config.num_channels)
         # (B, F, rows, columns, y, x, C) to (B, F, C, rows, y, columns, x)
         return cells.permute(0, 1, 6, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | os.PathLike[str],
+        revision: str | None = None,
+        attn_implementation: str = "sdpa",
+        **settings: Any,
+    ) -> Self:
+        """Load a ViT-MAE that transformers, the released package or :meth:`save_pretrained` wrote.
+
+        ``source`` is a folder or a hub id; ``settings`` replaces keys of the configuration. Embeddings of
+        scale and time that the checkpoint lacks begin small and random. Networks of feature losses come from
+        the checkpoint, or else from where the configuration says.
+
+        Raises ``InputError`` for a source that cannot be found, read, or does not fit.
+        """
+        config = published_config(source, settings, revision)
+        model = cls(config, attn_implementation)
+        await_published(model, source, revision)
+        fetch_awaited(model)
+        return model.eval()
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``config.json``, ``model.safetensors`` and ``preprocessor_config.json``, which
+        :meth:`from_pretrained` and the released package read."""
+        write_published(self, folder)
+
+
+class ViTMAEForPreTraining(VideoMAE):
+    """The released name: a reconstructor from a configuration of transformers, with new weights.
+
+    ``config`` is transformers' ``ViTMAEConfig`` with the released package's keys set on it, such as
+    ``scales``, or one of ours.
+    """
+
+    def __init__(self, config: Any, attn_implementation: str | None = None) -> None:
+        chosen = attn_implementation or getattr(config, "_attn_implementation_internal", None)
+        super().__init__(config_of(config), backend_name(chosen or "sdpa"))
+        from autogaze.initialization.vit_mae import initialize_as_released
+
+        initialize_as_released(self)
 
 
 def _with_scales(by_scale: list[Tensor], scale_embed: Tensor | None, dtype: torch.dtype) -> Tensor:

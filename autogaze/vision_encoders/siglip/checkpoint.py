@@ -3,17 +3,16 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from autogaze.checkpoints import read_json, read_state, resolve
+from autogaze.checkpoints import WEIGHT_FILES, read_json, read_weights, resolve
 from autogaze.errors import InputError
 from autogaze.vision_encoders.siglip.configuration_siglip import SiglipVisionConfig, read_siglip_config
 
-CONFIG, WEIGHTS, SHARDS = "config.json", "model.safetensors", "model.safetensors.index.json"
+CONFIG = "config.json"
 
 _TEXT_KEYS = ("text_model.", "logit_scale", "logit_bias")
 """What a checkpoint holds of the text model and the loss that ties both together."""
@@ -73,27 +72,20 @@ def _dtype(value: Any) -> torch.dtype | None:
 def read_checkpoint(
     source: str | os.PathLike[str], revision: str | None, overrides: Mapping[str, Any], given: Any = None
 ) -> tuple[SiglipVisionConfig, dict[str, Tensor], str]:
-    """Return configuration, weights by their names here, and what to call their file in a refusal.
+    """Return configuration, weights by their names here, and what to call their folder in a refusal.
 
     ``given`` is a configuration in place of the one in the checkpoint. Raises ``InputError`` for a source
     that cannot be found or read.
     """
-    folder = resolve(source, revision, (CONFIG, "*.safetensors", SHARDS))
+    folder = resolve(source, revision, (CONFIG, *WEIGHT_FILES))
     values = read_json(folder / CONFIG) if given is None else given.to_dict()
     config = read_siglip_config(values, overrides)
-    state = {
-        name: tensor for name, tensor in _read_weights(folder).items() if not name.startswith(_TEXT_KEYS)
-    }
-    if not any(name.startswith(_PREFIX) for name in state):
-        state = {_PREFIX + name: tensor for name, tensor in state.items()}
-    return config, state, str(folder / WEIGHTS)
+    return config, vision_weights(read_weights(folder, "an encoder")), str(folder)
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    if (folder / WEIGHTS).is_file():
-        return read_state(folder / WEIGHTS)
-    if not (folder / SHARDS).is_file():
-        found = ", ".join(sorted(path.name for path in folder.iterdir())[:10])
-        raise InputError(f"checkpoint folder {folder} holds {found}; an encoder is {CONFIG} and {WEIGHTS}")
-    shards = sorted(set(read_json(folder / SHARDS).get("weight_map", {}).values()))
-    return {name: tensor for shard in shards for name, tensor in read_state(folder / shard).items()}
+def vision_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the vision model's part of a SigLIP checkpoint, each name with its prefix."""
+    own = {name: tensor for name, tensor in state.items() if not name.startswith(_TEXT_KEYS)}
+    if any(name.startswith(_PREFIX) for name in own):
+        return own
+    return {_PREFIX + name: tensor for name, tensor in own.items()}

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from transformers import PretrainedConfig
 
 from autogaze.attention import Kind
-from autogaze.attention.registry import BACKENDS
+from autogaze.attention.naming import backend_name
 from autogaze.errors import InputError, unknown_name
 from autogaze.gaze.grid import PatchGrid
 from autogaze.video.preprocessing import PixelScale
@@ -23,9 +23,6 @@ MODEL_TYPES = ("siglip_vision_model", "siglip")
 
 ACTIVATIONS = {"gelu": "none", "gelu_pytorch_tanh": "tanh"}
 """``hidden_act`` and the approximation of torch's GELU that it means."""
-
-_ALIASES = {"flex_attention": "flex"}
-"""What transformers calls backends that have another name here."""
 
 _DEFAULT_BACKEND = "sdpa"
 
@@ -187,17 +184,6 @@ class SiglipVisionConfig(PretrainedConfig):  # type: ignore[misc]
     def _with_backend(self, values: dict[str, Any]) -> dict[str, Any]:
         chosen = self._attn_implementation
         return values if chosen == _DEFAULT_BACKEND else values | {_BACKEND_KEY: chosen}
-
-
-def backend_name(name: str) -> str:
-    """Return what an attention backend is called here, given that or transformers' name.
-
-    Raises ``InputError`` for a backend that there is not.
-    """
-    own = _ALIASES.get(name, name)
-    if own not in BACKENDS:
-        raise unknown_name("attention backend", name, BACKENDS)
-    return own
 
 
 def read_siglip_config(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> SiglipVisionConfig:
