@@ -33,11 +33,9 @@ def build_backbone(loss: str, architecture: Mapping[str, Any], attn_mode: str | 
     """Return the frozen network behind a feature loss, untrained.
 
     ``loss`` is ``dinov2_reg`` or ``siglip2``; ``architecture`` holds keys of the network's transformers
-    configuration; ``attn_mode`` is one of ``ATTENTION_MODES``, transformers' choice by default.
-
-    Raises ``InputError`` for an unknown mode, ``BackendUnavailable`` for one that cannot run here.
+    configuration; ``attn_mode`` is one of ``ATTENTION_MODES``, transformers' choice by default
+    (:func:`check_attention_mode`).
     """
-    check_attention_mode(attn_mode)
     # transformers takes seconds to import, and a reconstructor with the L1 loss alone does not need it.
     from transformers import (
         Dinov2WithRegistersConfig,

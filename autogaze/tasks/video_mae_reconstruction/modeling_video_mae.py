@@ -25,7 +25,7 @@ from autogaze.gaze.output import KeyedOutput
 from autogaze.gaze.packed import PackedGaze
 from autogaze.gaze.patch_embedding import embed_patches, position_tables, read_gaze
 from autogaze.stages import stage
-from autogaze.tasks.video_mae_reconstruction.backbones import build_backbone
+from autogaze.tasks.video_mae_reconstruction.backbones import build_backbone, check_attention_mode
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, VideoMAEConfig
 from autogaze.tasks.video_mae_reconstruction.inputs import check_video, frame_indices, frames_of
 from autogaze.tasks.video_mae_reconstruction.losses import reconstruction_loss, target_features
@@ -209,6 +209,7 @@ class VideoMAE(nn.Module):
         self, config: VideoMAEConfig, attn_implementation: str = "sdpa", attn_mode: str | None = None
     ) -> None:
         super().__init__()
+        check_attention_mode(attn_mode)
         self.config = config
         self.attn_implementation = attn_implementation
         self.vit = VideoMAEEncoder(config)
