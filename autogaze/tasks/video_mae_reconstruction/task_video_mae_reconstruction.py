@@ -87,6 +87,7 @@ class VideoMAEReconstruction(nn.Module):
             do_center_crop=True,
             crop_size={"height": size, "width": size},
             rescale_factor=self.config.rescale_factor,
+            offset=True,
             image_mean=list(self.config.image_mean),
             image_std=list(self.config.image_std),
         )
@@ -178,6 +179,7 @@ class VideoMAEReconstruction(nn.Module):
         revision: str | None = None,
         attn_implementation: str = "sdpa",
         loss_type: str | None = None,
+        attn_mode: str | None = None,
     ) -> "VideoMAEReconstruction":
         """Load a reconstructor, ready for evaluation.
 
@@ -189,7 +191,7 @@ class VideoMAEReconstruction(nn.Module):
         """
         folder = resolve(source, revision, (*RELEASED_FILES, *OWN_FILES))
         config, weights = _read_folder(folder, loss_type)
-        task = cls(config, attn_implementation=attn_implementation)
+        task = cls(config, attn_mode=attn_mode, attn_implementation=attn_implementation)
         unused = tuple(f"mae.{loss}." for loss in FEATURE_BACKBONES if loss not in config.losses)
         state = {name: tensor for name, tensor in read_state(weights).items() if not name.startswith(unused)}
         load_strict(task, state, str(weights))
