@@ -108,7 +108,7 @@ class AlgorithmSettings(_Section):
     gain_rates: tuple[NonNegativeFloat, ...] = ()
     """Which share of its score a patch of each scale gains, in distillation."""
     sharpness: PositiveFloat = 1.0
-    """Power of promised gains that the targets of distillation are in proportion to."""
+    """Power of estimated gains that the targets of distillation are in proportion to."""
     steps_per_generation: PositiveInt = 1
     """Global batches whose rollouts are made together, in distillation."""
     num_iterations: PositiveInt = 1
