@@ -8,12 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from autogaze.errors import InputError
+from autogaze.files import replacing, write_text
 
 PINNED_REVISIONS = {
     "nvidia/AutoGaze": "5100fae739ec1bf3f875914fa1b703846a18943a",
@@ -111,6 +113,21 @@ def read_weights(folder: Path, model: str) -> dict[str, Tensor]:
     raise InputError(f"checkpoint folder {folder} holds {found}; {model} is config.json and {whole.name}")
 
 
+_SIGLIP_TEXT = ("text_model.", "logit_scale", "logit_bias")
+"""What a SigLIP checkpoint holds of the text model and the loss that ties both together."""
+
+_SIGLIP_VISION = "vision_model."
+"""Stands before every key of the vision model; transformers 5 leaves it out when it saves that alone."""
+
+
+def siglip_vision_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the vision model's part of a SigLIP checkpoint, each name with its prefix."""
+    own = {name: tensor for name, tensor in state.items() if not name.startswith(_SIGLIP_TEXT)}
+    if any(name.startswith(_SIGLIP_VISION) for name in own):
+        return own
+    return {_SIGLIP_VISION + name: tensor for name, tensor in own.items()}
+
+
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
     """Copy ``state`` into ``module``; every key of both must find its partner, of the same shape.
 
@@ -153,18 +170,22 @@ def _some(keys: Sequence[str]) -> str:
     return ", ".join(keys[:_NAMED_KEYS]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def write_checkpoint(folder: str | os.PathLike[str], config: Mapping[str, Any], module: nn.Module) -> None:
-    """Write ``config.json`` and ``model.safetensors`` into ``folder``, each complete or not at all."""
+def write_checkpoint(
+    folder: str | os.PathLike[str],
+    config: Mapping[str, Any],
+    module: nn.Module,
+    others: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> None:
+    """Write ``config.json`` and ``model.safetensors`` into ``folder``, each complete or not at all, and
+    ``others``, more JSON files by their names."""
     from safetensors.torch import save_file
 
     target = Path(folder)
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        weights, text = target / "model.safetensors.partial", target / "config.json.partial"
-        save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, weights)
-        text.write_text(json.dumps(dict(config), indent=2) + "\n", encoding="utf-8")
-        weights.rename(target / "model.safetensors")
-        text.rename(target / "config.json")
+        with replacing(target / "model.safetensors") as weights:
+            save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, weights)
+        for name, values in {**others, "config.json": config}.items():
+            write_text(target / name, json.dumps(dict(values), indent=2) + "\n")
     except OSError as error:
         raise InputError(
             f"checkpoint folder {target} cannot be written: {error.strerror or error}"

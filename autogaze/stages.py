@@ -1,4 +1,4 @@
-"""Names for the parts of a computation, so that whoever measures can tell them apart.
+"""Stage marks: names for the parts of a computation, so that whoever measures can tell them apart.
 
 Library code marks its parts with ``with stage("gaze.prefill"): ...`` and counts its work with
 ``count("decode_steps")``. Nobody listening costs one context-variable read; a benchmark listens with

@@ -1,1 +1,1 @@
-"""How it is measured: plan, worker process, clocks, journal, statistics, comparison, command line."""
+"""The benchmark: plan, worker process, meters, journal, statistics, comparison, command line."""

@@ -1,4 +1,4 @@
-"""Which devices are here, and which of them a name means.
+"""Devices that are here, and which of them a name means.
 
 CUDA devices are asked from the driver itself, in torch's order and with ``CUDA_VISIBLE_DEVICES`` obeyed,
 without importing torch and without creating a context: the parent process stays light and takes no GPU

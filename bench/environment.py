@@ -1,4 +1,4 @@
-"""Where a run was measured: enough to decide whether two runs may be compared.
+"""Environment of a run: enough to decide whether two runs may be compared.
 
 Everything is read without importing torch or starting CUDA in this process: from the NVIDIA driver's
 management library, from package metadata, from the operating system.
@@ -18,8 +18,20 @@ from typing import Any
 from bench.devices import Device
 from bench.meters.nvml import open_handle
 from bench.records import AxisValue, Environment, Run
+from kernels.c_compiler import compiler_version
 
-_PACKAGES = ("torch", "triton", "transformers", "flash-attn", "numpy", "av")
+_PACKAGES = (
+    "torch",
+    "triton",
+    "transformers",
+    "flash-attn",
+    "numpy",
+    "pillow",
+    "scikit-image",
+    "av",
+)
+_FFMPEG_LIBRARIES = ("libavcodec", "libavformat", "libavutil", "libswscale")
+"""What decodes, and what turns its pictures into RGB: other versions give other pixels."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,15 @@ COMPARABILITY = (
     Matter("triton", "triton.version", "triton version"),
     Matter("transformers", "transformers.version", "transformers version"),
     Matter("flash-attn", "flash-attn.version", "flash-attn version"),
+    Matter("numpy", "numpy.version", "numpy version"),
+    Matter("pillow", "pillow.version", "Pillow version"),
+    Matter("scikit-image", "scikit-image.version", "scikit-image version"),
+    Matter("av", "av.version", "PyAV version"),
+    *(
+        Matter(library, f"ffmpeg.{library}", f"version of FFmpeg's {library}")
+        for library in _FFMPEG_LIBRARIES
+    ),
+    Matter("compiler", "compiler.version", "C compiler of the native engine"),
     Matter("video", "video_sha256", "video"),
     Matter("checkpoint", "checkpoint", "gaze checkpoint"),
     Matter("revision", "revision", "checkpoint revision"),
@@ -76,6 +97,8 @@ def describe(device: Device) -> Environment:
         "torch.cuda": torch_cuda_version(),
     }
     fields |= {f"{package}.version": package_version(package) for package in _PACKAGES}
+    fields |= {f"ffmpeg.{library}": version for library, version in _ffmpeg_versions().items()}
+    fields["compiler.version"] = compiler_version()
     fields |= _git_facts(Path(__file__).parent)
     if device.pci_id is not None:
         fields |= {"gpu.pci_id": device.pci_id, "gpu.name": device.name}
@@ -85,10 +108,14 @@ def describe(device: Device) -> Environment:
 
 
 def differences(run_a: Run, run_b: Run) -> list[tuple[Matter, AxisValue, AxisValue]]:
-    """Return what matters for comparing and differs, with both values."""
+    """Return what matters for comparing and differs, with both values.
+
+    A fact of the environment that one run did not record, because it is older, is not known to differ.
+    """
+    unknown = set(run_a.environment.fields) ^ set(run_b.environment.fields)
     facts_a, facts_b = ({**run.environment.fields, **run.settings} for run in (run_a, run_b))
     pairs = [(matter, facts_a.get(matter.field), facts_b.get(matter.field)) for matter in COMPARABILITY]
-    return [(matter, a, b) for matter, a, b in pairs if a != b]
+    return [(matter, a, b) for matter, a, b in pairs if a != b and matter.field not in unknown]
 
 
 def available_threads() -> int:
@@ -104,6 +131,16 @@ def package_version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _ffmpeg_versions() -> dict[str, str | None]:
+    """Return the versions of the FFmpeg libraries that PyAV brings; each None without PyAV."""
+    try:
+        from av import library_versions
+    except ImportError:
+        return dict.fromkeys(_FFMPEG_LIBRARIES)
+    found = {name: ".".join(map(str, version)) for name, version in library_versions.items()}
+    return {library: found.get(library) for library in _FFMPEG_LIBRARIES}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Tell whether two outputs are bit for bit the same, without knowing what they are."""
+"""Fingerprints of outputs: whether two are bit for bit the same, without knowing what they are."""
 
 import dataclasses
 import hashlib

@@ -1,10 +1,11 @@
-"""What the parent tells a measuring process, and what that tells back.
+"""Job: the message from the parent to a measuring process, and its answer.
 
 A job goes down as one JSON document on standard input. Events come up as JSON lines on a pipe of their own,
 because libraries print on standard output: samples as they are taken, so that those before a crash are kept,
 and at the end the record.
 """
 
+import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -15,7 +16,8 @@ from bench.records import AxisValue, Cell, Record, Sample
 class Job(BaseModel):
     """One cell to measure."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # The default of no timeout must survive the way down, and JSON has no number for it.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     cell: Cell
     target: str
@@ -26,6 +28,8 @@ class Job(BaseModel):
     """The GPU's place on the bus, for its sensors; None on a CPU."""
     min_samples: int
     time_budget_seconds: float
+    timeout_seconds: float = math.inf
+    """When it is given up, counted from the start of its process."""
 
 
 class Event(BaseModel):

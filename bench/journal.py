@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from autogaze.errors import InputError
+from autogaze.files import write_text
 from bench.records import SCHEMA_VERSION, Record, Run, Status
 
 RUN_FILE = "run.json"
@@ -67,12 +68,7 @@ def create(run: Run, parent: Path) -> Path:
     check_writable(parent)
     folder = parent / run.id
     folder.mkdir()
-    beside = folder / f".{RUN_FILE}"
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(run.model_dump_json(indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.rename(folder / RUN_FILE)
+    write_text(folder / RUN_FILE, run.model_dump_json(indent=2) + "\n")
     (folder / JOURNAL_FILE).touch()
     return folder
 

@@ -1,4 +1,4 @@
-"""What a run is going to measure, how long that takes and how much memory it needs."""
+"""Plan: the cells of a run, and what they cost in time and memory."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +37,8 @@ class Plan:
     cells: tuple[Cell, ...]
     estimates: tuple[Estimate, ...]
     """One a cell."""
+    left_out: int = 0
+    """Cells that what was typed would make, and that mean nothing."""
 
     @property
     def seconds(self) -> float:
@@ -61,7 +63,7 @@ def make_plans(suite: Suite, devices: Iterable[Device], results: Path) -> list[P
     for device in devices:
         earlier = earlier_records(results, device)
         estimates = tuple(estimate(cell, earlier, suite.time_budget_seconds) for cell in cells)
-        plans.append(Plan(device, cells, estimates))
+        plans.append(Plan(device, cells, estimates, suite.left_out))
     return plans
 
 
@@ -80,7 +82,7 @@ def estimate(cell: Cell, earlier: Mapping[str, Record], time_budget_seconds: flo
 def earlier_records(results: Path, device: Device) -> dict[str, Record]:
     """Return the newest ``ok`` record of every cell measured on ``device``, by cell key.
 
-    A run that cannot be read is passed over: an estimate is no reason to refuse a new run.
+    A run that cannot be read is skipped: an estimate is no reason to refuse a new run.
     """
     found: dict[str, Record] = {}
     heads = sorted(results.glob(f"*/{journal.RUN_FILE}"), reverse=True) if results.is_dir() else []

@@ -130,6 +130,7 @@ def _job(run: Run, cell: Cell, device: Device, inputs: Inputs) -> Job:
         pci_id=device.pci_id,
         min_samples=int(_number(run, "min_samples")),
         time_budget_seconds=_number(run, "time_budget_seconds"),
+        timeout_seconds=_number(run, "timeout_seconds"),
     )
 
 

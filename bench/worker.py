@@ -38,6 +38,9 @@ _WARMUPS_CUDA = 3
 """A GPU needs longer: its allocator, libraries and clocks all settle after the first calls."""
 _MOST_SAMPLES = 1000
 """More would say nothing new and make a short cell's record huge."""
+_ROOM = 2.0
+"""Repetitions, each as long as the longest so far, that must fit before another one begins: a slow
+cell takes fewer samples, and is not lost."""
 
 _BUSY = 0.1
 """Share of the CPUs that others may use before a reader is told."""
@@ -100,9 +103,12 @@ def _measure(job: Job, send: Send, measurement: Measurement) -> None:
         _keep(measurement, send, samples + _ours(paired, clock, index, warmup=True))
 
     judge = _Judge(workload)
-    spent = 0.0
+    spent = longest = 0.0
     index = 0
     while index < job.min_samples or (spent < job.time_budget_seconds and index < _MOST_SAMPLES):
+        round_began = time.perf_counter()
+        if index and round_began - started + _ROOM * longest > job.timeout_seconds:
+            break
         send(Event(kind="phase", phase=f"sample {index + 1}"))
         # Every other time ours goes first, so that neither always finds the machine as the other left it.
         ours = _ours(paired, clock, index) if index % 2 else []
@@ -117,6 +123,7 @@ def _measure(job: Job, send: Send, measurement: Measurement) -> None:
         measurement.counted.append(dict(counters))
         measurement.judged.append(judge(output))
         del output
+        longest = max(longest, time.perf_counter() - round_began)
 
 
 def _repeat(
@@ -217,6 +224,10 @@ def _record(
     hashes = {quality.patch_hash for quality in judged}
     if len(hashes) > 1:
         notes.append(f"the timed repetitions chose {len(hashes)} different sets of patches")
+    if 0 < len(judged) < job.min_samples:
+        notes.append(
+            f"{len(judged)} of {job.min_samples} samples: more would not fit into {job.timeout_seconds:g} s"
+        )
     others = others_share(measurement.samples)
     if others > _BUSY:
         notes.append(f"other programs used {others:.0%} of the CPUs while this was measured")

@@ -1,4 +1,4 @@
-"""What is written about runs, from their records alone: terminal, Markdown, HTML, CSV and plots.
+"""Reports on runs, from their records alone: terminal, Markdown, HTML, CSV and plots.
 
 Nothing here measures, and nothing imports torch: every report can be drawn again later from a results folder.
 Importing this package loads no plotting library; writing a report does.

@@ -1,4 +1,4 @@
-"""The kinds of picture that reports draw, from plain numbers: each function returns a matplotlib figure.
+"""Charts from plain numbers: each function returns a matplotlib figure.
 
 Benchmark reports and the published evaluator's files share them. To be called inside
 :func:`reports.style.styled`.

@@ -1,4 +1,4 @@
-"""The columns that tables of cells are made of: what each holds, in which unit, and how it is read."""
+"""Columns of tables of cells: what each holds, in which unit, and how it is read."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,9 +1,11 @@
 """The CSV files of a run: all that the tables show and more, unrounded, in seconds, bytes and joules."""
 
 import csv
+import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from autogaze.files import write_text
 from bench.records import WHOLE
 from reports.results import CellResult
 from reports.units import Value
@@ -22,10 +24,11 @@ def write_csv_files(results: Sequence[CellResult], folder: Path) -> list[Path]:
     files = {"cells.csv": _cell_rows(results, axes), "stages.csv": _stage_rows, "frames.csv": _frame_rows}
     for name, rows_of in files.items():
         rows = [_identity(result, axes) | row for result in results for row in rows_of(result)]
-        with (folder / name).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(folder / name, text.getvalue())
     return [folder / name for name in files]
 
 

@@ -1,4 +1,4 @@
-"""The shape of a report, apart from how it is written: sections of text, tables and figures.
+"""Document: a report apart from how it is written, as sections of text, tables and figures.
 
 Terminal, Markdown, HTML and CSV are four ways to write the same :class:`Table`; every sentence and every
 number of a report exists once.

@@ -1,4 +1,4 @@
-"""What the project set out to reach on a GPU, and what the records say of it."""
+"""Goals on a GPU, and what the records say of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

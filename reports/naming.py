@@ -1,4 +1,4 @@
-"""What cells are called: the shortest words that tell one from the others, or a few from the rest."""
+"""Names of cells: the shortest words that tell one from the others, or a few from the rest."""
 
 import re
 from collections import Counter

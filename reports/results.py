@@ -1,4 +1,4 @@
-"""What a run says about each of its cells, in the terms that tables and plots need.
+"""Results: what a run says about each of its cells, in the terms that tables and plots need.
 
 Times are in seconds. A *repetition* is one call of the workload; per clip and per frame are shares of it.
 Wall-clock time is used where a stage is synchronised with the device, that is for top-level stages; a nested

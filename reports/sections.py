@@ -1,4 +1,4 @@
-"""What a report says: its sections, in order, over one run or several."""
+"""Sections of a report, in order, over one run or several."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby

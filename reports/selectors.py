@@ -1,4 +1,4 @@
-"""Which selector's patches reconstruct best: what is said and tabulated of the suite ``quality``.
+"""Selectors compared: whose patches reconstruct best, in words and tables, for the suite ``quality``.
 
 The unit is the clip. Selectors saw the same clips, so two are compared by the mean of their differences clip
 by clip, which leaves out how hard a clip is. Who is better is said of all comparisons of a report together:
@@ -41,7 +41,7 @@ Figure = Literal["loss", "psnr", "ssim", "mae"]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SelectorComparison:
     """The gaze model against something else on the same clips, in reconstruction loss."""
 
     result: CellResult
@@ -84,14 +84,14 @@ def by_clip(result: CellResult, name: Figure) -> dict[int, float]:
     return {clip: mean(values) for clip, values in found.items()}
 
 
-def compare(result: CellResult, against: CellResult) -> Comparison | None:
+def compare(result: CellResult, against: CellResult) -> SelectorComparison | None:
     """Compare two cells on the clips that both have; None where there are none."""
     ours, theirs = by_clip(result, "loss"), by_clip(against, "loss")
     differences = [ours[clip] - theirs[clip] for clip in ours.keys() & theirs.keys()]
     if not differences:
         return None
     difference = mean_of(differences)
-    return Comparison(result, against, difference, difference.p_value)
+    return SelectorComparison(result, against, difference, difference.p_value)
 
 
 def blocks(results: Sequence[CellResult]) -> list[Block]:
@@ -107,7 +107,7 @@ def blocks(results: Sequence[CellResult]) -> list[Block]:
     ]
 
 
-def _verdicts(comparisons: Sequence[Comparison]) -> list[Block]:
+def _verdicts(comparisons: Sequence[SelectorComparison]) -> list[Block]:
     """Return how verdicts come about, and what they cannot know."""
     judged = [comparison for comparison in comparisons if comparison.judged]
     return [
@@ -122,7 +122,7 @@ def _verdicts(comparisons: Sequence[Comparison]) -> list[Block]:
     ]
 
 
-def _margins(margins: Sequence[Comparison]) -> list[Block]:
+def _margins(margins: Sequence[SelectorComparison]) -> list[Block]:
     return [
         Paragraph(
             "The gaze model against each other selector on the same clips, at the same number of patches. "
@@ -133,7 +133,7 @@ def _margins(margins: Sequence[Comparison]) -> list[Block]:
     ]
 
 
-def _positions(positions: Sequence[Comparison]) -> list[Block]:
+def _positions(positions: Sequence[SelectorComparison]) -> list[Block]:
     return [
         Paragraph(
             "The gaze model with the decoder's steps at their true positions (sequential) against the "
@@ -191,7 +191,7 @@ def _source_names(results: Sequence[CellResult]) -> Callable[[CellResult], str]:
     return name
 
 
-def _against_baselines(results: Sequence[CellResult]) -> list[Comparison]:
+def _against_baselines(results: Sequence[CellResult]) -> list[SelectorComparison]:
     found = []
     for result in results:
         if result.axis("selector") == GAZE or result.axis("judge") != "pixels":
@@ -209,7 +209,7 @@ def _more_clips(result: CellResult, results: Sequence[CellResult]) -> CellResult
     return next((gaze for gaze in found if gaze), None)
 
 
-def _against(results: Sequence[CellResult], **axes: str) -> list[Comparison]:
+def _against(results: Sequence[CellResult], **axes: str) -> list[SelectorComparison]:
     """Compare the cells that differ from a peer in these axes alone with that peer."""
     found = []
     for result in results:
@@ -219,13 +219,13 @@ def _against(results: Sequence[CellResult], **axes: str) -> list[Comparison]:
     return found
 
 
-def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def _corrected(comparisons: Sequence[SelectorComparison]) -> list[SelectorComparison]:
     """Return the comparisons with the p-values of those that are judged corrected for their number."""
     p_values = iter(holm([each.difference.p_value for each in comparisons if each.judged]))
     return [replace(each, p_value=next(p_values)) if each.judged else each for each in comparisons]
 
 
-def _tallies(margins: Sequence[Comparison]) -> list[str]:
+def _tallies(margins: Sequence[SelectorComparison]) -> list[str]:
     """Say against which selectors the gaze model is better everywhere, and where it is not."""
     said = []
     trained = [margin for margin in margins if margin.verdict != UNTRAINED]
@@ -244,7 +244,7 @@ def _tallies(margins: Sequence[Comparison]) -> list[str]:
     return said
 
 
-def _caveats(judged: Sequence[Comparison]) -> list[str]:
+def _caveats(judged: Sequence[SelectorComparison]) -> list[str]:
     warnings = dict.fromkeys(warning for each in judged for warning in each.difference.warnings)
     said = [f"in some comparisons there are {warning}" for warning in warnings]
     if any(each.result.axis("source") == _VIDEO for each in judged):
@@ -255,14 +255,14 @@ def _caveats(judged: Sequence[Comparison]) -> list[str]:
     return said
 
 
-def _comparison_table(comparisons: Sequence[Comparison], axis: str) -> Table:
+def _comparison_table(comparisons: Sequence[SelectorComparison], axis: str) -> Table:
     varied = "against" if axis == "selector" else axis
     source = _source_names([comparison.result for comparison in comparisons])
 
-    def of_axis(comparison: Comparison) -> str:
+    def of_axis(comparison: SelectorComparison) -> str:
         return text((comparison.against if axis == "selector" else comparison.result).axis(axis))
 
-    columns: list[Column[Comparison]] = [
+    columns: list[Column[SelectorComparison]] = [
         Column("source", "clips of", lambda each: source(each.result), numeric=False),
         Column("setting", "setting", lambda each: text(each.result.axis("setting")), numeric=False),
         Column(varied, varied, of_axis, numeric=False),
@@ -279,7 +279,7 @@ def _comparison_table(comparisons: Sequence[Comparison], axis: str) -> Table:
     return tabulate(columns, comparisons)
 
 
-def _mean_loss(comparison: Comparison, of: CellResult) -> float:
+def _mean_loss(comparison: SelectorComparison, of: CellResult) -> float:
     """Return the mean loss on the clips that were compared."""
     shared = by_clip(comparison.result, "loss").keys() & by_clip(comparison.against, "loss").keys()
     return mean(loss for clip, loss in by_clip(of, "loss").items() if clip in shared)

@@ -1,4 +1,4 @@
-"""How every plot looks: sizes, colours, and the backend that needs no screen.
+"""Style of every plot: sizes, colours, and the backend that needs no screen.
 
 The colours are those of Okabe and Ito, told apart by readers with any colour vision; series also differ in
 their markers, stages in their place.

@@ -1,4 +1,4 @@
-"""What matters in the cells of a workload: the columns of their summary, and what their work is divided by.
+"""Summaries of workloads: their columns, and what their work is divided by.
 
 A report shows the cells of each view in tables of their own. To show a new workload as it deserves, give it a
 :class:`View` and a line in :data:`VIEWS`.

@@ -1,4 +1,4 @@
-"""The first thing a newcomer sees: the summary of a run on the terminal."""
+"""Terminal report: the summary table of a run."""
 
 from collections.abc import Iterable
 from itertools import groupby

@@ -1,4 +1,4 @@
-"""How numbers look: one place for units, rounding and the dash that stands for "nothing measured"."""
+"""Units: how numbers are rounded and written, and the dash that stands for "nothing measured"."""
 
 import math
 from collections.abc import Callable

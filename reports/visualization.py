@@ -1,4 +1,4 @@
-"""A picture of what was chosen and what came of it: frames in columns, scales in rows."""
+"""Visualization of a gaze and its reconstruction: frames in columns, scales in rows."""
 
 from collections.abc import Sequence
 from math import isqrt

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autogaze.errors import InputError
+from autogaze.files import write_text
 from reports.csv_files import write_csv_files
 from reports.html import to_html
 from reports.markdown import to_markdown
@@ -44,15 +45,9 @@ def _write(results: Sequence[CellResult], out: Path) -> list[Path]:
         content = document(results, pictures)
         pages = {"report.md": to_markdown(content), "report.html": to_html(content, out)}
         for name, page in pages.items():
-            _replace(out / name, page)
+            write_text(out / name, page)
         return [*(out / name for name in pages), *write_csv_files(results, out), *plots]
     except OSError as error:
         raise InputError(
             f"report folder {out} cannot be written ({error.strerror}): name one that can with OUT="
         ) from error
-
-
-def _replace(path: Path, content: str) -> None:
-    beside = path.with_name(f".{path.name}")
-    beside.write_text(content, encoding="utf-8")
-    beside.replace(path)

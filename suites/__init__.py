@@ -1,4 +1,4 @@
-"""What is measured: workloads, and TOML files that span their axes.
+"""Suites: workloads, and TOML files that span their axes.
 
 A suite is ``suites/<name>.toml``::
 

@@ -1,4 +1,4 @@
-"""Values that axes of several workloads take."""
+"""Axes that several workloads have."""
 
 from autogaze.errors import InputError
 from suites.workload import AxisValue

@@ -1,4 +1,4 @@
-"""What a device can do at best: measured, beside the figures that are held against it."""
+"""Ceilings of a device, measured: matrix product and memory rates that other figures are held against."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Networks that say how far a reconstruction is from the original: their weights are the user's own.
+"""Judges: networks that say how far a reconstruction is from the original; their weights are the user's own.
 
 Nothing is downloaded: a network that is not on this machine makes the cell ``unsupported``, with the command
 that fetches it.

@@ -70,7 +70,7 @@ class Kernel:
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         import torch
 
-        from kernels.decode_step.native import BuildError
+        from kernels.c_compiler import BuildError
         from kernels.registry import OPERATIONS as REGISTRY
 
         device, dtype = torch.device(inputs.device), getattr(torch, str(axes["dtype"]))

@@ -7,7 +7,7 @@ import importlib
 import itertools
 import math
 import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 
 from autogaze.errors import InputError, unknown_name
 from suites import WORKLOADS
-from suites.workload import Axis, AxisValue, Inputs, Particular, Workload
+from suites.workload import Axis, AxisValue, Inputs, Particular, Selective, Workload
 
 _FOLDER = Path(__file__).parent
 
@@ -46,6 +46,9 @@ class Suite:
     """Workload name to ``module:class``."""
     points: tuple[Point, ...]
     """In the order of the file, each once."""
+    left_out: int = 0
+    """Points that overrides made and that are not measured: their workload does not know the value, or they
+    mean nothing (:class:`suites.workload.Selective`)."""
 
 
 class _SuiteFile(BaseModel):
@@ -83,23 +86,22 @@ def load_suite(
     file = _parse(path)
     registry = {**WORKLOADS, **file.workloads}
     overrides = dict(overrides or {})
-    points: dict[Point, set[str]] = {}
-    unused = set(overrides)
-    known_axes: set[str] = set()
-    for block in file.cells:
-        name = block.get("workload")
-        if not isinstance(name, str):
-            raise InputError(
-                f"a [[cells]] block of suite {path.name} names no workload: "
-                f"known are {', '.join(sorted(registry))}"
-            )
-        axes = workload_class(name, registry).axes
-        known_axes |= set(axes)
-        unused -= set(axes)
-        points |= {point: _needs(point, axes) for point in _points(name, block, axes, overrides, given)}
-    if unused:
+    blocks = [(name, workload_class(name, registry).axes, block) for name, block in _blocks(path, file)]
+    known_axes = {axis for _, axes, _ in blocks for axis in axes}
+    if unused := set(overrides) - known_axes:
         raise unknown_name(f"axis of suite {path.stem}", min(unused), known_axes)
-    measurable = _measurable(path.stem, points, set(given))
+    takers = [axes for _, axes, _ in blocks]
+    points: dict[Point, set[str]] = {}
+    refused = 0
+    for name, axes, block in blocks:
+        taken = {axis: _taken(axis, texts, axes, takers) for axis, texts in overrides.items() if axis in axes}
+        refused += _size(block, axes, overrides) - _size(block, axes, taken)
+        points |= {point: _needs(point, axes) for point in _points(name, block, axes, taken, given)}
+    meaningful = {point: needs for point, needs in points.items() if _makes_sense(point, registry, overrides)}
+    if not meaningful:
+        typed = " ".join(f"{name.upper()}={','.join(values)}" for name, values in overrides.items())
+        raise InputError(f"no cell of suite {path.stem} means anything with {typed}: ask for other values")
+    measurable = _measurable(path.stem, meaningful, set(given))
     return Suite(
         path.stem,
         file.version,
@@ -109,7 +111,40 @@ def load_suite(
         file.timeout_seconds,
         registry,
         measurable,
+        refused + len(points) - len(meaningful),
     )
+
+
+def _blocks(path: Path, file: _SuiteFile) -> Iterator[tuple[str, dict[str, Any]]]:
+    for block in file.cells:
+        name = block.get("workload")
+        if not isinstance(name, str):
+            raise InputError(
+                f"a [[cells]] block of suite {path.name} names no workload: "
+                f"known are {', '.join(sorted({**WORKLOADS, **file.workloads}))}"
+            )
+        yield name, block
+
+
+def _size(block: Mapping[str, Any], axes: Mapping[str, Axis], overrides: Mapping[str, Sequence[str]]) -> int:
+    """Return how many points a block makes."""
+    written = {**{name: block.get(name) for name in axes}, **overrides}
+    return math.prod(len(values) for name in axes if isinstance(values := written[name], list))
+
+
+def _taken(
+    name: str, texts: Sequence[str], axes: Mapping[str, Axis], takers: Sequence[Mapping[str, Axis]]
+) -> list[str]:
+    """Return those of the values typed for an axis that a workload is asked for: one that it does not know is
+    left to another workload of the suite that does, and kept to be refused where there is none."""
+
+    def knows(axis: Axis, text: str) -> bool:
+        return not axis.known or text in map(str, axis.known)
+
+    others = [other[name] for other in takers if name in other]
+    return [
+        text for text in texts if knows(axes[name], text) or not any(knows(other, text) for other in others)
+    ]
 
 
 def workload_class(name: str, registry: Mapping[str, str] = WORKLOADS) -> type[Workload]:
@@ -147,6 +182,11 @@ def _measurable(suite: str, points: Mapping[Point, set[str]], given: set[str]) -
     if not found:
         raise InputError(f"every cell of suite {suite} needs {min(needed).upper()}: give it")
     return found
+
+
+def _makes_sense(point: Point, registry: Mapping[str, str], typed: Collection[str]) -> bool:
+    workload: object = workload_class(point.workload, registry)
+    return not isinstance(workload, Selective) or workload.makes_sense(dict(point.axes), typed)
 
 
 def _needs(point: Point, axes: Mapping[str, Axis]) -> set[str]:
@@ -195,6 +235,8 @@ def _points(
     values: dict[str, list[AxisValue]] = {}
     for name, axis in axes.items():
         if name in overrides:
+            if not overrides[name]:  # all that was typed is for other workloads
+                return []
             given: list[Any] = [_typed(workload, name, axis, text, inputs) for text in overrides[name]]
         else:
             written = block.get(name, axis.default)

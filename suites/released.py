@@ -48,7 +48,7 @@ BATCH_MATES = (
 )
 PEER_MEMORY = "memory is that of the released package's process, which holds the gaze model alone"
 
-_CHILD = Path(__file__).with_name("released_child.py")
+_CHILD = Path(__file__).with_name("released_worker.py")
 _START = (
     "import runpy, sys; sys.path[:] = [sys.argv[2], *filter(None, sys.path)]; "
     "runpy.run_path(sys.argv[1], run_name='__main__')"

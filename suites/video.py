@@ -7,7 +7,7 @@ that measures.
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -50,6 +50,12 @@ class ClipWorkload:
         """Raise ``InputError`` where the engine is the released package and that cannot be imported."""
         if axes.get("engine") == RELEASED:
             check_upstream(inputs.upstream, inputs.upstream_python)
+
+    @classmethod
+    def makes_sense(cls, axes: Mapping[str, AxisValue], typed: Collection[str]) -> bool:
+        """Leave the released package out of batches that nobody asked for: it is held against ours at batch
+        1, and with a requirement its patches depend on what else is in a batch."""
+        return axes.get("engine") != RELEASED or axes.get("batch") == 1 or "batch" in typed
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         from autogaze.embedded import clip_path
@@ -216,6 +222,7 @@ class Reconstruct(Judged):
 
     axes: ClassVar[Mapping[str, Axis]] = {
         **AXES,
+        "engine": Axis("auto", known=ENGINES),
         "reconstructor": Axis("checkpoint", known=("checkpoint", "released_size")),
     }
     reconstructs = True
@@ -233,10 +240,7 @@ class Reconstruct(Judged):
         self._chosen = []
         with torch.inference_mode():
             for call, video in enumerate(self.videos()):
-                self.hand_over(call, video)
                 self._chosen.append((video, self.choose(call, video)))
-        if self.peer is not None:
-            self.peer.close()
 
     def run(self) -> list[Result]:
         import torch

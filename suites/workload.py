@@ -1,6 +1,6 @@
-"""What a suite hands to the measuring process."""
+"""Workload: the protocol between a suite and the measuring process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -102,6 +102,18 @@ class Particular(Protocol):
     @classmethod
     def check(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         """Raise ``InputError`` for inputs that do not do for this cell; cheap when asked again."""
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A workload of whose axis values some mean nothing together."""
+
+    @classmethod
+    def makes_sense(cls, axes: Mapping[str, AxisValue], typed: Collection[str]) -> bool:
+        """Tell whether a cell says anything; a suite leaves out those that do not, and counts them.
+
+        ``typed`` names the axes whose values came from the command line: who types a value wants it.
+        """
 
 
 class Peer(Protocol):

@@ -1,1 +1,1 @@
-"""Video in: files, folders of pictures and arrays, read by frame number and brought to one geometry."""
+"""Data sets for training: painted clips, folders of videos, and recorded gazes to learn from."""

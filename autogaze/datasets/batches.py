@@ -1,4 +1,4 @@
-"""From items of a data set to what models are given."""
+"""Batches: items of a data set collated, and brought to what models are given."""
 
 from collections.abc import Sequence
 from typing import Any

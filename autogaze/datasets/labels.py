@@ -16,6 +16,7 @@ from typing import Any
 
 from autogaze.checkpoints import read_json
 from autogaze.errors import InputError
+from autogaze.files import write_text
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,8 @@ def read_labels(paths: str) -> dict[str, GazeLabels]:
 def write_labels(path: str | os.PathLike[str], labels: Mapping[str, GazeLabels]) -> None:
     """Write a label file that :func:`read_labels` and the released code read; beside, then into place."""
     path = Path(path)
-    beside = path.with_name(f"{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(_content(labels)))
-            file.flush()
-            os.fsync(file.fileno())  # before it takes the place of what may be the only labels
-        beside.replace(path)
+        write_text(path, json.dumps(_content(labels)))
     except OSError as error:
         raise _not_written(path, error) from error
 

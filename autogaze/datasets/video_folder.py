@@ -80,7 +80,7 @@ class VideoFolder(Dataset[dict[str, Any]]):
     where labels are given. The whole picture, or a random crop of it, is resized to a square.
 
     Everything random follows from the seed, the epoch and the index; validation clips are the same in every
-    epoch. A video that cannot be read is passed over with a warning, and the next one that can be takes its
+    epoch. A video that cannot be read is skipped with a warning, and the next one that can be takes its
     place.
 
     Args:
@@ -178,7 +178,7 @@ class VideoFolder(Dataset[dict[str, Any]]):
                 return video, self._read(video, rng)
             except InputError as error:
                 self._unreadable.add(video)
-                warnings.warn(f"passed over: {error}", stacklevel=_NO_LINE)
+                warnings.warn(f"skipped: {error}", stacklevel=_NO_LINE)
         raise InputError(
             f"none of the {len(self)} videos of the {self.split} split can be read, '{self.videos[index]}' "
             "among them: see the warnings for each one's reason"

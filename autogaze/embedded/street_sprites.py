@@ -1,4 +1,4 @@
-"""What moves or stands about in the street scene: cars, people, posts and trees."""
+"""Sprites of the street scene: cars, people, posts and trees."""
 
 import math
 

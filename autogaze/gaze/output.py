@@ -1,4 +1,4 @@
-"""What the gaze model, and every other patch selector, returns."""
+"""The output of the gaze model and of every other patch selector."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Gazes without padding: those of all videos in one row, and attention over such rows.
+"""Gazes without padding: those of all videos in one row.
 
 In a thresholded mode nine of ten slots of a padded gaze hold nothing. A row holds the real gazes only, so
 whatever works token by token (embedding, projections, perceptrons) costs what was gazed at and no more.

@@ -1,4 +1,4 @@
-"""From a video and the gazes in it to the embedded patches: what all encoders of gazed patches share.
+"""Embedding of gazed patches, which all encoders of them share.
 
 A frame is looked at in several scales. Only those scales of a frame that hold a gaze are made, and only the
 gazed patches are cut out of them.

@@ -1,0 +1,1 @@
+"""Weights before any training, of a gaze model and of a reconstructor."""

@@ -1,4 +1,4 @@
-"""Patches as cosine coefficients, as in JPEG (Ahmed, Natarajan and Rao, 1974)."""
+"""Discrete cosine transform of patches, as in JPEG (Ahmed, Natarajan and Rao, 1974)."""
 
 import math
 

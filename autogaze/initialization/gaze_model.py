@@ -1,4 +1,4 @@
-"""Where the training of a gaze model starts: it sees detail, knows where it has looked, and points.
+"""Initial weights of a gaze model that sees detail, knows where it has looked, and points.
 
 From random weights a model soon learns how likely each scale is to be worth a look, and hardly ever where:
 the first group of a frame is read off one token, which has to hear of all places, and of what was shown of

@@ -1,4 +1,4 @@
-"""Where the training of a small reconstructor starts: as a pyramid coder that knows where things are.
+"""Initial weights of a small reconstructor: a pyramid coder that knows where things are.
 
 From the usual small random weights a masked autoencoder first has to find out that a patch says something
 about its own place. Tens of thousands of steps later it has; a few CPU cores do not get that far. Here the

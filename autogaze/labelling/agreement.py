@@ -1,4 +1,4 @@
-"""How well the accelerated search stands in for the exact one."""
+"""Agreement of the accelerated search with the exact one."""
 
 import time
 from collections.abc import Iterable, Sequence

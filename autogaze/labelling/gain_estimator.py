@@ -1,4 +1,4 @@
-"""Which patches are worth trying: a guess of what each would gain, from where the reconstruction is wrong.
+"""Estimate of what each patch would gain, from where the reconstruction is wrong: which ones to try.
 
 A patch of a scale can mend its part of the frame as far as that scale shows it, and the reconstructor makes
 use of it. So its *score* is the error of the current reconstruction there, less what is left when all patches

@@ -29,6 +29,7 @@ from autogaze.datasets.labels import (
     write_labels,
 )
 from autogaze.errors import InputError
+from autogaze.files import write_text
 from autogaze.labelling.greedy import CANDIDATES, Mode, as_labels, greedy_frames
 from autogaze.models.autogaze.budgets import budgets_of, dirichlet_ratios, exponential_ratio
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
@@ -253,10 +254,7 @@ def _exists(file: Path) -> bool:
 
 
 def _write_note(note: Path, made: Mapping[str, Any]) -> None:
-    beside = note.with_name(f"{note.name}.partial")
     try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
-        beside.replace(note)
+        write_text(note, json.dumps(made, indent=2) + "\n")
     except OSError as error:
         raise InputError(f"labels cannot be written beside '{note}': {error.strerror or error}") from None

@@ -1,4 +1,4 @@
-"""What every patch would gain, estimated all along gazes that are given: what a policy can be taught with.
+"""Gains that every patch is estimated to bring along given gazes: what a policy can be taught with.
 
 The greedy search tells which patch it takes. A policy learns more from what *every* patch would have gained,
 and most where it goes itself: then patches that show again what was just seen are told to be worth nothing.

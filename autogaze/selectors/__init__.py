@@ -1,4 +1,4 @@
-"""Ways to choose patches without learning, to compare the gaze model with.
+"""Patch selectors without learning, to compare the gaze model with.
 
 A selector is called with a normalised video (B, T, 3, H, W) and a budget for each of its T frames, and
 returns what the gaze model returns. Every one fills its budget, and gives a video the patches it would be

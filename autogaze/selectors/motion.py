@@ -1,4 +1,4 @@
-"""Patches where a video encoder found motion, or content that no motion explains.
+"""Selector by motion vectors: patches where a video encoder found motion, or content that no motion explains.
 
 An encoder has looked for motion already, and its vectors lie in the file: whoever decodes it anyway has them
 for a fifth more time. A block is worth the length of its vector. A block without one, in a picture predicted

@@ -1,4 +1,4 @@
-"""Patches drawn by lot."""
+"""Random selector: patches drawn by lot."""
 
 import hashlib
 

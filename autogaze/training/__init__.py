@@ -1,1 +1,1 @@
-"""What a training run is made of: settings, the order of the data, schedules, checkpoints, logs."""
+"""Training: settings, data order, schedules, algorithms, the trainer, checkpoints and logs."""

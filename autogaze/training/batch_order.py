@@ -1,4 +1,4 @@
-"""Which videos make up which batch, the same for any number of processes."""
+"""Batch order: which videos make up which batch, the same for any number of processes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

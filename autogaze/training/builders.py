@@ -1,4 +1,4 @@
-"""From settings to data sets, models and the objective."""
+"""Builders of data sets, models and the objective from settings."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Batches from a data set, by workers or without, whose mistakes come out as they are."""
+"""Data loader: batches from a data set, by workers or without, whose mistakes come out as they are."""
 
 import os
 import signal

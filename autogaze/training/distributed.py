@@ -1,4 +1,4 @@
-"""One process, or several started by ``torchrun``: who they are and how they talk."""
+"""Distributed training: one process, or several started by ``torchrun``."""
 
 import os
 from collections.abc import Iterator

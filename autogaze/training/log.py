@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: a progress line, ``metrics.jsonl``, TensorBoard and W&B."""
+"""Training logs: progress bar, ``metrics.jsonl``, TensorBoard, W&B."""
 
 import json
 import math
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from autogaze.errors import InputError
+from autogaze.files import write_text
 
 
 class Sink(Protocol):
@@ -28,12 +29,9 @@ class JsonLines:
     """
 
     def __init__(self, path: Path, first_step: float) -> None:
-        beside = path.with_name(f"{path.name}.partial")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             kept = [] if first_step == 0 or not path.is_file() else _lines_before(path, first_step)
-            beside.write_text("".join(kept), encoding="utf-8")
-            beside.replace(path)
+            write_text(path, "".join(kept))
             self._file = path.open("a", encoding="utf-8")
         except OSError as error:
             raise InputError(

@@ -1,5 +1,5 @@
-"""The gazes a reconstructor is trained on: those of a mixture of selectors, so that it favours none, or of a
-gaze model."""
+"""Masks to train a reconstructor on: gazes by a mixture of selectors, so that it favours none, or by a gaze
+model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -4,12 +4,10 @@
 and appears in one rename. The model folders beside it are for everyone else.
 """
 
-import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,14 @@ import torch
 from torch import nn
 
 from autogaze.errors import InputError
+from autogaze.files import PARTIAL, PREVIOUS, replacing
 from autogaze.models.autogaze import AutoGaze, AutoGazeImageProcessor
 from autogaze.video.preprocessing import DEFAULT_PIXEL_SCALE
 
 KEPT = 2
 """Periodic checkpoints that stay."""
 
-_PERIODIC = re.compile(r"checkpoint_ep(\d+)_iter(\d+)(\.partial|\.previous)?")
+_PERIODIC = re.compile(rf"checkpoint_ep(\d+)_iter(\d+)({re.escape(PARTIAL)}|{re.escape(PREVIOUS)})?")
 
 
 @dataclass(frozen=True)
@@ -71,14 +70,17 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             periodic = self.path / f"checkpoint_ep{position.epoch}_iter{position.iteration}"
             for name, model in models.items():
-                _replace(self.path / f"checkpoint_latest_{name}", partial(_export, model))
+                with replacing(self.path / f"checkpoint_latest_{name}") as folder:
+                    _export(model, folder)
             state = {
                 "position": asdict(position),
                 "models": {name: model.state_dict() for name, model in models.items()},
                 "optimizer": optimizer.state_dict(),
             }
-            _replace(self.latest, lambda file: torch.save(state, file))
-            _replace(periodic, lambda folder: self._copy_latest(folder, models))
+            with replacing(self.latest) as file:
+                torch.save(state, file)
+            with replacing(periodic) as folder:
+                self._copy_latest(folder, models)
             self._drop_old(position)
         except OSError as error:
             raise InputError(
@@ -121,18 +123,6 @@ def _export(model: Any, folder: Path) -> None:
         ).save_pretrained(folder)
     else:
         model.save(folder)
-
-
-def _replace(target: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a file or folder beside ``target`` and move it into its place."""
-    beside, previous = (target.with_name(target.name + suffix) for suffix in (".partial", ".previous"))
-    for leftover in (beside, previous):
-        shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-    write(beside)
-    if target.is_dir():  # a folder cannot be renamed onto one that holds something
-        os.rename(target, previous)
-    os.replace(beside, target)
-    shutil.rmtree(previous, ignore_errors=True)
 
 
 def find_resumable(resume: str | None, folder: RunFolder) -> Path | None:

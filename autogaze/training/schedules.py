@@ -1,4 +1,4 @@
-"""What changes as training goes on: the learning rate and the sampling temperature.
+"""Schedules of the learning rate and of the sampling temperature.
 
 Both are functions of the step alone, so that there is nothing to save.
 """

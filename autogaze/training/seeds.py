@@ -1,4 +1,4 @@
-"""Random numbers that depend on where in training they are drawn, and on nothing else.
+"""Seeds: random numbers that depend on where in training they are drawn, and on nothing else.
 
 No random state is carried along: every draw starts from a seed made of the run's seed and the place (step,
 video, purpose). So a resumed run draws what an uninterrupted one would have drawn, and the number of

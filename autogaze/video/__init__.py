@@ -1,0 +1,1 @@
+"""Video in: files, folders of pictures and arrays, read by frame number and brought to one geometry."""

@@ -1,4 +1,4 @@
-"""From decoded frames to what the models see: one geometry and one pixel scale for all of them.
+"""Preprocessing of decoded frames: one geometry and one pixel scale for all models.
 
 The gaze model and the reconstructor must look at the same picture, so both are fed from :func:`fit_frames`
 and :func:`normalize`. Frames are (T, H, W, 3) uint8 RGB until normalised, (T, 3, H, W) float32 after.

@@ -1,4 +1,4 @@
-"""What can run here, what cannot, why, and what to install."""
+"""``doctor``: what can run here, what cannot, why, and what to install."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

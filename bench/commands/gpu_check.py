@@ -1,4 +1,4 @@
-"""Everything that wants a GPU, one step after another, in a process each: the suites, then the tests.
+"""``gpu-check``: everything that wants a GPU, one step after another, in a process each.
 
 A step that fails or runs out of its share of the time does not stop the next. Every step has a log, every
 suite a run that can be resumed, and a summary says what became of each and which goals are met; all of it
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autogaze.errors import InputError
+from autogaze.files import write_text
 from bench import journal
 from bench.devices import CPU, Device
 from bench.environment import describe
@@ -177,9 +178,7 @@ def _summarise(folder: Path, outcomes: Sequence[Outcome], device: Device) -> Non
         "",
         *(str(goal) for goal in goals(load_results(runs) if runs else [])),
     ]
-    beside = folder / f".{SUMMARY_FILE}"
-    beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    beside.replace(folder / SUMMARY_FILE)
+    write_text(folder / SUMMARY_FILE, "\n".join(lines) + "\n")
 
 
 def _write_report(folder: Path, say: Say) -> None:

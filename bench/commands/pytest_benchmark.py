@@ -1,4 +1,4 @@
-"""Results of pytest-benchmark as a run: a folder that is reported and compared like any other.
+"""pytest-benchmark results as a run: a folder that is reported and compared like any other.
 
 Every benchmark is a cell of the workload ``microbench``: its module, class and name are the axis
 ``benchmark``, its parameters are axes too, and every round is a sample. Numbers in ``extra_info`` are the

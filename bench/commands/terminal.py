@@ -32,6 +32,8 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"about {spoken_time(plan.seconds)} in all, one cell after another; "
         f"peak memory {plan.memory_bytes / 2**30:.1f} GiB"
     )
+    if plan.left_out:
+        console.print(f"{plan.left_out} more cells would mean nothing with these values and are left out")
     if any(estimate.rough for estimate in plan.estimates):
         console.print("~ is a rough guess: that cell has not been measured on this device yet")
 

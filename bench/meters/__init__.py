@@ -1,0 +1,1 @@
+"""Meters: clocks, CPU load, memory and power."""

@@ -1,4 +1,4 @@
-"""Time, stage by stage: the observer that the measuring process sets on the library."""
+"""Stage clocks: the observer that the measuring process sets on the library."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""How busy other programs kept the CPUs while something was measured."""
+"""CPU share of other processes while something was measured; above a limit a record carries a note."""
 
 import os
 from collections.abc import Iterable

@@ -11,8 +11,6 @@ import functools
 import hashlib
 import os
 import platform
-import shlex
-import shutil
 import stat
 import subprocess
 import tempfile
@@ -23,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kernels.c_compiler import BuildError, find_compiler
 from kernels.decode_step.layers import Weights
 from kernels.decode_step.reference import DecoderState
 
@@ -39,10 +38,6 @@ _THIS_PROCESSOR: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [
 """Ways to ask for all that the processor can do; compilers differ, and the last does without."""
 MOST_SECONDS = 300
 """A compiler that takes longer is stuck: it needs a few."""
-
-
-class BuildError(RuntimeError):
-    """The native step cannot be built here; the message says why, and what would do."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ def library(sizes: Sizes) -> ctypes.CDLL:
         f"-DMLP={sizes.mlp_width}",
         f"-DGROUP={sizes.group}",
     ]
-    command = [*_compiler(), *_FLAGS, *defines]
+    command = [*find_compiler(), *_FLAGS, *defines]
     built = _folder() / f"decode_step-{_fingerprint(command)}.so"
     try:
         if not built.exists():
@@ -184,27 +179,6 @@ def _address(tensor: Tensor, dtype: torch.dtype = torch.float32) -> int:
             f"{tensor.device} with shape {tuple(tensor.shape)} and strides {tensor.stride()}"
         )
     return tensor.data_ptr()
-
-
-def _compiler() -> list[str]:
-    """Return the compiler's command."""
-    if os.name != "posix":
-        raise BuildError("is for Linux and macOS")
-    named = os.environ.get("CC")
-    if named is not None:
-        try:
-            command = shlex.split(named)
-        except ValueError:  # a quotation without an end
-            command = []
-        if not command or shutil.which(command[0]) is None:
-            raise BuildError(
-                f"needs a C compiler and CC names '{named}', which is not there; unset or correct CC"
-            )
-        return command
-    for name in ("cc", "gcc", "clang"):
-        if (found := shutil.which(name)) is not None:
-            return [found]
-    raise BuildError("needs a C compiler and there is none; install gcc or clang, or set CC")
 
 
 def _fingerprint(command: list[str]) -> str:

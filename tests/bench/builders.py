@@ -52,7 +52,9 @@ def run(
         suite_version=version,
         command=("bench",),
         settings=settings or {},
-        environment=Environment(fields={"device": "cpu", "device.name": "cpu", **(fields or {})}),
+        environment=Environment(
+            fields={"device": "cpu", "device.name": "cpu", "gpu.driver": None, **(fields or {})}
+        ),
         cells=tuple(cells),
     )
 

@@ -1,9 +1,11 @@
 import sys
+from pathlib import Path
 
 import pytest
 
 from bench.devices import CPU, Device
 from bench.environment import COMPARABILITY, describe, differences, package_version, torch_cuda_version
+from kernels.c_compiler import compiler_version
 from tests.bench import builders
 from tests.bench.meters import fake_nvml
 
@@ -54,3 +56,27 @@ def test_each_fact_that_matters_is_found_when_it_differs(matter: object) -> None
 
 def test_differences_to_allow_have_distinct_names() -> None:
     assert len({matter.name for matter in COMPARABILITY}) == len(COMPARABILITY)
+
+
+def test_what_decodes_the_video_and_compiles_the_engine_is_described() -> None:
+    import av
+
+    fields = describe(CPU).fields
+    decoder = ".".join(map(str, av.library_versions["libavcodec"]))
+    assert (fields["ffmpeg.libavcodec"], fields["av.version"]) == (decoder, av.__version__)
+    assert fields["compiler.version"] == compiler_version()
+
+
+def test_the_compiler_is_the_one_that_cc_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = tmp_path / "mycc"
+    compiler.write_text("#!/bin/sh\necho mycc 1.2\necho more\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    assert compiler_version() == "mycc 1.2"
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert compiler_version() is None
+
+
+def test_a_fact_that_an_older_run_did_not_record_is_not_known_to_differ() -> None:
+    older, newer = builders.run([], fields={}), builders.run([], fields={"av.version": "18.1.0"})
+    assert differences(older, newer) == differences(newer, older) == []

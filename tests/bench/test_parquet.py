@@ -1,10 +1,13 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
-from bench.parquet import export
+from bench.meters.power import NvmlMeter
+from bench.parquet import TELEMETRY_COLUMNS, export
 from bench.records import FrameQuality
 from tests.bench import builders
+from tests.bench.meters import fake_nvml
 
 CELL = builders.cell()
 
@@ -23,10 +26,10 @@ def test_every_sample_and_every_frame_is_a_row(tmp_path: Path) -> None:
     samples, frames = (pd.read_parquet(path) for path in export(folder))
     assert list(samples["seconds"]) == [1.0, 2.0, 0.5, 0.6]
     assert list(samples["stage"]) == ["end_to_end", "end_to_end", "gaze", "gaze"]
-    assert set(samples["work_decode_steps"]) == {7.0}
+    assert {dict(work)["decode_steps"] for work in samples["work"]} == {7.0}
     assert samples["power_watts"].iloc[0] == 300.0
     assert list(frames["frame"]) == [0, 1, 2]
-    assert set(frames["axis_behaviour"]) == {"good"}
+    assert {dict(axes)["behaviour"] for axes in frames["axes"]} == {"good"}
 
 
 def test_a_run_without_samples_still_gives_readable_tables(tmp_path: Path) -> None:
@@ -35,3 +38,28 @@ def test_a_run_without_samples_still_gives_readable_tables(tmp_path: Path) -> No
     )
     assert len(samples) == len(frames) == 0
     assert "seconds" in samples.columns
+
+
+def test_files_of_a_cpu_and_of_a_gpu_run_are_one_table(tmp_path: Path) -> None:
+    def exported(name: str, telemetry: dict[str, float | str], device_seconds: float | None) -> Path:
+        record = builders.record(CELL, {"end_to_end": [1.0]})
+        sample = record.samples[0].model_copy(
+            update={"telemetry": telemetry, "device_seconds": device_seconds}
+        )
+        run = builders.run([CELL])
+        parent = tmp_path / name
+        parent.mkdir()
+        return export(builders.write(run, [record.model_copy(update={"samples": (sample,)})], parent))[0]
+
+    cpu = exported("cpu", {}, None)
+    gpu = exported("gpu", {"power_watts": 300.0, "throttle_reasons": "SwPowerCap"}, 0.5)
+    for files in ([cpu, gpu], [gpu, cpu]):
+        table = pd.read_parquet(files)
+        assert table["power_watts"].dropna().tolist() == [300.0]
+        assert table["device_seconds"].dropna().tolist() == [0.5]
+
+
+def test_whatever_a_gpu_tells_has_a_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake_nvml, "nvmlDeviceGetTemperature", lambda handle, kind: 60)
+    telemetry = NvmlMeter(fake_nvml, "handle").telemetry()
+    assert {"power_watts", "temperature_celsius"} <= set(telemetry) <= set(TELEMETRY_COLUMNS)

@@ -11,8 +11,7 @@ TIMES = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=12)
 
 def test_a_summary_gives_order_statistics() -> None:
     summary = summarise([5.0, 1.0, 2.0, 3.0, 4.0])
-    assert (summary.count, summary.minimum, summary.median, summary.maximum) == (5, 1.0, 3.0, 5.0)
-    assert (summary.p25, summary.p75, summary.mad, summary.mean) == (2.0, 4.0, 1.0, 3.0)
+    assert (summary.count, summary.p5, summary.median, summary.p95) == (5, 1.2, 3.0, 4.8)
     assert summary.warnings == ()
 
 

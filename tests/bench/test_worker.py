@@ -8,7 +8,7 @@ from autogaze.errors import InputError
 from bench import worker
 from bench.job import Event, Job
 from bench.meters.power import NoMeter
-from bench.records import Cell, Record, Status
+from bench.records import WHOLE, Cell, Record, Status
 from bench.worker import measure
 from tests.bench import fake_workload
 
@@ -215,3 +215,16 @@ def test_without_a_peer_nothing_is_done_twice(monkeypatch: pytest.MonkeyPatch) -
     record = measured(target=ACCOMPANIED)
     assert set(turns) == {"theirs"}
     assert "ours" not in {sample.stage for sample in record.samples}
+
+
+def test_a_slow_cell_takes_fewer_samples_rather_than_none() -> None:
+    record = measured(min_samples=5, timeout_seconds=0.0)
+    assert record.status is Status.OK
+    assert len([s for s in record.samples if s.stage == WHOLE and not s.warmup]) == 1
+    assert "1 of 5 samples: more would not fit into 0 s" in record.notes
+    assert not any("would not fit" in note for note in measured(min_samples=5, timeout_seconds=60.0).notes)
+
+
+def test_a_job_without_a_timeout_survives_the_way_to_its_process() -> None:
+    original = job()
+    assert Job.model_validate_json(original.model_dump_json()) == original

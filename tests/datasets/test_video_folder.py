@@ -216,7 +216,7 @@ def test_a_damaged_video_is_passed_over_with_a_warning_that_names_it(root):
 def test_the_warning_quotes_no_line_of_code(root):
     (root / "val" / "v.npy").write_bytes(b"no array")
     np.save(root / "val" / "w.npy", ramp())
-    with pytest.warns(UserWarning, match="passed over") as caught:
+    with pytest.warns(UserWarning, match="skipped") as caught:
         VideoFolder(str(root), "val", clip_len=2, size=16)[0]
     (told,) = caught
     assert warnings.formatwarning(told.message, told.category, told.filename, told.lineno).count("\n") == 1
@@ -225,11 +225,11 @@ def test_the_warning_quotes_no_line_of_code(root):
 def test_after_the_last_video_comes_the_first(root):
     (root / "train" / "c" / "0.png").write_bytes(b"")
     dataset = VideoFolder(str(root), "train", clip_len=2, size=16)
-    with pytest.warns(UserWarning, match="passed over"):
+    with pytest.warns(UserWarning, match="skipped"):
         assert dataset[2]["video_path"].endswith("a.npy")
 
 
-@pytest.mark.filterwarnings("ignore:passed over")
+@pytest.mark.filterwarnings("ignore:skipped")
 def test_folders_in_which_nothing_can_be_read_are_refused(root):
     (root / "val" / "v.npy").write_bytes(b"no array")
     dataset = VideoFolder(str(root), "val")

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from kernels.c_compiler import BuildError, find_compiler
 from kernels.decode_step import native, reference
 from kernels.registry import OPERATIONS
 
@@ -228,21 +229,21 @@ def test_a_library_is_built_once_and_kept(fresh_cache):
 def test_without_a_compiler_it_says_what_to_install(fresh_cache, monkeypatch):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(fresh_cache))
-    with pytest.raises(native.BuildError, match=r"needs a C compiler and there is none; install gcc"):
+    with pytest.raises(BuildError, match=r"needs a C compiler and there is none; install gcc"):
         native.library(SIZES)
 
 
 @pytest.mark.parametrize("named", ["nocc -m64", "", "gcc 'without an end"])
 def test_a_compiler_that_is_not_there_is_named(named, fresh_cache, monkeypatch):
     monkeypatch.setenv("CC", named)
-    with pytest.raises(native.BuildError, match=f"CC names '{named}'"):
+    with pytest.raises(BuildError, match=f"CC names '{named}'"):
         native.library(SIZES)
 
 
 def test_what_the_compiler_complains_about_is_told(fresh_cache, monkeypatch, tmp_path):
     compiler = fake_compiler(tmp_path, "echo 'native.c:1: error: no headers here' >&2\nexit 1")
     monkeypatch.setenv("CC", str(compiler))
-    with pytest.raises(native.BuildError, match=r"cannot be compiled by .*no headers here.*install"):
+    with pytest.raises(BuildError, match=r"cannot be compiled by .*no headers here.*install"):
         native.library(SIZES)
     assert not list((fresh_cache / "autogaze").iterdir())
 
@@ -252,19 +253,19 @@ def test_a_compiler_that_cannot_be_run_is_named(fresh_cache, monkeypatch, tmp_pa
     compiler.write_bytes(b"\0 neither a program nor a script")
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
-    with pytest.raises(native.BuildError, match=r"cc cannot be used \(Exec format error\); set CC"):
+    with pytest.raises(BuildError, match=r"cc cannot be used \(Exec format error\); set CC"):
         native.library(SIZES)
 
 
 def test_a_compiler_that_gets_stuck_is_given_up(fresh_cache, monkeypatch, tmp_path):
     monkeypatch.setattr(native, "MOST_SECONDS", 0.2)
     monkeypatch.setenv("CC", str(fake_compiler(tmp_path, "exec tail -f /dev/null")))
-    with pytest.raises(native.BuildError, match=r"does not end within 0\.2 seconds"):
+    with pytest.raises(BuildError, match=r"does not end within 0\.2 seconds"):
         native.library(SIZES)
 
 
 def test_a_compiler_that_does_not_know_this_processor_builds_for_any(fresh_cache, monkeypatch, tmp_path):
-    real, told = shlex.join(native._compiler()), tmp_path / "told"
+    real, told = shlex.join(find_compiler()), tmp_path / "told"
     refuse = 'case "$*" in *=native*) echo "error: unknown $*" >&2; exit 1;; esac'
     script = f'echo "$*" >> {told}\n{refuse}\nexec {real} "$@"'
     monkeypatch.setenv("CC", str(fake_compiler(tmp_path, script)))
@@ -275,20 +276,20 @@ def test_a_compiler_that_does_not_know_this_processor_builds_for_any(fresh_cache
 
 @pytest.mark.skipif(sys.platform != "linux", reason="an option of the GNU linker")
 def test_what_is_built_depends_on_nothing_but_the_c_library(fresh_cache, monkeypatch, tmp_path):
-    real = shlex.join(native._compiler())
+    real = shlex.join(find_compiler())
     monkeypatch.setenv("CC", str(fake_compiler(tmp_path, f'exec {real} "$@" -Wl,-z,defs')))
     native.library(SIZES)
 
 
 def test_a_folder_that_cannot_be_written_is_named(fresh_cache, monkeypatch):
     fresh_cache.write_text("a file where the folder should be")
-    with pytest.raises(native.BuildError, match=r"set XDG_CACHE_HOME"):
+    with pytest.raises(BuildError, match=r"set XDG_CACHE_HOME"):
         native.library(SIZES)
 
 
 def test_a_folder_that_cannot_even_be_asked_for_is_named(fresh_cache, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", f"/{'long' * 100}")
-    with pytest.raises(native.BuildError, match=r"File name too long.*set XDG_CACHE_HOME"):
+    with pytest.raises(BuildError, match=r"File name too long.*set XDG_CACHE_HOME"):
         native.library(SIZES)
 
 
@@ -297,7 +298,7 @@ def test_a_folder_that_cannot_be_looked_into_is_named(fresh_cache, monkeypatch):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(native.Path, "exists", exists)
-    with pytest.raises(native.BuildError, match=r"autogaze \(Permission denied\).*set XDG_CACHE_HOME"):
+    with pytest.raises(BuildError, match=r"autogaze \(Permission denied\).*set XDG_CACHE_HOME"):
         native.library(SIZES)
 
 
@@ -307,7 +308,7 @@ def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
 
     monkeypatch.setattr(native.Path, "home", home)
     monkeypatch.setenv("XDG_CACHE_HOME", "relative folders do not count")
-    with pytest.raises(native.BuildError, match=r"the user has no home; set XDG_CACHE_HOME"):
+    with pytest.raises(BuildError, match=r"the user has no home; set XDG_CACHE_HOME"):
         native._folder()
 
 
@@ -318,7 +319,7 @@ def test_what_another_user_could_have_written_is_not_loaded(fresh_cache, writabl
     (built,) = folder.iterdir()
     (folder if writable == "folder" else built).chmod(0o777)
     native.library.cache_clear()
-    with pytest.raises(native.BuildError, match=r"which other users can write to; remove it"):
+    with pytest.raises(BuildError, match=r"which other users can write to; remove it"):
         native.library(SIZES)
 
 
@@ -326,7 +327,7 @@ def test_what_another_user_could_have_written_is_not_loaded(fresh_cache, writabl
 def test_code_is_the_user_s_own_or_root_s(owner, accepted):
     number = {"user": os.geteuid(), "root": 0, "another": os.geteuid() + 1}[owner]
     place = SimpleNamespace(stat=lambda: SimpleNamespace(st_uid=number, st_mode=0o40755))
-    with nullcontext() if accepted else pytest.raises(native.BuildError, match="other users can write to"):
+    with nullcontext() if accepted else pytest.raises(BuildError, match="other users can write to"):
         native._require_own(place)
 
 
@@ -344,8 +345,8 @@ def test_a_library_is_the_user_s_own_whatever_the_umask(fresh_cache):
 def test_where_there_are_no_posix_threads_it_says_so(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "name", "nt")
-        with pytest.raises(native.BuildError, match="Linux and macOS"):
-            native._compiler()
+        with pytest.raises(BuildError, match="Linux and macOS"):
+            find_compiler()
 
 
 @pytest.mark.parametrize("change", [{"group": 17}, {"head_dim": 24}, {"mlp_width": 100}])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from autogaze.errors import BackendUnavailable, InputError
+from kernels.c_compiler import BuildError
 from kernels.decode_step import native
 from kernels.registry import OPERATIONS
 from suites import ceilings, kernels
@@ -80,7 +81,7 @@ def test_forms_that_cannot_run_are_refused(axes: Any, message: str) -> None:
 
 def test_without_a_compiler_the_native_form_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: native.Sizes) -> None:
-        raise native.BuildError("needs a C compiler and there is none")
+        raise BuildError("needs a C compiler and there is none")
 
     monkeypatch.setattr(native, "library", fail)
     with pytest.raises(BackendUnavailable, match="native form of decode_step needs a C compiler"):

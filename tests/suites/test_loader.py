@@ -200,3 +200,22 @@ def test_every_engine_is_measured_and_the_released_package_is_one_where_a_checko
 
     assert engines() - {None, "auto"} == set(ENGINES) - {"auto"}
     assert engines(given=["upstream"]) - engines() == {"released"}
+
+
+def test_the_released_package_is_asked_for_in_cells_that_it_can_do_alone() -> None:
+    suite = load_suite("engines", {"engine": ["released"], "setting": ["ratio_0.75"]}, ["upstream"])
+    axes = [dict(point.axes) for point in suite.points if point.workload != "ceiling"]
+    assert {point.workload for point in suite.points} == {"gaze", "ceiling"}
+    assert {each["batch"] for each in axes} == {1}
+    # The sizes 8 and 64 of the block of batches, and the reconstructor in two data types.
+    assert suite.left_out == 2 + 2
+
+
+def test_a_batch_that_was_typed_is_what_was_meant() -> None:
+    suite = load_suite("engines", {"engine": ["released"], "batch": ["8"]}, ["upstream"])
+    assert {dict(point.axes).get("batch", 8) for point in suite.points} == {8}
+
+
+def test_a_value_that_no_workload_of_the_suite_knows_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown value of axis engine of workload gaze 'turbo'"):
+        load_suite("engines", {"engine": ["turbo"]})

@@ -1,4 +1,4 @@
-"""What light, lens, sensor and codec do to a clip."""
+"""Camera effects on a painted clip: light, lens, sensor and codec."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""How cameras and sprites move: closed-form paths, so that frame ``t`` needs no frame before it.
+"""Paths of cameras and sprites in closed form, so that frame ``t`` needs no frame before it.
 
 Lengths are pixels of the painted picture, times are frames, angles are radians.
 """

@@ -1,4 +1,4 @@
-"""Brushes and surfaces of the street scene: what its painters share.
+"""Brushes and surfaces that painted clips and the street scene share.
 
 Metres are the world's unit. A :class:`Brush` draws in metres, larger than needed, and :func:`sprite` reduces
 what it drew, so that edges are smooth.

@@ -1,4 +1,4 @@
-"""How many patches: from the caller's ratio and requirement, or drawn by the strategies of the config."""
+"""Gaze budgets: from the caller's ratio and requirement, or drawn by the strategies of the config."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -27,6 +27,7 @@ from autogaze.models.autogaze.device_loop import DeviceLoop, Step, in_cuda_graph
 from autogaze.models.autogaze.fused_steps import Bind
 from autogaze.models.autogaze.generation import GazeRequest, generate
 from autogaze.stages import stage
+from kernels.c_compiler import BuildError
 from kernels.decode_step import native, reference
 
 ROUND_SLOTS = 1024
@@ -74,7 +75,7 @@ def _build_obstacle(sizes: native.Sizes) -> str | None:
     with stage("compile"):
         try:
             native.library(sizes)
-        except native.BuildError as error:
+        except BuildError as error:
             return f"{error}, or use 'eager'"
     return None
 

@@ -1,4 +1,4 @@
-"""A frame's steps by a form that takes each in one call, over the eager engine's own state.
+"""Fused steps: a frame's steps by an engine that takes each in one call, over the eager engine's state.
 
 The prefill has made keys and values in the cache; the form finds them there, in the
 :class:`~kernels.decode_step.reference.DecoderState` that kernels work on, and adds its own.

@@ -1,4 +1,4 @@
-"""Choosing patches, frame by frame and group by group.
+"""Generation: choosing patches frame by frame and group by group, and the rule that stops it.
 
 The decoder's sequence is, for every frame, its vision tokens and then its gazes. A frame begins with a
 *prefill* (the last group of the frame before, then this frame's vision tokens), whose last hidden state

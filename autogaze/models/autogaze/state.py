@@ -1,4 +1,4 @@
-"""What is remembered of the frames so far while patches are chosen."""
+"""Generation state: the cache, its lengths, and the groups that are not in the cache yet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

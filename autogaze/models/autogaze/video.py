@@ -1,6 +1,6 @@
 """Choosing patches of videos of any length and resolution, in memory that does not grow with the length."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,21 +65,13 @@ def gaze_video(
     chunk = model.config.max_num_frames if chunk is None else chunk
     if chunk < 1 or max_batch_size < 1:
         raise InputError(f"chunk {chunk} and max_batch_size {max_batch_size} must both be at least 1")
-    if gazing_ratio is None and task_loss_requirement is None:
-        raise InputError("a video needs gazing_ratio, task_loss_requirement or both, and got neither")
-    ratios = as_ratios(1.0 if gazing_ratio is None else gazing_ratio, chunk)
-    requirement = None
-    if task_loss_requirement is not None:
-        requirement = as_requirement(task_loss_requirement, 1, chunk, model.device)[0]
+    limits_of = _limits(model, chunk, gazing_ratio, task_loss_requirement)
     tiling = _tiling(model, source, patch_size)
 
     @torch.no_grad()
     def gazed(start: int) -> GazedChunk:
         frames = source.read(start, min(chunk, source.frames - start)).frames
-        limits: dict[str, Any] = {
-            "gazing_ratio": ratios[: len(frames)],
-            "task_loss_requirement": None if requirement is None else requirement[: len(frames)],
-        }
+        limits = limits_of(len(frames))
         if tiling is None:
             square = fit_frames(frames, model.arch.image_size, geometry)
             return GazedChunk(start, frames, model({"video": _as_video(square, model)[None]}, **limits))
@@ -88,6 +80,20 @@ def gaze_video(
         return GazedChunk(start, frames, stitched(outputs, tiling))
 
     return map(gazed, range(0, source.frames, chunk))
+
+
+def _limits(
+    model: AutoGaze, chunk: int, ratio: Ratio | None, requirement: Requirement | None
+) -> Callable[[int], dict[str, Any]]:
+    """Return what gives the model's limits for the first so many frames of a chunk."""
+    if ratio is None and requirement is None:
+        raise InputError("a video needs gazing_ratio, task_loss_requirement or both, and got neither")
+    ratios = as_ratios(1.0 if ratio is None else ratio, chunk)
+    losses = None if requirement is None else as_requirement(requirement, 1, chunk, model.device)[0]
+    return lambda frames: {
+        "gazing_ratio": ratios[:frames],
+        "task_loss_requirement": None if losses is None else losses[:frames],
+    }
 
 
 def _tiling(model: AutoGaze, source: FrameSource, patch_size: int | None) -> Tiling | None:

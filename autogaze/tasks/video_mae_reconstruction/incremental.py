@@ -1,4 +1,4 @@
-"""One frame reconstructed again and again, each time with another patch added.
+"""Incremental reconstruction of one frame, again and again, each time with another patch added.
 
 A plain reconstruction runs the whole clip. Here what the frame sees of the past is kept
 (:mod:`autogaze.tasks.video_mae_reconstruction.kv_cache`), as are the embedded patches, so that trying a set

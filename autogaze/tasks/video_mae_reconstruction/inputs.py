@@ -1,4 +1,4 @@
-"""What a reconstructor is called with, checked."""
+"""Inputs of a reconstructor, checked."""
 
 from collections.abc import Sequence
 

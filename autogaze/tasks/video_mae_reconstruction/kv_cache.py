@@ -1,4 +1,4 @@
-"""Blocks of the reconstructor over a frame whose past is already computed.
+"""Key-value cache of the reconstructor: its blocks over a frame whose past is already computed.
 
 The reconstructor is block-causal: the class token sees itself, and a patch sees the class token, earlier
 frames and its own frame. So what a frame sees of its past never depends on the frame, and is kept as keys and

@@ -1,16 +1,13 @@
-"""How far a reconstructed frame is from the original: in pixels, and in features of two frozen networks."""
+"""Reconstruction losses: distance in pixels, and in the features of two frozen networks."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, VideoMAEConfig
-from autogaze.tasks.video_mae_reconstruction.published import fetch_awaited
-
-if TYPE_CHECKING:
-    from autogaze.tasks.video_mae_reconstruction.modeling_video_mae import VideoMAE
+from autogaze.tasks.video_mae_reconstruction.video_mae import VideoMAE
 
 _PIXEL_STATISTICS = {
     "dinov2_reg": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -41,13 +38,12 @@ def unnormalized(frames: Tensor, config: VideoMAEConfig) -> Tensor:
     return (frames.float() * std + mean + 1) / config.rescale_factor
 
 
-def frame_features(mae: "VideoMAE", loss: str, frames: Tensor) -> Tensor:
+def frame_features(mae: VideoMAE, loss: str, frames: Tensor) -> Tensor:
     """Return (B, F, tokens, 4 * width) features of normalised (B, F, C, H, W) frames under the network of
     ``loss``.
 
     They are the last four hidden states side by side; class and register tokens are left out.
     """
-    fetch_awaited(mae)
     network: Any = mae.get_submodule(loss)
     mean, std = (
         torch.tensor(x, dtype=torch.float32, device=frames.device)[:, None, None]
@@ -62,7 +58,7 @@ def frame_features(mae: "VideoMAE", loss: str, frames: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def target_features(mae: "VideoMAE", frames: Tensor) -> dict[str, Tensor]:
+def target_features(mae: VideoMAE, frames: Tensor) -> dict[str, Tensor]:
     """Return the features of original (B, F, C, H, W) frames for every feature loss of ``mae``, by loss."""
     return {
         loss: frame_features(mae, loss, frames) for loss in mae.config.losses if loss in FEATURE_BACKBONES
@@ -70,7 +66,7 @@ def target_features(mae: "VideoMAE", frames: Tensor) -> dict[str, Tensor]:
 
 
 def reconstruction_loss(
-    mae: "VideoMAE", reconstruction: Tensor, original: Tensor, targets: Mapping[str, Tensor]
+    mae: VideoMAE, reconstruction: Tensor, original: Tensor, targets: Mapping[str, Tensor]
 ) -> Tensor:
     """Return (B, F): the weighted sum of the losses of (B, F, C, H, W) frames.
 

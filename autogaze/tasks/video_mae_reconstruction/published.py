@@ -5,12 +5,11 @@ gigabytes, and then overwrites all of them with its own checkpoint. Here they ar
 are first needed, and never if a state dict brings them.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -22,13 +21,13 @@ from autogaze.checkpoints import (
     read_weights,
     require_fit,
     resolve,
+    siglip_vision_weights,
     write_checkpoint,
 )
 from autogaze.errors import InputError
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, VideoMAEConfig
-
-if TYPE_CHECKING:
-    from autogaze.tasks.video_mae_reconstruction.modeling_video_mae import VideoMAE
+from autogaze.tasks.video_mae_reconstruction.new_weights import initialize_scales_and_times
+from autogaze.tasks.video_mae_reconstruction.video_mae import VideoMAE
 
 _LACKED = ("scale_embed", "time_embed")
 """How parameters end that a published ViT-MAE lacks: they begin as they are."""
@@ -48,7 +47,7 @@ class Published:
     """Folder or hub id."""
     revision: str | None
 
-    def names(self, mae: "VideoMAE") -> list[str]:
+    def names(self, mae: VideoMAE) -> list[str]:
         """Return what the part's tensors are called in the state dict of ``mae``."""
         if self.part:
             return [f"{self.part}.{name}" for name in mae.get_submodule(self.part).state_dict()]
@@ -64,24 +63,25 @@ def published_config(
     return VideoMAEConfig.from_dict({"scales": values.get("image_size", 224), **values, **settings})
 
 
-def await_published(mae: "VideoMAE", source: str | os.PathLike[str], revision: str | None = None) -> None:
+def await_published(mae: VideoMAE, source: str | os.PathLike[str], revision: str | None = None) -> None:
     """Have a reconstructor begin with the weights of a ViT-MAE, and its feature networks with those that the
     configuration names."""
-    from autogaze.initialization.vit_mae import initialize_scales_and_times
-
     initialize_scales_and_times(mae)
-    mae.awaited = [Published("", os.fspath(source), revision)]
+    awaited = [Published("", os.fspath(source), revision)]
     for loss in mae.config.losses:
         if loss in FEATURE_BACKBONES:
             asked = mae.config.backbone_settings(loss)
             model = str(asked.get("model", FEATURE_BACKBONES[loss]))
-            mae.awaited.append(Published(loss, model, asked.get("revision")))
+            awaited.append(Published(loss, model, asked.get("revision")))
+    mae.awaited = awaited
     hooks: Any = mae  # whose registration torch has not typed
     hooks.register_load_state_dict_pre_hook(_before_loading)
     hooks.register_state_dict_pre_hook(_before_saving)
+    for part in (mae.vit.embeddings, *(mae.get_submodule(each.part) for each in awaited[1:])):
+        part.register_forward_pre_hook(partial(_before_use, mae))
 
 
-def fetch_awaited(mae: "VideoMAE") -> None:
+def fetch_awaited(mae: VideoMAE) -> None:
     """Load the weights that a reconstructor still awaits.
 
     Raises ``InputError`` for a checkpoint that cannot be found, read, or does not fit.
@@ -90,7 +90,7 @@ def fetch_awaited(mae: "VideoMAE") -> None:
         _fetch(mae, mae.awaited[0])
 
 
-def _fetch(mae: "VideoMAE", published: Published) -> None:
+def _fetch(mae: VideoMAE, published: Published) -> None:
     awaited = mae.awaited
     mae.awaited = [each for each in awaited if each != published]
     try:
@@ -100,7 +100,7 @@ def _fetch(mae: "VideoMAE", published: Published) -> None:
         raise
 
 
-def _before_loading(mae: "VideoMAE", state: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
+def _before_loading(mae: VideoMAE, state: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
     """Await no more what a state dict brings; fetch first what it brings in part."""
     for each in list(mae.awaited):
         there = [prefix + name in state for name in each.names(mae)]
@@ -110,11 +110,15 @@ def _before_loading(mae: "VideoMAE", state: Mapping[str, Tensor], prefix: str, *
             _fetch(mae, each)
 
 
-def _before_saving(mae: "VideoMAE", prefix: str, keep_vars: bool) -> None:
+def _before_use(mae: VideoMAE, *call: Any) -> None:
     fetch_awaited(mae)
 
 
-def _load(mae: "VideoMAE", published: Published) -> None:
+def _before_saving(mae: VideoMAE, prefix: str, keep_vars: bool) -> None:
+    fetch_awaited(mae)
+
+
+def _load(mae: VideoMAE, published: Published) -> None:
     state, origin = _state(published)
     if published.part:
         load_strict(mae.get_submodule(published.part), state, origin)
@@ -146,8 +150,6 @@ def _load(mae: "VideoMAE", published: Published) -> None:
 
 def _state(published: Published) -> tuple[dict[str, Tensor], str]:
     """Return the tensors of a published network and what to call them in a refusal."""
-    from autogaze.vision_encoders.siglip.checkpoint import vision_weights
-
     try:
         folder = resolve(published.source, published.revision, WEIGHT_FILES)
         if not any(folder.glob("*.safetensors")):
@@ -160,14 +162,13 @@ def _state(published: Published) -> tuple[dict[str, Tensor], str]:
     state = read_weights(folder, "a published network")
     if not published.part:
         state = {name.replace(*_DECODER_LAYERS): tensor for name, tensor in state.items()}
-    return (vision_weights(state) if published.part == "siglip2" else state), published.source
+    return (siglip_vision_weights(state) if published.part == "siglip2" else state), published.source
 
 
-def write_published(mae: "VideoMAE", folder: str | os.PathLike[str]) -> None:
+def write_published(mae: VideoMAE, folder: str | os.PathLike[str]) -> None:
     """Write a reconstructor as a ViT-MAE with an image processor, as the released package reads both."""
     config = mae.config
     names = {"model_type": "vit_mae", "architectures": ["ViTMAEForPreTraining"]}
-    write_checkpoint(folder, config.to_dict() | names, mae)
     processor = {
         "image_processor_type": "VivitImageProcessor",
         "do_resize": True,
@@ -181,5 +182,4 @@ def write_published(mae: "VideoMAE", folder: str | os.PathLike[str]) -> None:
         "image_mean": list(config.image_mean),
         "image_std": list(config.image_std),
     }
-    text = json.dumps(processor, indent=2) + "\n"
-    (Path(folder) / "preprocessor_config.json").write_text(text, encoding="utf-8")
+    write_checkpoint(folder, config.to_dict() | names, mae, others={"preprocessor_config.json": processor})

@@ -1,4 +1,4 @@
-"""What the released package trains a gaze model by: losses and rewards of a reconstruction, gaze by gaze."""
+"""Rewards and losses of a reconstruction, gaze by gaze: what the released package trains a gaze model by."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -18,7 +18,7 @@ from autogaze.stages import stage
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, VideoMAEConfig
 from autogaze.tasks.video_mae_reconstruction.inputs import check_video, frame_indices, frames_of
 from autogaze.tasks.video_mae_reconstruction.losses import reconstruction_loss, target_features
-from autogaze.tasks.video_mae_reconstruction.modeling_video_mae import VideoMAE
+from autogaze.tasks.video_mae_reconstruction.modeling_video_mae import ViTMAEForPreTraining
 from autogaze.tasks.video_mae_reconstruction.published import await_published
 from autogaze.tasks.video_mae_reconstruction.released import (
     check_settings,
@@ -72,7 +72,7 @@ class VideoMAEReconstruction(nn.Module):
             check_settings(settings, "recon_model_config")
             self.config = released_config(recon_model, settings, scales)
         self.recon_sample_rate = recon_sample_rate
-        self.mae = VideoMAE(self.config, attn_implementation, attn_mode)
+        self.mae = ViTMAEForPreTraining(self.config, attn_implementation, attn_mode)
         if not isinstance(recon_model, VideoMAEConfig):
             await_published(self.mae, recon_model, settings.get("revision"))
 

@@ -1,1 +1,1 @@
-"""What is minimised: one module for each way of training."""
+"""Training algorithms: a module for each objective."""

@@ -1,4 +1,4 @@
-"""What the trainer asks of an algorithm."""
+"""Objective: the protocol between the trainer and an algorithm."""
 
 from abc import abstractmethod
 from collections.abc import Mapping

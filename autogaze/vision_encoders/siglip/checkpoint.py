@@ -8,17 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autogaze.checkpoints import WEIGHT_FILES, read_json, read_weights, resolve
+from autogaze.checkpoints import WEIGHT_FILES, read_json, read_weights, resolve, siglip_vision_weights
 from autogaze.errors import InputError
 from autogaze.vision_encoders.siglip.configuration_siglip import SiglipVisionConfig, read_siglip_config
 
 CONFIG = "config.json"
-
-_TEXT_KEYS = ("text_model.", "logit_scale", "logit_bias")
-"""What a checkpoint holds of the text model and the loss that ties both together."""
-
-_PREFIX = "vision_model."
-"""Stands before every key; transformers 5 leaves it out when it saves the vision model alone."""
 
 
 _IGNORED = ("_from_auto", "_commit_hash", "adapter_kwargs", "trust_remote_code", "low_cpu_mem_usage")
@@ -80,12 +74,4 @@ def read_checkpoint(
     folder = resolve(source, revision, (CONFIG, *WEIGHT_FILES))
     values = read_json(folder / CONFIG) if given is None else given.to_dict()
     config = read_siglip_config(values, overrides)
-    return config, vision_weights(read_weights(folder, "an encoder")), str(folder)
-
-
-def vision_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the vision model's part of a SigLIP checkpoint, each name with its prefix."""
-    own = {name: tensor for name, tensor in state.items() if not name.startswith(_TEXT_KEYS)}
-    if any(name.startswith(_PREFIX) for name in own):
-        return own
-    return {_PREFIX + name: tensor for name, tensor in own.items()}
+    return config, siglip_vision_weights(read_weights(folder, "an encoder")), str(folder)

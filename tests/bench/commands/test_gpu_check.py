@@ -24,7 +24,7 @@ MEASURES = (
 
 @pytest.fixture(autouse=True)
 def from_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
 
 
 def python(name: str, program: str, *arguments: object) -> Step:
@@ -85,7 +85,7 @@ def test_the_standard_steps_measure_known_suites_on_the_device_and_test_what_is_
     for name in ("engines", "kernels", "attention"):
         assert name in suite_names()
         assert "cuda:0" in steps[name]
-    assert all((Path(__file__).parents[2] / folder).is_dir() for folder in gpu_check.TESTS)
+    assert all((Path(__file__).parents[3] / folder).is_dir() for folder in gpu_check.TESTS)
     assert str(tmp_path / "street.npz") in steps["clip"]
 
 

@@ -10,6 +10,7 @@ from autogaze.errors import BackendUnavailable
 from autogaze.models.autogaze import GazeStream, engines
 from autogaze.models.autogaze.engines import choose_engine
 from autogaze.stages import observed_by
+from kernels.c_compiler import BuildError
 from kernels.decode_step import native
 from tests.reference.cases import gaze_case, gaze_model, gaze_video, load
 from tests.reference.fill import clip
@@ -112,7 +113,7 @@ def test_native_steps_refuse_to_sample():
 
 def test_without_a_compiler_auto_is_eager_and_native_says_why(monkeypatch):
     def library(sizes):
-        raise native.BuildError("needs a C compiler and there is none; install gcc or clang, or set CC")
+        raise BuildError("needs a C compiler and there is none; install gcc or clang, or set CC")
 
     monkeypatch.setattr(native, "library", library)
     engines._build_obstacle.cache_clear()

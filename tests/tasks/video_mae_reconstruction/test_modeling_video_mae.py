@@ -68,7 +68,10 @@ def test_a_tuple_holds_losses_logits_and_frames() -> None:
     ("argument", "sentence"),
     [
         ({"output_attentions": True}, "the reconstructor keeps neither"),
-        ({"frame_idx": [0]}, "argument of VideoMAE 'frame_idx': did you mean 'frame_idx_to_reconstruct'"),
+        (
+            {"frame_idx": [0]},
+            "argument of ViTMAEForPreTraining 'frame_idx': did you mean 'frame_idx_to_reconstruct'",
+        ),
     ],
 )
 def test_arguments_that_cannot_be_had_are_refused_by_name(argument: dict[str, Any], sentence: str) -> None:

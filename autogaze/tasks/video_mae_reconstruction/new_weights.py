@@ -1,15 +1,15 @@
-"""New weights of a ViT-MAE, drawn as transformers and the released package draw them.
+"""Weights of a new ViT-MAE, drawn as transformers and the released package draw them.
 
 Small random matrices, and position tables of sines and cosines (He et al., 2022). Both of them make the
-decoder's table too and then overwrite it, and the mask token, with zeros; here they are kept. Training of the
-embedded reconstructor starts elsewhere (:mod:`autogaze.initialization.reconstructor`).
+decoder's table too and then overwrite it, and the mask token, with zeros; here they are kept. The training of
+the embedded reconstructor starts elsewhere (:mod:`autogaze.initialization.reconstructor`).
 """
 
 import torch
 from torch import Tensor, nn
 
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES
-from autogaze.tasks.video_mae_reconstruction.modeling_video_mae import VideoMAE
+from autogaze.tasks.video_mae_reconstruction.video_mae import VideoMAE
 
 _SPREAD = 0.02
 """Standard deviation of matrices, unless the configuration has another ``initializer_range``."""

@@ -5,8 +5,8 @@ import math
 import pytest
 from transformers import ViTMAEConfig
 
-from autogaze.initialization.vit_mae import waves
 from autogaze.tasks.video_mae_reconstruction.modeling_video_mae import ViTMAEForPreTraining
+from autogaze.tasks.video_mae_reconstruction.new_weights import waves
 
 SIZES = {
     "hidden_size": 128,
