@@ -44,7 +44,10 @@ class PolicyMasks(nn.Module):
         seed_torch(moment.seed, "rollout", moment.step, moment.first)
         temperature = exponential(*self.temperatures, moment.steps)(moment.step)
         gaze: GazeOutput = self.gaze(
-            {"video": video}, temperature=temperature, step_positions=ROLLOUT_POSITIONS
+            {"video": video},
+            temperature=temperature,
+            step_positions=ROLLOUT_POSITIONS,
+            generate_only=True,
         )
         return gaze
 

@@ -100,6 +100,6 @@ def policy_quality(
     """Return the same of what a gaze model chooses at each of ``ratios``."""
     metrics: dict[str, tuple[float, float]] = {}
     for ratio in ratios:
-        chosen = gaze({"video": video}, gazing_ratio=ratio)
+        chosen = gaze({"video": video}, gazing_ratio=ratio, generate_only=True)
         metrics |= reconstruction_quality(task, video, chosen, f"@{ratio:g}")
     return metrics
