@@ -243,11 +243,32 @@ class AutoGazeConfig(PretrainedConfig):  # type: ignore[misc]
         """Return everything: readers of the file may have other defaults."""
         return dict(self.to_dict())
 
+    def take_attn_implementation(self) -> str | None:
+        """Return the attention backend that was asked for by ``_attn_implementation``, and forget it:
+        transformers would look for one of its own."""
+        backend: str | None = getattr(self, "_attn_implementation_internal", None)
+        self._attn_implementation_internal = None
+        return _BACKENDS.get(backend, backend) if backend is not None else None
+
     def architecture(self) -> Architecture:
         """Return the sizes, checked to fit together."""
         return architecture_of(self.gaze_model_config, self.scales)
 
 
+def of_the_config(name: str) -> Any:
+    """Return a property that reads and sets an entry of the model's configuration."""
+
+    def read(model: Any) -> Any:
+        return getattr(model.config, name)
+
+    def write(model: Any, value: Any) -> None:
+        setattr(model.config, name, value)
+
+    return property(read, write, doc=f"``{name}`` of the configuration; may be changed at any time.")
+
+
+_BACKENDS = {"flex_attention": "flex"}
+"""What transformers calls backends that have another name here."""
 _VISION_SIZES = ("hidden_dim", "out_dim", "depth", "kernel_size")
 _DECODER_SIZES = (
     "hidden_size",

@@ -1,5 +1,6 @@
 """The gaze model: video in, chosen patches out."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -21,7 +22,7 @@ from autogaze.models.autogaze.budgets import (
     draw_ratios,
     draw_requirement,
 )
-from autogaze.models.autogaze.configuration_autogaze import AutoGazeConfig
+from autogaze.models.autogaze.configuration_autogaze import AutoGazeConfig, of_the_config
 from autogaze.models.autogaze.gazing_model import check_video
 from autogaze.models.autogaze.generation import GazeRequest, StepPositions
 from autogaze.models.autogaze.released_gazing_model import AutoGazeModel, unscored_gazes
@@ -39,18 +40,6 @@ Route = Callable[..., GazeOutput]
 _GENERATE = AutoGazeModel.generate
 
 
-def _of_the_config(name: str) -> Any:
-    """Return a property that reads and sets an entry of the model's configuration."""
-
-    def read(model: "AutoGaze") -> Any:
-        return getattr(model.config, name)
-
-    def write(model: "AutoGaze", value: Any) -> None:
-        setattr(model.config, name, value)
-
-    return property(read, write, doc=f"``{name}`` of the configuration; may be changed at any time.")
-
-
 class AutoGaze(PreTrainedModel):  # type: ignore[misc]
     """Chooses, frame by frame, the few multi-scale patches of a video that are worth encoding.
 
@@ -61,12 +50,16 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
     config_class = AutoGazeConfig
     base_model_prefix = "autogaze"
     main_input_name = "inputs"
+    _supports_sdpa = _supports_flash_attn_2 = _supports_flash_attn = _supports_flex_attn = True
 
     def __init__(self, config: AutoGazeConfig) -> None:
+        backend = config.take_attn_implementation()
         super().__init__(config)
         self.arch = config.architecture()
         self.gazing_model = AutoGazeModel(config.gaze_model_config, config.scales)
         self._unscored: Unscored | None = None
+        if backend is not None:
+            self.attn_implementation = backend
         self.post_init()
 
     @classmethod
@@ -76,7 +69,10 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
 
         Raises :class:`InputError` unless weights and model have the same keys and shapes.
         """
-        attention = kwargs.pop("attn_implementation", None) or "sdpa"
+        attention = kwargs.pop("attn_implementation", None)
+        if isinstance(config := kwargs.get("config"), AutoGazeConfig):
+            kwargs["config"] = config = copy.deepcopy(config)
+            attention = attention or config.take_attn_implementation()
         kwargs.setdefault("ignore_mismatched_sizes", True)  # so that mismatches come back as data
         try:
             model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
@@ -92,7 +88,8 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
             unexpected=sorted(info["unexpected_keys"]),
             mismatched=sorted(map(_mismatch, info["mismatched_keys"])),
         )
-        model.attn_implementation = attention
+        if attention is not None:
+            model.attn_implementation = attention
         return cast(AutoGaze, model)
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -146,11 +143,11 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
     def engine(self, name: str) -> None:
         self.gazing_model.engine = name
 
-    gazing_ratio_config = _of_the_config("gazing_ratio_config")
-    gazing_ratio_each_frame_config = _of_the_config("gazing_ratio_each_frame_config")
-    task_loss_requirement_config = _of_the_config("task_loss_requirement_config")
-    has_task_loss_requirement_during_training = _of_the_config("has_task_loss_requirement_during_training")
-    has_task_loss_requirement_during_inference = _of_the_config("has_task_loss_requirement_during_inference")
+    gazing_ratio_config = of_the_config("gazing_ratio_config")
+    gazing_ratio_each_frame_config = of_the_config("gazing_ratio_each_frame_config")
+    task_loss_requirement_config = of_the_config("task_loss_requirement_config")
+    has_task_loss_requirement_during_training = of_the_config("has_task_loss_requirement_during_training")
+    has_task_loss_requirement_during_inference = of_the_config("has_task_loss_requirement_during_inference")
 
     def forward(
         self,

@@ -71,7 +71,7 @@ def gaze_video(
     @torch.no_grad()
     def gazed(start: int) -> GazedChunk:
         frames = source.read(start, min(chunk, source.frames - start)).frames
-        limits = limits_of(len(frames))
+        limits = limits_of(len(frames)) | {"generate_only": True}
         if tiling is None:
             square = fit_frames(frames, model.arch.image_size, geometry)
             return GazedChunk(start, frames, model({"video": _as_video(square, model)[None]}, **limits))
