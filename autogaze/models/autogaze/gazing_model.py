@@ -11,7 +11,7 @@ from autogaze.errors import BackendUnavailable, InputError
 from autogaze.gaze.output import GazeOutput, gaze_output
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights, GazeDecoder
-from autogaze.models.autogaze.engines import Loops, choose_engine
+from autogaze.models.autogaze.engines import ENGINES, Loops, choose_engine
 from autogaze.models.autogaze.generation import GazeRequest
 from autogaze.models.autogaze.scoring import Scores, score
 from autogaze.models.autogaze.vision import Connector, VisionTrunk
@@ -75,13 +75,12 @@ class GazingModel(nn.Module):
         if alteration is not None and name == "auto":
             warnings.warn(f"engine 'eager' is used, since others would ignore {alteration}", stacklevel=2)
             name = "eager"
-        like = self.connector.pos_embed
-        name = choose_engine(name, self.arch, like.device, like.dtype, samples=samples)
-        if alteration is not None and name != "eager":
+        if alteration is not None and name in ENGINES and name != "eager":
             raise BackendUnavailable(
                 f"engine '{name}' computes with parameters alone and would ignore {alteration}; use 'eager'"
             )
-        return name
+        like = self.connector.pos_embed
+        return choose_engine(name, self.arch, like.device, like.dtype, samples=samples)
 
     def version(self) -> tuple[object, ...]:
         """Return what stays equal as long as nobody changes the weights, or what hangs on the decoder."""

@@ -86,8 +86,9 @@ class VisionTrunk(nn.Module):
                 f"past_conv_values holds {len(past)} tensors; one for each of {len(self.blocks)} blocks is "
                 "wanted"
             )
-        x = self.norm(self._patches(video.flatten(0, 1)))  # (batch * time, rows, columns, channels)
-        x = x.unflatten(0, video.shape[:2]).permute(0, 4, 1, 2, 3)
+        patches = self._patches(video.flatten(0, 1))  # (batch * time, rows, columns, channels)
+        x = self.norm(patches.flatten(1, 2))
+        x = x.view(*video.shape[:2], *patches.shape[1:]).permute(0, 4, 1, 2, 3)
         new_past = []
         for block, block_past in zip(self.blocks, past):
             x, block_past = block(x, block_past)
