@@ -67,8 +67,10 @@ def transform_video_for_pytorch(
         InputError: if what comes out is no video.
     """
     if transform is None:
-        frames = torch.from_numpy(check_frames(np.stack([np.asarray(frame) for frame in video])))
-        return frames.permute(0, 3, 1, 2).contiguous()
+        frames = np.stack([np.asarray(frame) for frame in video])
+        if frames.ndim == 4 and frames.shape[1] == 3 and frames.shape[3] != 3:
+            frames = frames.transpose(0, 2, 3, 1)
+        return torch.from_numpy(check_frames(frames)).permute(0, 3, 1, 2).contiguous()
     takes = inspect.signature(transform).parameters.values()
     tensors = any(each.name == "return_tensors" or each.kind is each.VAR_KEYWORD for each in takes)
     output: Any = transform(list(video), **({"return_tensors": "pt"} if tensors else {}))
