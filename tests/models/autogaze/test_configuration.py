@@ -101,3 +101,18 @@ def test_settings_that_ask_for_another_model_are_refused_by_name(config, part, n
     config.gaze_model_config[part][name] = value
     with pytest.raises(InputError, match=f"{name} is {value}"):
         config.architecture()
+
+
+def test_a_saved_configuration_leaves_nothing_to_the_defaults_of_its_reader(tmp_path):
+    AutoGazeConfig().save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    gaze = written["gaze_model_config"]
+    assert written["scales"] == "32+64+112+224"
+    assert written["num_vision_tokens_each_frame"] == gaze["num_vision_tokens_each_frame"] == 265
+    assert {"hidden_dim", "out_dim", "depth", "kernel_size"} <= gaze["vision_model_config"].keys()
+    assert gaze["connector_config"] == {"hidden_dim": 192, "num_tokens": 196}
+    assert {
+        "hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "rms_norm_eps",
+        "rope_theta", "rope_scaling", "max_position_embeddings", "num_multi_token_pred", "vocab_size",
+        "eos_token_id",
+    } <= gaze["gaze_decoder_config"].keys()  # fmt: skip
