@@ -127,7 +127,7 @@ class GazeDecoder(nn.Module):
         Raises:
             InputError: for another ``generate``, which nothing here would call.
         """
-        if "generate" in vars(self):
+        if vars(self).keys() & {"generate", "_sample"}:
             type(self).generate(self)
         for name, module in self.named_modules():
             place = f"gaze_decoder.{name}".removesuffix(".")

@@ -51,10 +51,26 @@ class AutoGazeModel(GazingModel):
             config = GazeModelConfig(config)
         super().__init__(architecture_of(config, scales))
         self.gaze_decoder_config = config.gaze_decoder_config
-        self.input_img_size = self.arch.image_size
-        self.num_vision_tokens_each_frame = self.arch.grid.patches_per_frame
-        self.num_multi_token_pred = self.arch.group
-        self.frame_sampling_rate = 1
+
+    @property
+    def input_img_size(self) -> int:
+        """Side in pixels of what the vision model looks at."""
+        return self.arch.image_size
+
+    @property
+    def num_vision_tokens_each_frame(self) -> int:
+        """Candidate patches of a frame."""
+        return self.arch.grid.patches_per_frame
+
+    @property
+    def num_multi_token_pred(self) -> int:
+        """Patches chosen in one step."""
+        return self.arch.group
+
+    @property
+    def frame_sampling_rate(self) -> int:
+        """Every frame is looked at."""
+        return 1
 
     @property
     def logits_processor(self) -> None:
@@ -103,7 +119,7 @@ class AutoGazeModel(GazingModel):
         if video is not None:
             self._require_own_size(video)
             before = list(past_conv_values) if use_cache and past_conv_values is not None else None
-            tokens, past = self.see_exactly(video, before)
+            tokens, past = super().see_exactly(video, before)
             parts.append([self._vision_part(frame) for frame in tokens.unbind(1)])
         if gaze_pos_ids is not None:
             parts.append([self._gaze_part(indices) for indices in gaze_pos_ids])
@@ -112,6 +128,13 @@ class AutoGazeModel(GazingModel):
         in_order = [part for frame in zip(*parts) for part in frame]
         embeds, is_gaze, source, mask = (list(values) for values in zip(*in_order))
         return embeds, is_gaze, source, mask, past
+
+    def see_exactly(self, video: Tensor, past: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
+        """Do as :meth:`GazingModel.see_exactly`, through what was put in place of :meth:`embed`, if so."""
+        if "embed" not in vars(self):
+            return super().see_exactly(video, past)
+        embeds, *_, past = self.embed(video=video, use_cache=True, past_conv_values=past)
+        return torch.stack(embeds, dim=1), past or []
 
     def _vision_part(self, tokens: Tensor) -> tuple[Tensor, ...]:
         batch, count = tokens.shape[:2]

@@ -411,6 +411,27 @@ def test_another_generate_streams_looks_at_tiles_and_rolls_out(model):
     assert len(seen) == 6
 
 
+def test_another_embed_is_looked_through(model):
+    original = model.gazing_model.embed
+
+    def upside_down(video, **settings):
+        return original(video=video.flip(-2), **settings)
+
+    expected = model({"video": VIDEO.flip(-2)}, gazing_ratio=0.1)
+    model.gazing_model.embed = upside_down
+    output = model({"video": VIDEO}, gazing_ratio=0.1)
+    assert output.patch_hash() == expected.patch_hash()
+    stream, _ = streamed(model, VIDEO, [0.1] * 4)
+    positions = [output.gazing_pos + 265 * t for t, output in enumerate(stream)]
+    assert torch.equal(torch.cat(positions, dim=1), expected.gazing_pos)
+
+
+def test_sizes_cannot_be_set_to_no_effect(model):
+    for name in ("input_img_size", "num_multi_token_pred", "num_vision_tokens_each_frame"):
+        with pytest.raises(AttributeError):
+            setattr(model.gazing_model, name, 7)
+
+
 def test_another_forward_of_the_gazing_model_scores(model):
     def forward(video, gazing_info):
         shape = gazing_info["gazing_pos"].shape
