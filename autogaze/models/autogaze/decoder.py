@@ -129,14 +129,14 @@ class GazeDecoder(nn.Module):
         """
         if vars(self).keys() & {"generate", "_sample"}:
             type(self).generate(self)
-        for name, module in self.named_modules():
-            place = f"gaze_decoder.{name}".removesuffix(".")
-            biased = isinstance(module, nn.Linear) and module.bias is not None
-            if type(module) not in _PLAIN or biased:
-                return f"{type(module).__name__}{' with a bias' if biased else ''} at {place}"
-            if hooked(module):
-                return f"a hook or another forward on {place}"
-        return None
+        if _tells_all(self):
+            return None
+        name, module = next((n, m) for n, m in self.named_modules() if not _acts_plainly(m))
+        place = f"gaze_decoder.{name}".removesuffix(".")
+        if hooked(module):
+            return f"a hook or another forward on {place}"
+        biased = " with a bias" if isinstance(module, nn.Linear) and module.bias is not None else ""
+        return f"{type(module).__name__}{biased} at {place}"
 
     def weights(self) -> DecoderWeights:
         """Return the parameters, as they are now, in the form to compute with (a copy of a few megabytes), or
@@ -209,4 +209,15 @@ _PLAIN = frozenset(
         nn.RMSNorm,
     }
 )
-"""Modules of which the parameters tell everything."""
+"""Modules of which the parameters tell everything, linear ones without a bias."""
+
+
+def _acts_plainly(module: nn.Module) -> bool:
+    return type(module) in _PLAIN and not hooked(module) and vars(module)["_parameters"].get("bias") is None
+
+
+def _tells_all(module: nn.Module) -> bool:
+    """Whether that holds of a module and all modules in it."""
+    if not _acts_plainly(module):
+        return False
+    return all(child is None or _tells_all(child) for child in vars(module)["_modules"].values())

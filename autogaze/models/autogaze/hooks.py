@@ -9,12 +9,13 @@ from torch import nn
 
 def hooked(module: nn.Module) -> bool:
     """Whether calling ``module`` does more than its class says: it has hooks, or a ``forward`` of its own."""
+    own = vars(module)  # read directly, since this is asked of every module in every call
     return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in vars(module)
+        own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or own["_backward_hooks"]
+        or own["_backward_pre_hooks"]
+        or "forward" in own
     )
 
 
