@@ -223,6 +223,7 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
             _require_no_settings_of_ours(engine, step_positions)
             route: Route = partial(self._generate_elsewhere, _tiles(video, tiling), past, use_cache)
         elif use_cache or any(part is not None for part in past):
+            _require_no_settings_of_ours(engine)
             route = partial(self._follow, _tiles(video, tiling), past, use_cache)
         else:
             vision = self._see(video, tiling, at_once)
@@ -378,15 +379,17 @@ def _require_that_scores_can_be_had(
 ) -> None:
     if tiling is not None and (gazing_info or generate_only is False):
         raise InputError("gazes on tiles cannot be scored: leave target_scales out or set generate_only=True")
+    if gazing_info and any(part is not None for part in past):
+        raise InputError("given gazes are scored without what came before: leave past_... or gazing_info out")
     if not generate_only and any(part is not None for part in past):
         raise InputError("frames that follow others cannot be scored: set generate_only=True")
 
 
-def _require_no_settings_of_ours(engine: str | None, step_positions: StepPositions) -> None:
+def _require_no_settings_of_ours(engine: str | None, step_positions: StepPositions = "released") -> None:
     if engine is not None or step_positions != "released":
         raise InputError(
-            "engine= and step_positions= are not handed on to the generate that was put in place of "
-            "gazing_model.generate: set model.engine, or take the replacement away"
+            "engine= and step_positions= are not handed on to streams by use_cache=, nor to what was put in "
+            "place of gazing_model.generate: set model.engine, or use GazeStream"
         )
 
 

@@ -183,8 +183,12 @@ class GazeStream:
         stream = cls(model, **state["settings"])
         stream.frames_seen, stream._frame_size = state["frames_seen"], state["frame_size"]
         if state["past"] is not None:
-            device = stream._gazing.connector.pos_embed.device
-            stream._past = [past.to(device) for past in state["past"]]
+            device, width = stream._gazing.connector.pos_embed.device, stream._gazing.arch.vision_width
+            # States of earlier versions have the channels last.
+            in_order = (
+                past if past.shape[1] == width else past.permute(0, 4, 1, 2, 3) for past in state["past"]
+            )
+            stream._past = [past.to(device) for past in in_order]
         if stream.policy == "keep":
             stream._grow(_used(state["decoder"]["frame_ends"]), 1)
         stream._state.load_state_dict(state["decoder"])

@@ -470,6 +470,7 @@ def test_another_forward_of_the_gazing_model_scores(model):
             "GazeStream",
         ),
         (lambda m: m.train()({"video": VIDEO}, gazing_ratio=0.1, use_cache=True), r"eval\(\)"),
+        (lambda m: m({"video": VIDEO}, gazing_ratio=0.1, use_cache=True, engine="eager"), "not handed on"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_a_sentence(model, misused, words):
