@@ -71,7 +71,7 @@ def gaze_video(
     @torch.no_grad()
     def gazed(start: int) -> GazedChunk:
         frames = source.read(start, min(chunk, source.frames - start)).frames
-        limits = limits_of(len(frames)) | {"generate_only": True}
+        limits = limits_of(len(frames))
         if tiling is None:
             square = fit_frames(frames, model.arch.image_size, geometry)
             return GazedChunk(start, frames, model({"video": _as_video(square, model)[None]}, **limits))
@@ -93,6 +93,7 @@ def _limits(
     return lambda frames: {
         "gazing_ratio": ratios[:frames],
         "task_loss_requirement": None if losses is None else losses[:frames],
+        "generate_only": True,
     }
 
 

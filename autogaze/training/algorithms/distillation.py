@@ -70,12 +70,7 @@ class GainDistillation(Objective):
         # The sampler draws for all videos of the micro-batch from one stream.
         seed_torch(moment.seed, "rollout", moment.step, moment.first)
         temperature = exponential(settings.temp_start, settings.temp_end, moment.steps)(moment.step)
-        gaze = self.gaze(
-            {"video": video},
-            temperature=temperature,
-            step_positions=ROLLOUT_POSITIONS,
-            generate_only=True,
-        )
+        gaze = self.gaze({"video": video}, temperature=temperature, step_positions=ROLLOUT_POSITIONS)
         gains = promised_gains(self.task, video, gaze, settings.gain_rates, _LOOK_EVERY)
         choices = {"gaze": gaze, "promised": gains.promised.clone(), "losses": gains.losses.clone()}
         return Prepared(batch, {"videos": len(video), "gazes": gaze.gazing_pos.numel()}, choices)
