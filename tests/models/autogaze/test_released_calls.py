@@ -222,6 +222,15 @@ def test_a_stream_that_keeps_everything_goes_on_where_it_was_saved(untouched):
     assert again.patch_hash() == whole.patch_hash()
 
 
+def test_streams_saved_with_the_channels_of_their_past_last_go_on(untouched):
+    stream = GazeStream(untouched, gazing_ratio=0.1)
+    stream.push(VIDEO[:, :2])
+    state = stream.state_dict()
+    state["past"] = [past.permute(0, 2, 3, 4, 1) for past in state["past"]]
+    restored = GazeStream.load(untouched, state)
+    assert torch.equal(restored.push(VIDEO[:, 2:]).gazing_pos, stream.push(VIDEO[:, 2:]).gazing_pos)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [

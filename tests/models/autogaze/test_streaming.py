@@ -167,16 +167,6 @@ def test_a_restored_stream_goes_on_as_the_saved_one(tiny, policy, pushed):
     assert gazes_pushed(restored, video[:, pushed:]) == gazes_pushed(stream, video[:, pushed:])
 
 
-def test_states_of_earlier_versions_with_channels_last_go_on(tiny):
-    video = clip(56, 1, 4)
-    stream = GazeStream(tiny, gazing_ratio=0.1)
-    gazes_pushed(stream, video[:, :2])
-    state = stream.state_dict()
-    state["past"] = [past.permute(0, 2, 3, 4, 1).clone() for past in state["past"]]
-    restored = GazeStream.load(tiny, state)
-    assert gazes_pushed(restored, video[:, 2:]) == gazes_pushed(stream, video[:, 2:])
-
-
 def test_a_saved_state_does_not_change_when_the_stream_goes_on(tiny):
     video = clip(57, 1, 6)
     stream = GazeStream(tiny, gazing_ratio=0.1, policy="slide", window=2)
