@@ -164,6 +164,7 @@ class SelectorQuality(Judged):
             gazing_ratio=setting.gazing_ratio,
             task_loss_requirement=setting.task_loss_requirement,
             step_positions=self._positions,
+            generate_only=True,
         )
         return output
 

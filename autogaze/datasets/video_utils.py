@@ -1,6 +1,7 @@
 """Reading and sampling frames, under the names and with the results of the released package."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,18 +70,42 @@ def _timeline(reopen: Reopen) -> Timeline | None:
             return None
 
 
-def transform_video_for_pytorch(video: Frames, transform: Any = None) -> Tensor:
+def transform_video_for_pytorch(
+    video: Frames | Sequence[Any], transform: Callable[..., Any] | None = None
+) -> Tensor:
     """Process the frames of one video and return them as a tensor.
 
     Args:
-        video: (T, H, W, 3) uint8.
-        transform: an image processor, ours or one of transformers'; None only moves the channels.
+        video: (T, H, W, 3) or (T, 3, H, W), or a list of frames.
+        transform: an image processor, ours or one of transformers'; or anything that takes a list of frames
+            and returns what has ``pixel_values``: frames, or a list of one video's frames. None only moves
+            the channels.
 
     Returns:
-        (T, 3, H', W'), float32 after a transform and uint8 without.
+        (T, 3, H', W'), of the type that ``transform`` gives; without it, as given.
+
+    Raises:
+        InputError: if what comes out is no video.
     """
-    video = check_frames(video)
     if transform is None:
-        return torch.from_numpy(video.transpose(0, 3, 1, 2).copy())
-    pixels: Tensor = transform(list(video), return_tensors="pt")["pixel_values"]
-    return pixels.flatten(0, -4)
+        frames = np.stack([np.asarray(frame) for frame in video])
+        if frames.ndim == 4 and frames.shape[1] == 3 and frames.shape[3] != 3:
+            frames = frames.transpose(0, 2, 3, 1)
+        return torch.from_numpy(check_frames(frames)).permute(0, 3, 1, 2).contiguous()
+    takes = inspect.signature(transform).parameters.values()
+    tensors = any(each.name == "return_tensors" or each.kind is each.VAR_KEYWORD for each in takes)
+    output: Any = transform(list(video), **({"return_tensors": "pt"} if tensors else {}))
+    made = output["pixel_values"] if isinstance(output, Mapping) else output.pixel_values
+    if not isinstance(made, Tensor):
+        # A video is a list of frames; some processors put that into a list of one.
+        made = made[0] if isinstance(made[0], list | tuple) else made
+        made = torch.stack([torch.as_tensor(frame) for frame in made])
+    made = made.flatten(0, -4) if made.dim() > 4 else made
+    if made.dim() == 4 and made.shape[1] != 3 and made.shape[-1] == 3:
+        made = made.permute(0, 3, 1, 2).contiguous()
+    if made.dim() != 4 or made.shape[1] != 3:
+        raise InputError(
+            f"the transform made pixel_values of shape {list(made.shape)} for a video; "
+            "(frames, 3, height, width) is wanted"
+        )
+    return made

@@ -238,3 +238,42 @@ def test_processors_that_know_pictures_only_will_do():
 
     frames = np.full((5, 4, 6, 3), 255, np.uint8)
     assert torch.equal(transform_video_for_pytorch(frames, pictures_only), torch.ones(5, 3, 4, 6))
+
+
+class Frames:
+    """What a processor of one's own may return."""
+
+    def __init__(self, pixel_values):
+        self.pixel_values = pixel_values
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda frames: Frames([frame.transpose(2, 0, 1) / np.float32(255) for frame in frames]),
+        lambda frames: Frames([[frame.transpose(2, 0, 1) / np.float32(255) for frame in frames]]),
+        lambda frames: Frames(np.stack(frames) / np.float32(255)),
+        lambda frames: Frames([torch.from_numpy(frame).permute(2, 0, 1) / 255 for frame in frames]),
+        lambda frames, **kwargs: {"pixel_values": torch.from_numpy(np.stack(frames))[None] / 255},
+    ],
+    ids=["frames", "frames in a list", "an array, channels last", "tensors", "a batch of one"],
+)
+def test_any_callable_that_gives_pixel_values_will_do(transform):
+    frames = np.random.RandomState(0).randint(0, 256, (4, 5, 6, 3), np.uint8)
+    expected = torch.from_numpy(frames).permute(0, 3, 1, 2) / 255
+    for video in (frames, list(frames)):
+        torch.testing.assert_close(transform_video_for_pytorch(video, transform), expected)
+
+
+def test_without_a_transform_frames_of_either_layout_only_have_their_channels_moved():
+    frames = np.random.RandomState(0).randint(0, 256, (4, 5, 6, 3), np.uint8)
+    expected = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    for video in (frames, list(frames), frames.transpose(0, 3, 1, 2)):
+        assert torch.equal(transform_video_for_pytorch(video), expected)
+
+
+def test_a_transform_that_makes_no_video_is_refused():
+    with pytest.raises(InputError, match=r"shape \[2, 5, 6\]"):
+        transform_video_for_pytorch(
+            np.zeros((2, 5, 6, 3), np.uint8), lambda f: Frames([x[..., 0] for x in f])
+        )

@@ -101,6 +101,7 @@ def _limits(
     return lambda frames: {
         "gazing_ratio": ratios[:frames],
         "task_loss_requirement": None if losses is None else losses[:frames],
+        "generate_only": True,
     }
 
 
