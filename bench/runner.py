@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from autogaze.errors import InputError
 from bench import journal
 from bench.devices import Device, find_devices
 from bench.environment import describe, differences
+from bench.fork_server import ForkServer, ForkServerError, open_fork_server
 from bench.isolation import run_job
 from bench.job import Job
 from bench.parquet import export
@@ -100,15 +102,27 @@ def proceed(folder: Path, progress: Progress, retry: bool = False) -> list[Recor
     earlier = earlier_records(folder.parent, device)
     estimates = [estimate(cell, earlier, _number(run, "time_budget_seconds")) for cell in cells]
     taken: list[float] = []
-    with journal.appending(folder) as append:
+    timeout = _number(run, "timeout_seconds")
+    with journal.appending(folder) as append, _forking(run, cells) as server:
         for number, cell in enumerate(cells, start=1):
             progress.begin(cell, number, len(cells), time_left(estimates, taken))
-            record = run_job(_job(run, cell, device, inputs), _number(run, "timeout_seconds"), progress.phase)
+            record = run_job(_job(run, cell, device, inputs), timeout, progress.phase, server)
             append(record)
             progress.end(record)
             taken.append(record.elapsed_seconds)
     export(folder)
     return journal.read_run(folder)[1]
+
+
+@contextmanager
+def _forking(run: Run, cells: Sequence[Cell]) -> Iterator[ForkServer | None]:
+    """Open a server that forks the processes of ``cells``; None where there can be none."""
+    targets = list(dict.fromkeys(_target(run, cell) for cell in cells))
+    with ExitStack() as stack:
+        server = None
+        with suppress(ForkServerError):
+            server = stack.enter_context(open_fork_server(targets))
+        yield server
 
 
 def _inputs(run: Run, device: Device) -> Inputs:

@@ -295,22 +295,28 @@ def _is_torch_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the kernel end this process when its parent dies: an orphan would spoil the next measurement."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def main() -> None:
-    _die_with_parent()
-    job = Job.model_validate_json(sys.stdin.buffer.read())
-    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as pipe:
+def run_worker(job_file: int, events: int) -> None:
+    """Measure the job in a file and send what comes of it into the pipe ``events``; both are descriptors."""
+    with os.fdopen(job_file, "rb") as file:
+        job = Job.model_validate_json(file.read())
+    with os.fdopen(events, "w", encoding="utf-8") as pipe:
 
         def send(event: Event) -> None:
             pipe.write(event.model_dump_json() + "\n")
             pipe.flush()
 
         send(Event(kind="record", record=measure(job, send)))
+
+
+def main() -> None:
+    die_with_parent()
+    run_worker(sys.stdin.fileno(), int(sys.argv[1]))
 
 
 if __name__ == "__main__":
