@@ -1,10 +1,16 @@
-"""Isolation: cells measured in processes of their own, and whatever becomes of such a process a record."""
+"""Isolation: cells measured in processes of their own, and whatever becomes of such a process a record.
+
+A process is a fork of a server that has imported everything (:mod:`bench.fork_server`), or a new interpreter
+where there is no server.
+"""
 
 import signal
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 
 from autogaze.child_process import ChildProcess, fate
+from bench.fork_server import ForkedChild, ForkServer, ForkServerError
 from bench.job import Event, Job
 from bench.journal import utc_now
 from bench.records import Record, Sample, Status
@@ -13,19 +19,27 @@ _FAREWELL_SECONDS = 30.0
 """How long a child that is done may take to end."""
 
 
-def run_job(job: Job, timeout_seconds: float, on_phase: Callable[[str], None]) -> Record:
+Child = ChildProcess | ForkedChild
+
+
+def run_job(
+    job: Job, timeout_seconds: float, on_phase: Callable[[str], None], server: ForkServer | None = None
+) -> Record:
     """Measure ``job`` in a child process and return its record; ``on_phase`` hears what the child is doing.
 
     The child leads a process group of its own, which is killed when time is up and when this function is left
     early (``KeyboardInterrupt``). A child that dies without a record leaves one that says how, with the
     samples it had sent.
     """
-    (record,) = run_jobs([job], timeout_seconds, on_phase)
+    (record,) = run_jobs([job], timeout_seconds, on_phase, server)
     return record
 
 
 def run_jobs(
-    jobs: Sequence[Job], timeout_seconds: float, on_phase: Callable[[str], None]
+    jobs: Sequence[Job],
+    timeout_seconds: float,
+    on_phase: Callable[[str], None],
+    server: ForkServer | None = None,
 ) -> Generator[Record]:
     """Measure jobs one after another in one child process and yield the record of each as it is done.
 
@@ -34,7 +48,8 @@ def run_jobs(
     """
     left = list(jobs)
     while left:
-        with ChildProcess("bench.worker", options=("-X", "faulthandler"), leads_group=True) as child:
+        on_phase("start")
+        with _child(server) as child:
             is_there = True
             while left and is_there:
                 record, is_there = _measured(child, left.pop(0), timeout_seconds, on_phase)
@@ -43,8 +58,15 @@ def run_jobs(
                 child.finish(time.monotonic() + _FAREWELL_SECONDS)
 
 
+def _child(server: ForkServer | None) -> Child:
+    if server is not None:
+        with suppress(ForkServerError):
+            return server.start()
+    return ChildProcess("bench.worker", options=("-X", "faulthandler"), leads_group=True)
+
+
 def _measured(
-    child: ChildProcess, job: Job, timeout_seconds: float, on_phase: Callable[[str], None]
+    child: Child, job: Job, timeout_seconds: float, on_phase: Callable[[str], None]
 ) -> tuple[Record, bool]:
     """Have the child measure a job; return its record, and whether the child can measure another."""
     started, begun = utc_now(), time.monotonic()
@@ -72,7 +94,7 @@ def _measured(
 
 
 def _listen(
-    child: ChildProcess, job: Job, deadline: float, samples: list[Sample], on_phase: Callable[[str], None]
+    child: Child, job: Job, deadline: float, samples: list[Sample], on_phase: Callable[[str], None]
 ) -> Record:
     """Give the child its job and return the record that it sends; ``samples`` gets those sent before."""
     child.send(job.model_dump_json())
@@ -85,7 +107,7 @@ def _listen(
             return event.record
 
 
-def _blame(child: ChildProcess, end: Exception, deadline: float) -> tuple[Status, str] | None:
+def _blame(child: Child, end: Exception, deadline: float) -> tuple[Status, str] | None:
     """Say what became of a child that sent no record; None where its time was up."""
     try:
         exit_code = None if isinstance(end, TimeoutError) else child.exit_code(deadline)

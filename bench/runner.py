@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, fields
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +13,7 @@ from autogaze.errors import InputError
 from bench import journal
 from bench.devices import Device, find_devices
 from bench.environment import describe, differences
+from bench.fork_server import ForkServer, ForkServerError, open_fork_server
 from bench.isolation import run_jobs
 from bench.job import Job
 from bench.parquet import export
@@ -103,8 +104,11 @@ def proceed(folder: Path, progress: Progress, retry: bool = False) -> list[Recor
     estimates = [estimate(cell, earlier, _number(run, "time_budget_seconds")) for cell in cells]
     taken: list[float] = []
     jobs = [_job(run, cell, device, inputs, folder) for cell in cells]
-    records_to_come = _measured(jobs, _number(run, "timeout_seconds"), progress.phase)
-    with journal.appending(folder) as append, closing(records_to_come):
+    with ExitStack() as stack:
+        append = stack.enter_context(journal.appending(folder))
+        server = stack.enter_context(_forking(jobs))
+        records_to_come = _measured(jobs, _number(run, "timeout_seconds"), progress.phase, server)
+        stack.enter_context(closing(records_to_come))
         for number, cell in enumerate(cells, start=1):
             progress.begin(cell, number, len(cells), time_left(estimates, taken))
             record = next(records_to_come)
@@ -116,12 +120,27 @@ def proceed(folder: Path, progress: Progress, retry: bool = False) -> list[Recor
 
 
 def _measured(
-    jobs: Sequence[Job], timeout_seconds: float, on_phase: Callable[[str], None]
+    jobs: Sequence[Job],
+    timeout_seconds: float,
+    on_phase: Callable[[str], None],
+    server: ForkServer | None,
 ) -> Generator[Record]:
     """Measure each job in a process of its own, those that share one where they follow each other in one."""
     for _, together in groupby(enumerate(jobs), key=_process):
-        with closing(run_jobs([job for _, job in together], timeout_seconds, on_phase)) as records:
+        with closing(run_jobs([job for _, job in together], timeout_seconds, on_phase, server)) as records:
             yield from records
+
+
+@contextmanager
+def _forking(jobs: Sequence[Job]) -> Iterator[ForkServer | None]:
+    """Open a server that forks the processes of ``jobs``; None where there is no need or can be none."""
+    with ExitStack() as stack:
+        server = None
+        with suppress(ForkServerError):
+            if jobs:
+                targets = list(dict.fromkeys(job.target for job in jobs))
+                server = stack.enter_context(open_fork_server(targets))
+        yield server
 
 
 def _process(numbered: tuple[int, Job]) -> tuple[str, int]:

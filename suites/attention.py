@@ -1,7 +1,7 @@
 """The workload ``attention``: one call of one attention backend, checked against the definition before it is
 timed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -73,6 +73,7 @@ def visible_pairs(layout: "FrameLayout", batch: int) -> int:
 class Attention:
     """One call on random queries, keys and values, the layout's masks made beforehand as for a deep model."""
 
+    preload: ClassVar[Sequence[str]] = ("autogaze.attention", "torch.profiler")
     axes: ClassVar[Mapping[str, Axis]] = {
         "backend": Axis("sdpa", known=ATTENTION_BACKENDS),
         "mask": Axis("block_causal", known=MASKS),

@@ -7,7 +7,7 @@ that measures.
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,6 +42,15 @@ class ClipWorkload:
     """A clip cut into the cell's chunks."""
 
     axes: ClassVar[Mapping[str, Axis]] = AXES
+    preload: ClassVar[Sequence[str]] = (
+        "autogaze.embedded.reconstructor",
+        "autogaze.models.autogaze",
+        "autogaze.models.autogaze.work",
+        "autogaze.tasks.video_mae_reconstruction.metrics",
+        "autogaze.tasks.video_mae_reconstruction.work",
+        "autogaze.video.video_file",
+        "av",
+    )
     reconstructs: ClassVar[bool]
     peer: ReleasedPackage | None = None
     """Chooses the patches where the engine is ``released``."""

@@ -75,6 +75,8 @@ class Workload(Protocol):
     """
 
     axes: ClassVar[Mapping[str, Axis]]
+    preload: ClassVar[Sequence[str]]
+    """Modules that its methods import: a process that many cells are forked from imports them once."""
     notes: list[str]
     """Caveats to print beside the figures."""
     details: dict[str, Any]
