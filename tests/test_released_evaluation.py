@@ -1,8 +1,7 @@
 """The published evaluation gives the figures that its author's script gets through the released names."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from autogaze.datasets.video_utils import process_video_frames, read_video_pyav,
 from autogaze.embedded import clip_path
 from autogaze.models.autogaze import AutoGaze, AutoGazeImageProcessor
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
-from suites.evaluation import evaluate
-from suites.pipeline import Pipeline
+from suites.evaluation import EvaluatedClip, Evaluation, clips_of
+from suites.settings import parse_setting
 from suites.workload import Inputs
 from tests.hub_folders import write_gaze_model
 from tests.tasks.video_mae_reconstruction.examples import ALL_LOSSES, TINY, reconstructor
@@ -95,27 +94,22 @@ def by_released_names(folders: tuple[Path, Path], start: int, **setting: float) 
     ]
 
 
-@contextmanager
-def untimed() -> Iterator[None]:
-    yield
-
-
-def test_the_evaluation_gives_the_figures_of_its_authors_script(folders: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("clip", clips_of(64, CLIP_LEN, (), CLIPS), ids=lambda clip: clip.name)
+@pytest.mark.parametrize("name", ["ratio_0.10", "ratio_0.75_task_0.70", "task_0.70"])
+def test_the_evaluation_gives_the_figures_of_its_authors_script(
+    folders: tuple[Path, Path], clip: EvaluatedClip, name: str
+) -> None:
     inputs = Inputs(checkpoint=str(folders[0]), task_checkpoint=str(folders[1]))
-    pipeline = Pipeline(inputs, "float32", "sdpa", reconstructs=True)
-    compared = set()
-    for found in evaluate(pipeline, None, CLIP_LEN, (), CLIPS, untimed):
-        if found.setting.name not in ("ratio_0.10", "ratio_0.75_task_0.70", "task_0.70"):
-            continue
-        setting = {
-            name: value
-            for name in ("gazing_ratio", "task_loss_requirement")
-            if (value := getattr(found.setting, name)) is not None
-        }
-        expected = by_released_names(folders, found.start, **setting)
-        for ours, theirs in zip(found.frames, expected, strict=True):
-            assert ours["gazes"] == theirs["gazes"]
-            for name in ("loss", "mae", "psnr", "ssim"):
-                assert ours[name] == pytest.approx(theirs[name], rel=1e-5), name
-        compared.add((found.clip, found.setting.name))
-    assert len(compared) == 3 * CLIPS
+    axes = {each: axis.default for each, axis in Evaluation.axes.items()}
+    workload = Evaluation(axes | {"clip": clip.name, "setting": name, "chunk": CLIP_LEN}, inputs)
+    found = workload.quality(workload.run()).frames
+    asked = asdict(parse_setting(name))
+    limits = {
+        each: asked[each] for each in ("gazing_ratio", "task_loss_requirement") if asked[each] is not None
+    }
+    expected = by_released_names(folders, clip.start, **limits)
+    assert len(found) == len(expected) == CLIP_LEN
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours["gazes"] == theirs["gazes"]
+        for figure in ("loss", "mae", "psnr", "ssim"):
+            assert ours[figure] == pytest.approx(theirs[figure], rel=1e-5), figure
