@@ -1,57 +1,95 @@
-/* What the native step computes with: products of a matrix and a few columns, weighted sums, e^x.
+/* What the native decoder computes with: products of matrices whose columns lie side by side in vectors, 2^x.
  *
  * HEADS, HEAD_DIM, MLP and GROUP are given by the build: strides that the compiler knows cost no registers.
  */
 #include <stdint.h>
 #include <string.h>
 
-#define LANES 16 /* tokens of a group at most */
-
-#if defined(__AVX512F__)
-enum { VECTOR = 16, ROWS = 16 }; /* floats of a register; rows at once: the accumulators fit the registers */
+#if defined(__AVX512F__) /* floats of a register; accumulators of a tile, which leave registers for operands */
+enum { VECTOR = 16, TILE_ROWS = 8, TILE_VECTORS = 3 };
 #elif defined(__AVX__)
-enum { VECTOR = 8, ROWS = 4 };
+enum { VECTOR = 8, TILE_ROWS = 4, TILE_VECTORS = 3 };
+#elif defined(__aarch64__)
+enum { VECTOR = 4, TILE_ROWS = 8, TILE_VECTORS = 3 };
 #else
-enum { VECTOR = 4, ROWS = 4 };
+enum { VECTOR = 4, TILE_ROWS = 4, TILE_VECTORS = 3 };
 #endif
+enum { TILE = TILE_VECTORS * VECTOR };
 typedef float vec __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
+typedef int32_t ints __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
+#define INLINE static inline __attribute__((always_inline))
 
-/* e^x to a few units of the last place, exactly 0 below -87. Without branches, so that loops over it become
- * vector code. x = n ln 2 + r, with ln 2 in two parts; the polynomial is Taylor's, |r| <= ln 2 / 2. */
-static inline float exponential(float x) {
-    const float rounding = 12582912.0f; /* 1.5 * 2^23: what is added to it is rounded to an integer */
-    float clamped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-    union { float value; uint32_t bits; } rounded = {clamped * 1.44269504f + rounding}, power;
-    float n = rounded.value - rounding;
-    float r = clamped - n * 0.693359375f + n * 2.12194440e-4f;
-    float p = 1.0f / 5040;
-    p = p * r + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    power.bits = (rounded.bits + 127) << 23; /* n is in the lowest bits; of a NaN any will do */
-    return x < -87.0f ? 0.0f : p * power.value;
+#define LOG2_E 1.44269504f
+#define NEVER (-1e30f) /* a score that weighs nothing, and from which others can be subtracted */
+
+INLINE vec load(const float *from) { return *(const vec *)from; }
+INLINE void store(float *to, vec x) { *(vec *)to = x; }
+INLINE vec all(float x) { return (vec){0} + x; }
+
+/* C has no choice between vectors; of a NaN in a it is that NaN. */
+INLINE vec larger(vec a, vec b) {
+    __typeof__(a < b) less = a < b; /* all ones or zeros */
+    return (vec)((less & (__typeof__(less))b) | (~less & (__typeof__(less))a));
 }
 
-/* out[r][lane] = sum over k < depth of rows[r * row_stride + k * stride] * columns[k][lane], r < count. */
-static inline __attribute__((always_inline)) void lane_products(
-    const float *rows, const int row_stride, const int stride, const float *columns, int depth,
-    const int count, float *out) {
-    enum { PARTS = LANES / VECTOR };
-    vec sum[ROWS][PARTS] = {{{0}}};
-    for (int k = 0; k < depth; k++)
-        for (int part = 0; part < PARTS; part++) {
-            vec column = *(const vec *)(columns + k * LANES + part * VECTOR);
-            for (int r = 0; r < count; r++) sum[r][part] += rows[r * row_stride + k * stride] * column;
-        }
+/* 2^x for x up to 126, to two units of the last place; below 2^-126 it is that. x = n + f, |f| <= 1/2. */
+INLINE vec power_of_two(vec x) {
+    const vec rounding = all(12582912.0f); /* 1.5 * 2^23: what is added to it is rounded to an integer */
+    x = larger(x, all(-126));
+    vec rounded = x + rounding, f = x - (rounded - rounding);
+    vec p = all(1.3276472e-3f); /* minimax on that range */
+    p = p * f + all(9.6755410e-3f);
+    p = p * f + all(5.5507131e-2f);
+    p = p * f + all(2.4022120e-1f);
+    p = p * f + all(6.9314694e-1f);
+    p = p * f + all(1.0000001f);
+    return (vec)((ints)p + ((ints)rounded << 23)); /* n is in the lowest bits, and is added to the exponent */
+}
+
+/* out[r][j] (+)= sum over k < depth of rows[r * row_stride + k * stride] * columns[k][j], for count rows and
+ * some vectors of columns. */
+INLINE void tile(const float *rows, const int row_stride, const int stride, const float *columns,
+                 int column_stride, int depth, const int count, const int vectors, float *out, int out_stride,
+                 const int add) {
+    vec sum[2 * TILE_ROWS][TILE_VECTORS];
     for (int r = 0; r < count; r++)
-        for (int part = 0; part < PARTS; part++) *(vec *)(out + r * LANES + part * VECTOR) = sum[r][part];
+        for (int v = 0; v < vectors; v++) sum[r][v] = add ? load(out + r * out_stride + v * VECTOR) : all(0);
+    for (int k = 0; k < depth; k++, rows += stride, columns += column_stride) {
+        vec column[TILE_VECTORS];
+        for (int v = 0; v < vectors; v++) column[v] = load(columns + v * VECTOR);
+        for (int r = 0; r < count; r++)
+            for (int v = 0; v < vectors; v++) sum[r][v] += rows[r * row_stride] * column[v];
+    }
+    for (int r = 0; r < count; r++)
+        for (int v = 0; v < vectors; v++) store(out + r * out_stride + v * VECTOR, sum[r][v]);
 }
 
-static inline float total(vec sum) {
+INLINE void product(const float *rows, const int row_stride, const int stride, const float *columns,
+                    int column_stride, int depth, int count, const int vectors, float *out, int out_stride,
+                    const int add) {
+    const int step = vectors == 1 ? 2 * TILE_ROWS : TILE_ROWS; /* as many accumulators as registers allow */
+    int r = 0;
+    for (; r + step <= count; r += step)
+        tile(rows + (int64_t)r * row_stride, row_stride, stride, columns, column_stride, depth, step, vectors,
+             out + (int64_t)r * out_stride, out_stride, add);
+    for (; r < count; r++)
+        tile(rows + (int64_t)r * row_stride, row_stride, stride, columns, column_stride, depth, 1, vectors,
+             out + (int64_t)r * out_stride, out_stride, add);
+}
+
+/* The same for a number of vectors that is known when it runs, up to TILE_VECTORS. */
+INLINE void product_of(const float *rows, const int row_stride, const int stride, const float *columns,
+                       int column_stride, int depth, int count, int vectors, float *out, int out_stride,
+                       const int add) {
+    if (vectors == 3)
+        product(rows, row_stride, stride, columns, column_stride, depth, count, 3, out, out_stride, add);
+    else if (vectors == 2)
+        product(rows, row_stride, stride, columns, column_stride, depth, count, 2, out, out_stride, add);
+    else
+        product(rows, row_stride, stride, columns, column_stride, depth, count, 1, out, out_stride, add);
+}
+
+INLINE float total(vec sum) {
     float part[VECTOR];
     memcpy(part, &sum, sizeof part);
     for (int half = VECTOR / 2; half; half /= 2)
@@ -59,37 +97,8 @@ static inline float total(vec sum) {
     return part[0];
 }
 
-static inline __attribute__((always_inline)) float dot(const float *a, const float *b, const int depth) {
-    vec sum = {0};
-    for (int k = 0; k < depth; k += VECTOR) sum += *(const vec *)(a + k) * *(const vec *)(b + k);
+INLINE float dot(const float *a, const float *b, const int depth) {
+    vec sum = all(0);
+    for (int k = 0; k < depth; k += VECTOR) sum += load(a + k) * load(b + k);
     return total(sum);
-}
-
-static inline void raise_to(float *highest, const float *score) {
-    vec a = *(vec *)highest, b = *(const vec *)score;
-    __typeof__(a > b) larger = a > b; /* all ones or zeros: C has no choice between vectors */
-    *(vec *)highest = (vec)((larger & (__typeof__(larger))a) | (~larger & (__typeof__(larger))b));
-}
-
-/* 16 rows of a matrix times (depth, lanes), to (16, lanes). */
-static inline __attribute__((always_inline)) void sixteen_rows(
-    const float *rows, const float *columns, const int depth, int lanes, float *out) {
-    if (lanes == 1)
-        for (int r = 0; r < 16; r++) out[r] = dot(rows + r * depth, columns, depth);
-    else
-        for (int r = 0; r < 16; r += ROWS)
-            lane_products(rows + r * depth, depth, 1, columns, depth, ROWS, out + r * LANES);
-}
-
-/* out[token][c] = sum over j < n of weight[j][token] * values[j][c], for some tokens and some channels. Here
- * lanes are channels: no lane is idle, and tokens are no longer needed side by side. */
-enum { TOKENS = GROUP % 5 ? 4 : 5, PARTS = HEAD_DIM % (2 * VECTOR) ? 1 : 2 };
-
-static void sum_values(const float *weight, const float *values, int n, float *out) {
-    vec sum[TOKENS][PARTS] = {{{0}}};
-    for (int j = 0; j < n; j++, weight += LANES, values += HEAD_DIM)
-        for (int token = 0; token < TOKENS; token++)
-            for (int part = 0; part < PARTS; part++)
-                sum[token][part] += weight[token] * *(const vec *)(values + part * VECTOR);
-    for (int token = 0; token < TOKENS; token++, out += HEAD_DIM) memcpy(out, sum[token], sizeof sum[token]);
 }

@@ -30,7 +30,7 @@ MOST_TOKENS = 16
 WIDTH_UNIT = 16
 """Channels of a head, and of the MLP, come in multiples of this."""
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("native.c", "arithmetic.h", "workers.h"))
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("native.c", "attention.h", "block.h", "arithmetic.h", "workers.h"))
 # Contraction makes fused multiply-adds; nothing else may change what a sum is. A square root that sets errno
 # would be a call into libm.
 _FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-pthread")
@@ -68,8 +68,10 @@ class _Decoder(ctypes.Structure):
         ("norm_floor", ctypes.c_float),
         *((name, ctypes.c_void_p) for name in (
             "layer", "embedding", "heads", "rotation", "keys", "values", "length", "step_position", "fed",
-            "pending", "blocked", "requirement", "budget", "taken", "finished", "chosen", "predictions",
+            "pending", "blocked", "requirement", "budget", "taken", "finished", "chosen", "vision",
         )),
+        ("vision_stride", ctypes.c_int64),
+        ("predictions", ctypes.c_void_p),
     ]  # fmt: skip
 
 
@@ -105,58 +107,80 @@ def library(sizes: Sizes) -> ctypes.CDLL:
     except OSError as error:
         raise _no_place(built.parent, error) from error
     try:
-        step = ctypes.CDLL(str(built))
+        decoder = ctypes.CDLL(str(built))
     except OSError as error:
         raise BuildError(
             f"was built in {built.parent} and cannot be loaded from there ({error}); set XDG_CACHE_HOME to a "
             "folder that programs may be loaded from"
         ) from error
-    step.scratch_bytes.restype = ctypes.c_int64
-    step.decode_step.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-    step.decode_step.restype = None
-    return step
+    decoder.scratch_bytes.restype = ctypes.c_int64
+    decoder.prefill.argtypes = decoder.decode_steps.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
+    decoder.prefill.restype = None
+    decoder.decode_steps.restype = ctypes.c_int32
+    return decoder
 
 
-def bind(state: DecoderState, weights: Weights, sequential: bool = False) -> Callable[[], Tensor]:
-    """Return a function that takes the next step of ``state``, on the memory that it and ``weights`` have
-    now.
-
-    It does and returns what :func:`kernels.decode_step.reference.step` does, but passes over videos that have
-    finished: their predictions are 0. It uses as many threads as torch does.
+class Bound:
+    """A state and weights, on the memory that they have when they are bound; uses as many threads as torch does.
 
     Raises:
         TypeError: for tensors that are not what C takes them for.
     """
-    layers, batch, heads, slots, head_dim = state.keys.shape
-    group, vocabulary = state.group.shape[1], state.blocked.shape[1]
-    step = library(Sizes(heads, head_dim, weights.layers[0].down.shape[1], group))
-    matrices = [
-        [getattr(layer, name).detach().contiguous() for name in _MATRICES] for layer in weights.layers
-    ]
-    embedding, prediction = (each.detach().contiguous() for each in (weights.embedding, weights.heads))
-    table = (_Layer * layers)(*(_Layer(*map(_address, layer)) for layer in matrices))
-    decoder = _Decoder(
-        layers=layers, vocabulary=vocabulary, batch=batch, slots=slots,
-        chosen_width=state.chosen.shape[1], sequential=sequential, norm_floor=float(weights.norm_floor),
-        layer=ctypes.addressof(table), embedding=_address(embedding), heads=_address(prediction),
-        fed=_address(state.group, torch.int64),
-        **{name: _address(getattr(state, name), dtype) for name, dtype in _IN_PLACE.items()},
-    )  # fmt: skip
-    kept = (state, table, matrices, embedding, prediction)  # alive as long as the pointers are in use
 
-    def take() -> Tensor:
-        assert kept
-        longest = int(state.length.max())
-        if longest + group >= slots:  # the last one is the spare
-            raise IndexError(f"a step of {group} tokens does not fit behind {longest} in {slots - 1} slots")
-        predictions = torch.zeros(batch, prediction.shape[0], dtype=torch.float32, device="cpu")
-        scratch = torch.empty(step.scratch_bytes(batch, longest), dtype=torch.uint8, device="cpu")
-        decoder.threads = torch.get_num_threads()
-        decoder.predictions = predictions.data_ptr()
-        step.decode_step(ctypes.byref(decoder), scratch.data_ptr())
-        return predictions
+    def __init__(self, state: DecoderState, weights: Weights, sequential: bool = False) -> None:
+        layers, batch, heads, slots, head_dim = state.keys.shape
+        self._group, self._width, self._slots = state.group.shape[1], heads * head_dim, slots
+        self._library = library(Sizes(heads, head_dim, weights.layers[0].down.shape[1], self._group))
+        matrices = [
+            [getattr(layer, name).detach().contiguous() for name in _MATRICES] for layer in weights.layers
+        ]
+        embedding, prediction = (each.detach().contiguous() for each in (weights.embedding, weights.heads))
+        table = (_Layer * layers)(*(_Layer(*map(_address, layer)) for layer in matrices))
+        self._predictions = torch.zeros(batch, prediction.shape[0], dtype=torch.float32, device="cpu")
+        self._decoder = _Decoder(
+            layers=layers, vocabulary=state.blocked.shape[1], batch=batch, slots=slots,
+            chosen_width=state.chosen.shape[1], sequential=sequential, norm_floor=float(weights.norm_floor),
+            layer=ctypes.addressof(table), embedding=_address(embedding), heads=_address(prediction),
+            fed=_address(state.group, torch.int64), predictions=_address(self._predictions),
+            **{name: _address(getattr(state, name), dtype) for name, dtype in _IN_PLACE.items()},
+        )  # fmt: skip
+        self._length = state.length
+        self._kept = (state, table, matrices, embedding, prediction)  # alive as long as their addresses
+        self._scratch = torch.empty(0, dtype=torch.uint8, device="cpu")
 
-    return take
+    def prefill(self, vision: Tensor) -> Tensor:
+        """Do and return what :func:`kernels.decode_step.reference.prefill` does, and return the predictions."""
+        batch, tokens, width = vision.shape
+        if (batch, width) != (self._decoder.batch, self._width) or vision.stride()[1:] != (width, 1):
+            vision = vision.contiguous()
+        self._decoder.vision, self._decoder.vision_stride = _address(vision[0]), vision.stride(0)
+        scratch = self._scratch_for(tokens + self._group, blocks=1)
+        self._library.prefill(ctypes.byref(self._decoder), scratch, tokens)
+        return self._predictions
+
+    def step(self) -> Tensor:
+        """Do and return what :func:`kernels.decode_step.reference.step` does, but pass over videos that have
+        finished: their predictions are 0."""
+        self._predictions.zero_()
+        self.steps(1)
+        return self._predictions
+
+    def steps(self, most: int) -> int:
+        """Take steps until all videos have finished, ``most`` at most; return how many."""
+        scratch = self._scratch_for(self._group, blocks=most)
+        return int(self._library.decode_steps(ctypes.byref(self._decoder), scratch, most))
+
+    def _scratch_for(self, tokens: int, blocks: int) -> int:
+        """Return the address of scratch for so many blocks of ``tokens`` tokens, once it is sure that they fit
+        the cache."""
+        longest = int(self._length.max())
+        if longest + tokens * blocks >= self._slots:  # the last one is the spare
+            raise IndexError(f"a block of {tokens * blocks} tokens does not fit behind {longest} in {self._slots - 1} slots")
+        needed = self._library.scratch_bytes(self._decoder.batch, tokens, longest + tokens * (blocks - 1))
+        if self._scratch.numel() < needed:
+            self._scratch = torch.empty(needed, dtype=torch.uint8, device="cpu")
+        self._decoder.threads = torch.get_num_threads()
+        return self._scratch.data_ptr()
 
 
 _IN_PLACE = (
@@ -169,7 +193,7 @@ _IN_PLACE = (
 
 def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Tensor:
     """See :func:`kernels.decode_step.reference.step`; for many steps of one state, :func:`bind` it once."""
-    return bind(state, weights, sequential)()
+    return Bound(state, weights, sequential).step()
 
 
 def _address(tensor: Tensor, dtype: torch.dtype = torch.float32) -> int:

@@ -119,7 +119,7 @@ def _triton_step() -> Step:
 
 ENGINES = {
     "eager": Engine(_no_obstacle),
-    "native": Engine(_needs_compiler, bind=native.bind),
+    "native": Engine(_needs_compiler, bind=native.Bound),
     "graph": Engine(_needs_cuda, lambda: reference.step),
     "triton": Engine(_needs_triton, _triton_step),
 }

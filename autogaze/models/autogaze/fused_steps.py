@@ -1,67 +1,89 @@
-"""Fused steps: a frame's steps by an engine that takes each in one call, over the eager engine's state.
+"""Fused frames: prefill and steps of a frame by an engine that takes each in one call, over the eager engine's
+state.
 
-The prefill has made keys and values in the cache; the form finds them there, in the
-:class:`~kernels.decode_step.reference.DecoderState` that kernels work on, and adds its own.
+The form finds keys and values in the cache, through the :class:`~kernels.decode_step.reference.DecoderState`
+that kernels work on, and adds its own.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from autogaze.models.autogaze.decoder import DecoderWeights
 from autogaze.models.autogaze.state import GenerationState
-from autogaze.stages import count
+from autogaze.stages import count, stage
 from kernels.decode_step import reference
 from kernels.decode_step.reference import DecoderState
 
-Bind = Callable[[DecoderState, DecoderWeights, bool], Callable[[], Tensor]]
-"""Turns a state, weights and whether positions are sequential into what takes a step each time it is
-called."""
 
 
-def take_steps(
-    bind: Bind,
-    weights: DecoderWeights,
-    state: GenerationState,
-    hidden: Tensor,
-    budget: int,
-    requirement: Tensor | None,
-    sequential: bool,
-) -> Tensor:
-    """Choose all groups of a frame whose prefill ended in ``hidden`` states (batch, C); remember it in
-    ``state``.
+class Fused(Protocol):
+    """A state and weights, bound to a form that takes a prefill or a step in one call."""
 
-    Returns (batch, slots) patch indices, EOS where a slot is padded.
-    """
-    frame = _begin(weights, state, budget, requirement)
-    reference.choose(frame, weights, hidden, first=True)
-    step = bind(frame, weights, sequential)
-    while not frame.finished.all():
-        step()
-        count("decode_steps")
-    real = frame.pending != weights.arch.eos
-    state.pending = frame.pending.gather(1, real.long().argsort(dim=1, stable=True))
-    state.pending_gazes = real.sum(dim=1).tolist()
-    state.lengths = frame.length.tolist()
-    state.end_frame()
-    return frame.chosen[:, : min(budget, int(frame.taken.max()))]
+    def prefill(self, vision: Tensor) -> object:
+        """See :func:`kernels.decode_step.reference.prefill`."""
+
+    def steps(self, most: int) -> int:
+        """Take steps (:func:`kernels.decode_step.reference.step`) until all videos have finished, ``most`` at
+        most; return how many."""
 
 
-def _begin(
-    weights: DecoderWeights, state: GenerationState, budget: int, requirement: Tensor | None
-) -> DecoderState:
-    """Return a frame in which nothing is chosen yet, on the cache of ``state``."""
+Bind = Callable[[DecoderState, DecoderWeights, bool], Fused]
+"""Binds a state, weights and whether positions are sequential."""
+
+
+class FusedFrames:
+    """The frames of a :class:`GenerationState`, each by two calls."""
+
+    def __init__(
+        self, bind: Bind, weights: DecoderWeights, state: GenerationState, most: int, sequential: bool
+    ) -> None:
+        """Bind ``state`` and ``weights`` on the memory that they have now, for frames of up to ``most``
+        gazes."""
+        self._arch, self._state = weights.arch, state
+        self._frame = _frame_of(weights, state, most)
+        self._form = bind(self._frame, weights, sequential)
+
+    def choose(self, vision: Tensor, budget: int, requirement: Tensor | None) -> Tensor:
+        """Choose patches for the next frame, with ``vision`` tokens (batch, tokens, C), and remember it in the
+        state.
+
+        Returns (batch, slots) patch indices, EOS where a slot is padded.
+        """
+        state, frame, arch = self._state, self._frame, self._arch
+        with stage("gaze.prefill"):
+            frame.length.copy_(torch.tensor(state.lengths))
+            frame.pending.fill_(arch.eos)
+            if state.pending.shape[1]:
+                frame.pending[:, -state.pending.shape[1] :] = state.pending
+            frame.budget.fill_(budget)
+            frame.requirement.copy_(-torch.inf if requirement is None else requirement)
+            reference.begin_frame(frame)
+            self._form.prefill(vision)
+            count("prefill_tokens", max(state.pending_gazes) + vision.shape[1])
+        with stage("gaze.steps"):
+            steps = self._form.steps(-(-budget // arch.group) - 1)
+            if steps:
+                count("decode_steps", steps)
+            real = frame.pending != arch.eos
+            state.pending = frame.pending.gather(1, real.long().argsort(dim=1, stable=True))
+            state.pending_gazes = real.sum(dim=1).tolist()
+            state.lengths = frame.length.tolist()
+            state.end_frame()
+            return frame.chosen[:, : min(budget, int(frame.taken.max()))].clone()
+
+
+def _frame_of(weights: DecoderWeights, state: GenerationState, most: int) -> DecoderState:
+    """Return the state of kernels on the cache of ``state``."""
     arch, batch, like = weights.arch, state.batch, state.cache.keys
     length = torch.tensor(state.lengths, dtype=torch.int32, device=like.device)
-    slots = (-(-budget // arch.group) + 1) * arch.group
 
     def positions(width: int) -> Tensor:
         return torch.full((batch, width), arch.eos, device=like.device)
 
-    if requirement is None:
-        requirement = like.new_full((batch,), float("-inf"))
-    frame = DecoderState(
+    return DecoderState(
         keys=like,
         values=state.cache.values,
         rotation=torch.view_as_real(state.rotations),
@@ -70,11 +92,9 @@ def _begin(
         group=positions(arch.group),
         pending=positions(arch.group),
         blocked=like.new_empty(batch, arch.vocabulary, dtype=torch.float32),
-        requirement=requirement.float().contiguous(),
-        budget=torch.tensor(budget, dtype=torch.int32, device=like.device),
+        requirement=like.new_empty(batch, dtype=torch.float32),
+        budget=torch.tensor(most, dtype=torch.int32, device=like.device),
         taken=torch.zeros_like(length),
         finished=torch.zeros(batch, dtype=torch.bool, device=like.device),
-        chosen=positions(slots),
+        chosen=positions((-(-most // arch.group) + 1) * arch.group),
     )
-    reference.begin_frame(frame)
-    return frame
