@@ -45,11 +45,11 @@ INLINE void attend_tile(const float *query, int lanes, const float *keys, const 
     for (int v = 0; v < vectors; v++) highest[v] = all(NEVER), weight[v] = all(0);
     for (int first = 0; first < n; first += KEYS, keys += KEYS * HEAD_DIM, values += KEYS * HEAD_DIM) {
         int count = n - first < KEYS ? n - first : KEYS;
-        product(keys, HEAD_DIM, 1, query, lanes, HEAD_DIM, count, vectors, score, TILE, 0);
+        product(keys, HEAD_DIM, 1, query, lanes, HEAD_DIM, count, vectors, score, TILE, 0, values);
         for (int j = LARGEST(own - first, 0); j < count; j++) /* earlier tokens do not see later ones */
             for (int l = 0; l < vectors * VECTOR && l < first + j - own; l++) score[j * TILE + l] = NEVER;
         weigh(score, count, highest, weight, sum, vectors);
-        product(values, 1, HEAD_DIM, score, TILE, count, HEAD_DIM, vectors, sum, TILE, 1);
+        product(values, 1, HEAD_DIM, score, TILE, count, HEAD_DIM, vectors, sum, TILE, 1, 0);
     }
     for (int v = 0; v < vectors; v++) {
         vec share = all(1) / weight[v];
@@ -93,7 +93,7 @@ static void attend_group(
     float score[CHUNK * GROUP_LANES] __attribute__((aligned(64)));
     for (int v = 0; v < VECTORS; v += AT_ONCE)
         product(keys, HEAD_DIM, 1, query + v * VECTOR, GROUP_LANES, HEAD_DIM, n, AT_ONCE, score + v * VECTOR,
-                GROUP_LANES, 0);
+                GROUP_LANES, 0, values);
     for (int j = LARGEST(own, 0); j < n; j++) /* key j is the group's token j - own */
         for (int l = 0; l < GROUP_LANES && l < j - own; l++) score[j * GROUP_LANES + l] = NEVER;
     for (int v = 0; v < GROUP_LANES; v += VECTOR) {
