@@ -120,7 +120,7 @@ def library(sizes: Sizes) -> ctypes.CDLL:
     return decoder
 
 
-class Bound:
+class NativeDecoder:
     """A state and weights, on the memory that they have when they are bound; uses as many threads as torch does.
 
     Raises:
@@ -192,8 +192,8 @@ _IN_PLACE = (
 
 
 def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Tensor:
-    """See :func:`kernels.decode_step.reference.step`; for many steps of one state, :func:`bind` it once."""
-    return Bound(state, weights, sequential).step()
+    """See :func:`kernels.decode_step.reference.step`; for many steps of one state, :class:`NativeDecoder`."""
+    return NativeDecoder(state, weights, sequential).step()
 
 
 def _address(tensor: Tensor, dtype: torch.dtype = torch.float32) -> int:

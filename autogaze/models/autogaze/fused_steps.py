@@ -18,9 +18,8 @@ from kernels.decode_step import reference
 from kernels.decode_step.reference import DecoderState
 
 
-
-class Fused(Protocol):
-    """A state and weights, bound to a form that takes a prefill or a step in one call."""
+class Form(Protocol):
+    """A state and weights bound to a form that takes a prefill, or all steps of a frame, in one call."""
 
     def prefill(self, vision: Tensor) -> object:
         """See :func:`kernels.decode_step.reference.prefill`."""
@@ -30,53 +29,74 @@ class Fused(Protocol):
         most; return how many."""
 
 
-Bind = Callable[[DecoderState, DecoderWeights, bool], Fused]
-"""Binds a state, weights and whether positions are sequential."""
+Bind = Callable[[DecoderState, DecoderWeights, bool], Form]
+"""Binds a state and weights on the memory that they have now; told whether positions are sequential."""
 
 
 class FusedFrames:
-    """The frames of a :class:`GenerationState`, each by two calls."""
+    """Frames of a state, each by two calls of a form."""
 
     def __init__(
         self, bind: Bind, weights: DecoderWeights, state: GenerationState, most: int, sequential: bool
     ) -> None:
-        """Bind ``state`` and ``weights`` on the memory that they have now, for frames of up to ``most``
-        gazes."""
-        self._arch, self._state = weights.arch, state
+        """Bind for frames of up to ``most`` gazes."""
+        self.bound_to = (bind, weights, state.cache.keys, sequential)
+        self.most = most
+        self._arch = weights.arch
         self._frame = _frame_of(weights, state, most)
         self._form = bind(self._frame, weights, sequential)
 
-    def choose(self, vision: Tensor, budget: int, requirement: Tensor | None) -> Tensor:
+    def choose(
+        self, state: GenerationState, vision: Tensor, budget: int, requirement: Tensor | None
+    ) -> Tensor:
         """Choose patches for the next frame, with ``vision`` tokens (batch, tokens, C), and remember it in the
         state.
 
         Returns (batch, slots) patch indices, EOS where a slot is padded.
         """
-        state, frame, arch = self._state, self._frame, self._arch
+        frame, group, eos = self._frame, self._arch.group, self._arch.eos
         with stage("gaze.prefill"):
             frame.length.copy_(torch.tensor(state.lengths))
-            frame.pending.fill_(arch.eos)
-            if state.pending.shape[1]:
-                frame.pending[:, -state.pending.shape[1] :] = state.pending
+            frame.pending.fill_(eos)
+            frame.pending[:, group - state.pending.shape[1] :] = state.pending
             frame.budget.fill_(budget)
-            frame.requirement.copy_(-torch.inf if requirement is None else requirement)
+            frame.requirement.copy_(torch.tensor(-torch.inf) if requirement is None else requirement)
             reference.begin_frame(frame)
             self._form.prefill(vision)
             count("prefill_tokens", max(state.pending_gazes) + vision.shape[1])
         with stage("gaze.steps"):
-            steps = self._form.steps(-(-budget // arch.group) - 1)
-            if steps:
+            if steps := self._form.steps(-(-budget // group) - 1):
                 count("decode_steps", steps)
-            real = frame.pending != arch.eos
+            real = frame.pending != eos
             state.pending = frame.pending.gather(1, real.long().argsort(dim=1, stable=True))
             state.pending_gazes = real.sum(dim=1).tolist()
             state.lengths = frame.length.tolist()
             state.end_frame()
             return frame.chosen[:, : min(budget, int(frame.taken.max()))].clone()
 
+    def __deepcopy__(self, memo: dict[int, object]) -> None:
+        """A copied state has memory of its own, and is bound anew."""
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
+
+
+def bound(
+    bind: Bind, weights: DecoderWeights, state: GenerationState, most: int, sequential: bool
+) -> FusedFrames:
+    """Return what takes the frames of ``state``, of up to ``most`` gazes; bound once as long as nothing
+    changes."""
+    fused: FusedFrames | None = state.fused
+    wanted = (bind, weights, state.cache.keys, sequential)
+    same = fused is not None and all(a is b for a, b in zip(fused.bound_to, wanted, strict=True))
+    if fused is None or not same or fused.most < most:
+        with torch.inference_mode(False):  # what is written to at every frame, in whatever mode that comes
+            fused = state.fused = FusedFrames(bind, weights, state, most, sequential)
+    return fused
+
 
 def _frame_of(weights: DecoderWeights, state: GenerationState, most: int) -> DecoderState:
-    """Return the state of kernels on the cache of ``state``."""
+    """Return the state that kernels work on, over the cache of ``state``."""
     arch, batch, like = weights.arch, state.batch, state.cache.keys
     length = torch.tensor(state.lengths, dtype=torch.int32, device=like.device)
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from autogaze.models.autogaze.cache import Placement
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights
-from autogaze.models.autogaze.fused_steps import Bind, FusedFrames
+from autogaze.models.autogaze.fused_steps import Bind, bound
 from autogaze.models.autogaze.state import GenerationState
 from autogaze.stages import count, stage
 from kernels.decode_step.layers import choose_distinct, decode, predict
@@ -63,17 +63,12 @@ def generate(
     """Choose patches for ``vision`` tokens (batch, frames, tokens, C), with the attention backend of that
     name.
 
-    With ``bind`` prefills and steps are taken in one call each. Returns for each frame (batch, slots) patch indices, EOS
+    With ``bind`` prefills and steps are few calls. Returns for each frame (batch, slots) patch indices, EOS
     where a slot is padded.
     """
     state = GenerationState.allocate(weights.arch, len(vision), request.budgets, vision, attention)
-    fused = None
-    if bind is not None:
-        fused = FusedFrames(
-            bind, weights, state, max(request.budgets), request.step_positions == "sequential"
-        )
     frames = enumerate(vision.unbind(1))
-    return [generate_frame(weights, state, frame, request, t, fused) for t, frame in frames]
+    return [generate_frame(weights, state, frame, request, t, bind) for t, frame in frames]
 
 
 def generate_frame(
@@ -82,21 +77,22 @@ def generate_frame(
     vision: Tensor,
     request: GazeRequest,
     t: int,
-    fused: FusedFrames | None = None,
+    bind: Bind | None = None,
 ) -> Tensor:
     """Choose patches for the next frame, with ``vision`` tokens (batch, tokens, C), and remember it in
     ``state``.
 
-    ``t`` says which of the request's budgets and requirements are the frame's. ``fused`` does it in
-    few calls, and cannot sample. Returns (batch, slots) patch indices, EOS where a slot is
+    ``t`` says which of the request's budgets and requirements are the frame's. With ``bind`` it is done
+    in few calls, which cannot sample. Returns (batch, slots) patch indices, EOS where a slot is
     padded.
     """
     sequential = request.step_positions == "sequential"
     budget, requirement = request.budgets[t], None
     if request.requirement is not None:
         requirement = request.requirement[:, t]
-    if fused is not None:
-        return fused.choose(vision, budget, requirement)
+    if bind is not None:
+        fused = bound(bind, weights, state, max(request.budgets), sequential)
+        return fused.choose(state, vision, budget, requirement)
     with stage("gaze.prefill"):
         hidden, rotation = _prefill(weights, state, vision)
     blocked = hidden.new_zeros(state.batch, weights.arch.vocabulary, dtype=torch.float32)

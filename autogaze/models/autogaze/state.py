@@ -32,6 +32,8 @@ class GenerationState:
     """Real gazes in each row of ``pending``."""
     frame_ends: list[list[int]] = field(default_factory=list)
     """For each frame remembered, the slot behind its last token in every video; pending ones count."""
+    fused: Any = None
+    """What :mod:`.fused_steps` has bound to the cache; nothing that is remembered."""
 
     @classmethod
     def allocate(

@@ -11,7 +11,6 @@ from autogaze.errors import InputError, unknown_name
 from autogaze.gaze.output import GazeOutput, gaze_output
 from autogaze.models.autogaze.budgets import Ratio, Requirement, as_ratios, as_requirement, budgets_of
 from autogaze.models.autogaze.engines import ENGINES, choose_engine
-from autogaze.models.autogaze.fused_steps import FusedFrames
 from autogaze.models.autogaze.generation import GazeRequest, StepPositions, generate_frame
 from autogaze.models.autogaze.modeling_autogaze import AutoGaze, check_video
 from autogaze.models.autogaze.state import GenerationState
@@ -76,6 +75,7 @@ class GazeStream:
         self._past: list[Tensor] | None = None
         like = model.gazing_model.connector.pos_embed
         engine = choose_engine(model.engine, model.arch, like.device, like.dtype)
+        self._bind = ENGINES[engine].bind
         # A frame's limits depend on its place between two resets, or are the same for all.
         period = window if policy == "reset" else 1
         # The state is written in place later; tensors made in inference mode would not allow that outside.
@@ -90,11 +90,6 @@ class GazeStream:
             self._state = GenerationState.allocate(
                 model.arch, batch, budgets * (window // period), like, model.attn_implementation
             )
-            self._fused = None
-            if (bind := ENGINES[engine].bind) is not None:
-                self._fused = FusedFrames(
-                    bind, self._weights, self._state, max(budgets), step_positions == "sequential"
-                )
 
     @torch.no_grad()
     def push(self, frames: Tensor) -> GazeOutput:
@@ -117,7 +112,7 @@ class GazeStream:
             with stage("gaze.vision"):
                 vision, self._past = self.model.gazing_model.see_next(frame, self._past)
             tokens = vision[:, 0]
-            chosen.append(generate_frame(self._weights, self._state, tokens, self._request, t, self._fused))
+            chosen.append(generate_frame(self._weights, self._state, tokens, self._request, t, self._bind))
             if self._request.requirement is not None:
                 requirements.append(self._request.requirement[:, t])
             self.frames_seen += 1
