@@ -8,14 +8,23 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512F__) /* floats of a register; accumulators of a tile, which leave registers for operands */
+/* Floats of a register, accumulators of a tile (which leave registers for operands), every other lane of two. */
+#if defined(__AVX512F__)
 enum { VECTOR = 16, TILE_ROWS = 8, TILE_VECTORS = 3 };
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #elif defined(__AVX__)
 enum { VECTOR = 8, TILE_ROWS = 4, TILE_VECTORS = 3 };
-#elif defined(__aarch64__)
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15
+#else
+#if defined(__aarch64__)
 enum { VECTOR = 4, TILE_ROWS = 8, TILE_VECTORS = 3 };
 #else
 enum { VECTOR = 4, TILE_ROWS = 4, TILE_VECTORS = 3 };
+#endif
+#define EVEN 0, 2, 4, 6
+#define ODD 1, 3, 5, 7
 #endif
 enum { TILE = TILE_VECTORS * VECTOR };
 typedef float vec __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
@@ -108,16 +117,38 @@ INLINE void product_of(const float *rows, const int row_stride, const int stride
         product(rows, row_stride, stride, columns, column_stride, depth, count, 1, out, out_stride, add, 0);
 }
 
-INLINE float total(vec sum) {
-    float part[VECTOR];
-    memcpy(part, &sum, sizeof part);
-    for (int half = VECTOR / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) part[i] += part[i + half];
-    return part[0];
+#if defined(__clang__) || __GNUC__ >= 12
+#define TAKE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define TAKE(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
+#endif
+
+/* The totals of so many vectors as there are lanes: neighbours are added until one vector is left. */
+INLINE vec totals(vec *sum) {
+    for (int left = VECTOR / 2; left; left /= 2)
+        for (int i = 0; i < left; i++)
+            sum[i] = TAKE(sum[2 * i], sum[2 * i + 1], EVEN) + TAKE(sum[2 * i], sum[2 * i + 1], ODD);
+    return sum[0];
 }
 
-INLINE float dot(const float *a, const float *b, const int depth) {
-    vec sum = all(0);
-    for (int k = 0; k < depth; k += VECTOR) sum += load(a + k) * load(b + k);
-    return total(sum);
+/* out[r] = sum over k < depth of rows[r * depth + k] * x[k], r < count. */
+INLINE void dots(const float *rows, const float *x, const int depth, int count, float *out) {
+    int r = 0;
+    for (; r + VECTOR <= count; r += VECTOR) {
+        vec sum[VECTOR];
+        for (int i = 0; i < VECTOR; i++) sum[i] = all(0);
+        for (int k = 0; k < depth; k += VECTOR) {
+            vec part = load(x + k);
+            for (int i = 0; i < VECTOR; i++) sum[i] += load(rows + (int64_t)(r + i) * depth + k) * part;
+        }
+        store(out + r, totals(sum));
+    }
+    for (; r < count; r++) {
+        vec sum = all(0);
+        for (int k = 0; k < depth; k += VECTOR) sum += load(rows + (int64_t)r * depth + k) * load(x + k);
+        float part[VECTOR], total = 0;
+        store(part, sum);
+        for (int i = 0; i < VECTOR; i++) total += part[i];
+        out[r] = total;
+    }
 }

@@ -122,7 +122,10 @@ static void attend_group(
 static void attend_token(
     const float *query, const float *keys, const float *values, int n, Partial *partial) {
     float score[CHUNK] __attribute__((aligned(64))), highest = NEVER;
-    for (int j = 0; j < n; j++) score[j] = dot(keys + j * HEAD_DIM, query, HEAD_DIM);
+    for (int j = 0; j < n; j += VECTOR) {
+        for (int c = 0; c < VECTOR * HEAD_DIM; c += 16) __builtin_prefetch(values + j * HEAD_DIM + c);
+        dots(keys + j * HEAD_DIM, query, HEAD_DIM, n - j < VECTOR ? n - j : VECTOR, score + j);
+    }
     for (int j = 0; j < n; j++) highest = score[j] < highest ? highest : score[j];
     for (int j = n; j < LANES_OF(n); j++) score[j] = NEVER;
     vec sum[HEAD_DIM / VECTOR] = {{0}}, weight = all(0);
@@ -135,7 +138,8 @@ static void attend_token(
         for (int part = 0; part < HEAD_DIM / VECTOR; part++)
             sum[part] += score[j] * load(values + j * HEAD_DIM + part * VECTOR);
     memcpy(partial->values, sum, sizeof sum);
-    partial->weight[0] = total(weight);
+    partial->weight[0] = 0;
+    for (int l = 0; l < VECTOR; l++) partial->weight[0] += weight[l];
     partial->highest[0] = highest;
 }
 

@@ -103,6 +103,13 @@ INLINE void unit_lengths(const Block *b, const float *stream, int vectors, float
     for (int l = 0; l < vectors * VECTOR; l++) scale[l] = 1 / __builtin_sqrtf(scale[l]);
 }
 
+/* The same for the one token that is left. */
+INLINE float unit_length(const Block *b, const float *stream) {
+    float square;
+    dots(stream, stream, WIDTH, 1, &square);
+    return 1 / __builtin_sqrtf(square + b->decoder->norm_floor * b->decoder->norm_floor);
+}
+
 /* Turn pairs of a head's channels, (HEAD_DIM, TILE). */
 static void rotate(const float *cosine, const float *sine, int lanes, int vectors, float *x) {
     for (int c = 0; c < HEAD_DIM; c += 2, x += 2 * TILE, cosine += lanes, sine += lanes)
@@ -154,10 +161,13 @@ INLINE void add_rows(const Block *b, int i, const float *weight, const float *fr
     if (s.tokens <= 0 && b->lanes > 1) return;
     float *stream = s.video->stream + row * b->lanes + s.lane;
     weight += (int64_t)row * depth;
-    if (b->lanes == 1)
-        for (int r = 0; r < STREAM_ROWS; r++) stream[r] += dot(weight + r * depth, from, depth);
-    else
+    if (b->lanes > 1) {
         product_of(weight, depth, 1, from + s.lane, b->lanes, depth, STREAM_ROWS, s.vectors, stream, b->lanes, 1);
+        return;
+    }
+    float made[STREAM_ROWS];
+    dots(weight, from, depth, STREAM_ROWS, made);
+    for (int r = 0; r < STREAM_ROWS; r++) stream[r] += made[r];
 }
 
 static void add_attention(const Block *b, int i) {
@@ -183,9 +193,9 @@ static void expand(const Block *b, int i) {
     float gate[HIDDEN_ROWS * TILE] __attribute__((aligned(64))), up[HIDDEN_ROWS * TILE] __attribute__((aligned(64)));
     float scale[TILE], *hidden = s.video->hidden + row * b->lanes + s.lane;
     if (b->lanes == 1) {
-        vec unit = all(1 / __builtin_sqrtf(dot(stream, stream, WIDTH) + b->decoder->norm_floor * b->decoder->norm_floor));
-        for (int r = 0; r < HIDDEN_ROWS; r++) gate[r] = dot(gates + r * WIDTH, stream, WIDTH);
-        for (int r = 0; r < HIDDEN_ROWS; r++) up[r] = dot(ups + r * WIDTH, stream, WIDTH);
+        vec unit = all(unit_length(b, stream));
+        dots(gates, stream, WIDTH, HIDDEN_ROWS, gate);
+        dots(ups, stream, WIDTH, HIDDEN_ROWS, up);
         for (int r = 0; r < HIDDEN_ROWS; r += VECTOR)
             store(hidden + r, gated(load(gate + r) * unit, load(up + r) * unit));
         return;

@@ -14,9 +14,10 @@ static void predict(const Block *b, int i) {
     int all_rows = GROUP * (d->vocabulary + 1), row = i / b->videos * ANSWER_ROWS;
     const Video *video = &b->video[i % b->videos];
     float *out = d->predictions + (int64_t)video->number * all_rows, *x = video->stream;
-    float scale = 1 / __builtin_sqrtf(dot(x, x, WIDTH) + d->norm_floor * d->norm_floor);
-    for (int end = row + ANSWER_ROWS < all_rows ? row + ANSWER_ROWS : all_rows; row < end; row++)
-        out[row] = dot(d->heads + (int64_t)row * WIDTH, x, WIDTH) * scale;
+    float scale = unit_length(b, x);
+    int count = all_rows - row < ANSWER_ROWS ? all_rows - row : ANSWER_ROWS;
+    dots(d->heads + (int64_t)row * WIDTH, x, WIDTH, count, out + row);
+    for (int i = row; i < row + count; i++) out[i] *= scale;
 }
 
 /* Choose a video's next group and note what follows, as reference.choose does. */

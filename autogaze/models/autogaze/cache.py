@@ -5,6 +5,9 @@ token's slot is also its position id, and videos of a batch that stopped at diff
 different lengths.
 """
 
+import functools
+import math
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,17 +48,24 @@ class KeyValueCache:
             capacity + 1,
             arch.head_dim,
         )  # the last slot is the spare one
-        self.keys = like.new_zeros(
-            shape
-        )  # zeros: masked slots are still multiplied, and 0 x NaN would be NaN
-        self.values = like.new_zeros(shape)
+        self.keys, self.values = _zeros(shape, like), _zeros(shape, like)
         self.capacity = capacity
         self._attend = cached_attention(backend)
-        # Column c of row i is visible if c <= capacity + i. The window whose first column is capacity - s is
-        # then the causal bias of a block that starts at slot s, so no bias is computed or copied while
-        # generating.
-        visible = torch.ones(block, 2 * capacity, dtype=torch.bool, device=like.device).tril(capacity)
-        self._staircase = like.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))
+        self._block = block
+
+    @functools.cached_property
+    def _staircase(self) -> Tensor:
+        """The causal biases of all blocks, as windows of one table, so that none is computed or copied while
+        generating.
+
+        Column c of row i is visible if c <= capacity + i. The window whose first column is capacity - s is
+        then the causal bias of a block that starts at slot s.
+        """
+        with torch.inference_mode(False):  # the table may outlive the mode it is first used in
+            size = self._block, 2 * self.capacity
+            return torch.full(size, float("-inf"), dtype=self.keys.dtype, device=self.keys.device).triu_(
+                self.capacity + 1
+            )
 
     def place(self, starts: Sequence[int], tokens: int, skip: Sequence[int]) -> Placement:
         """Place a block of ``tokens`` tokens.
@@ -104,3 +114,13 @@ class KeyValueCache:
             return self._attend(query, keys[:, :, :extent], values[:, :, :extent], bias)
 
         return attend
+
+
+def _zeros(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Return zeros (masked slots are still multiplied, and 0 x NaN would be NaN) that on a CPU take memory only
+    where they are written to: with a requirement few of the slots ever are."""
+    if like.device.type != "cpu" or not hasattr(mmap, "MAP_ANONYMOUS"):
+        return like.new_zeros(shape)
+    size = math.prod(shape) * like.element_size()
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=like.dtype).view(shape)
