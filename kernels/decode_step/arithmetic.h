@@ -1,6 +1,8 @@
-/* What the native decoder computes with: products of matrices whose columns lie side by side in vectors, 2^x.
+/* What the native decoder computes with: products of rows with columns that lie side by side, dot products,
+ * and 2^x.
  *
- * HEADS, HEAD_DIM, MLP and GROUP are given by the build: strides that the compiler knows cost no registers.
+ * A tile of a product has as many rows and vectors of columns as there are registers to add up in. Every
+ * number of a row is multiplied with all vectors, so rows may be anything that lies at fixed strides.
  */
 #include <stdint.h>
 #include <string.h>
@@ -8,31 +10,38 @@
 #include <immintrin.h>
 #endif
 
-/* Floats of a register, accumulators of a tile (which leave registers for operands), every other lane of two. */
+/* Floats of a register, the rows and vectors of a tile, and every other float of two registers. */
 #if defined(__AVX512F__)
-enum { VECTOR = 16, TILE_ROWS = 8, TILE_VECTORS = 3 };
+enum { VECTOR = 16, TILE_ROWS = 8, TILE_VECTORS = 3 }; /* 24 of 32 registers add up */
 #define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #define ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #elif defined(__AVX__)
-enum { VECTOR = 8, TILE_ROWS = 4, TILE_VECTORS = 3 };
+enum { VECTOR = 8, TILE_ROWS = 6, TILE_VECTORS = 2 }; /* 12 of 16 */
 #define EVEN 0, 2, 4, 6, 8, 10, 12, 14
 #define ODD 1, 3, 5, 7, 9, 11, 13, 15
 #else
 #if defined(__aarch64__)
 enum { VECTOR = 4, TILE_ROWS = 8, TILE_VECTORS = 3 };
 #else
-enum { VECTOR = 4, TILE_ROWS = 4, TILE_VECTORS = 3 };
+enum { VECTOR = 4, TILE_ROWS = 6, TILE_VECTORS = 2 };
 #endif
 #define EVEN 0, 2, 4, 6
 #define ODD 1, 3, 5, 7
 #endif
 enum { TILE = TILE_VECTORS * VECTOR };
+
 typedef float vec __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
 typedef int32_t ints __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
 #define INLINE static inline __attribute__((always_inline))
+#define ALIGNED __attribute__((aligned(64)))
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define TAKE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define TAKE(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
+#endif
 
 #define LOG2_E 1.44269504f
-#define NEVER (-1e30f) /* a score that weighs nothing, and from which others can be subtracted */
 
 INLINE vec load(const float *from) { return *(const vec *)from; }
 INLINE void store(float *to, vec x) { *(vec *)to = x; }
@@ -48,15 +57,15 @@ INLINE vec larger(vec a, vec b) {
 #endif
 }
 
-/* 2^x for x up to 126, to two units of the last place; below 2^-126 it is next to nothing. x = n + f, and f is
- * at most 1/2, for which the polynomial is minimax. */
+/* 2^x for x up to 126, to two units of the last place; below 2^-126 it is next to nothing. x = n + f, where f
+ * is at most 1/2, and the polynomial is minimax for that. */
 INLINE vec power_of_two(vec x) {
 #if defined(__AVX512F__)
     vec n = (vec)_mm512_roundscale_ps((__m512)x, 0), f = x - n;
 #else
     const vec rounding = all(12582912.0f); /* 1.5 * 2^23: what is added to it is rounded to an integer */
     x = larger(x, all(-126));
-    vec rounded = x + rounding, f = x - (rounded - rounding);
+    vec n = x + rounding, f = x - (n - rounding); /* the integer is in the lowest bits of n */
 #endif
     vec p = all(1.3276472e-3f);
     p = p * f + all(9.6755410e-3f);
@@ -67,63 +76,72 @@ INLINE vec power_of_two(vec x) {
 #if defined(__AVX512F__)
     return (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
 #else
-    return (vec)((ints)p + ((ints)rounded << 23)); /* n is in the lowest bits, and is added to the exponent */
+    return (vec)((ints)p + ((ints)n << 23)); /* added to the exponent */
 #endif
 }
 
-/* out[r][j] (+)= sum over k < depth of rows[r * row_stride + k * stride] * columns[k][j], for count rows and
- * some vectors of columns. */
-INLINE void tile(const float *rows, const int row_stride, const int stride, const float *columns,
-                 int column_stride, int depth, const int count, const int vectors, float *out, int out_stride,
-                 const int add, const float *ahead) {
+/* Number k of row r is at[r * apart + k * step]; of a matrix (rows, depth) these are depth and 1. */
+typedef struct {
+    const float *at;
+    int apart, step;
+} Rows;
+
+/* Number j of row r is at[r * apart + j]. */
+typedef struct {
+    float *at;
+    int apart;
+} Lanes;
+
+/* out[r][j] (+)= sum over k < depth of rows[r][k] * columns[k][j], for r < count and so many vectors of j.
+ * Meanwhile the rows behind these are fetched, and as much from ahead if there is one. */
+INLINE void tile(const Rows rows, const Lanes columns, int depth, const int count, const int vectors,
+                 const Lanes out, const int add, const float *ahead) {
     vec sum[2 * TILE_ROWS][TILE_VECTORS];
     for (int r = 0; r < count; r++)
-        for (int v = 0; v < vectors; v++) sum[r][v] = add ? load(out + r * out_stride + v * VECTOR) : all(0);
-    const float *next = rows + count * row_stride;
-    for (int k = 0; k < depth; k++, rows += stride, columns += column_stride) {
-        if (stride == 1) __builtin_prefetch(next + k * count);
+        for (int v = 0; v < vectors; v++)
+            sum[r][v] = add ? load(out.at + r * out.apart + v * VECTOR) : all(0);
+    const float *row = rows.at, *column = columns.at, *behind = row + count * rows.apart;
+    for (int k = 0; k < depth; k++, row += rows.step, column += columns.apart) {
+        if (rows.step == 1) __builtin_prefetch(behind + k * count);
         if (ahead) __builtin_prefetch(ahead + k * count);
-        vec column[TILE_VECTORS];
-        for (int v = 0; v < vectors; v++) column[v] = load(columns + v * VECTOR);
+        vec part[TILE_VECTORS];
+        for (int v = 0; v < vectors; v++) part[v] = load(column + v * VECTOR);
         for (int r = 0; r < count; r++)
-            for (int v = 0; v < vectors; v++) sum[r][v] += rows[r * row_stride] * column[v];
+            for (int v = 0; v < vectors; v++) sum[r][v] += row[r * rows.apart] * part[v];
     }
     for (int r = 0; r < count; r++)
-        for (int v = 0; v < vectors; v++) store(out + r * out_stride + v * VECTOR, sum[r][v]);
+        for (int v = 0; v < vectors; v++) store(out.at + r * out.apart + v * VECTOR, sum[r][v]);
 }
 
-INLINE void product(const float *rows, const int row_stride, const int stride, const float *columns,
-                    int column_stride, int depth, int count, const int vectors, float *out, int out_stride,
+/* The same for any number of rows, tile by tile; what whole tiles leave is cut into fours. */
+INLINE void product(Rows rows, const Lanes columns, int depth, int count, const int vectors, Lanes out,
                     const int add, const float *ahead) {
-    const int step = vectors == 1 ? 2 * TILE_ROWS : TILE_ROWS; /* as many accumulators as registers allow */
-    int r = 0;
-    for (; r + step <= count; r += step)
-        tile(rows + (int64_t)r * row_stride, row_stride, stride, columns, column_stride, depth, step, vectors,
-             out + (int64_t)r * out_stride, out_stride, add, ahead ? ahead + r * depth : 0);
-    for (; r < count; r++)
-        tile(rows + (int64_t)r * row_stride, row_stride, stride, columns, column_stride, depth, 1, vectors,
-             out + (int64_t)r * out_stride, out_stride, add, 0);
+    const int most = vectors == 1 ? 2 * TILE_ROWS : TILE_ROWS;
+    for (int done = 0; count > 0; count -= done) {
+        if (count >= most && count != most + 2)
+            tile(rows, columns, depth, most, vectors, out, add, ahead), done = most;
+        else if (count >= 4)
+            tile(rows, columns, depth, 4, vectors, out, add, ahead), done = 4;
+        else
+            tile(rows, columns, depth, 1, vectors, out, add, ahead), done = 1;
+        rows.at += done * rows.apart;
+        out.at += done * out.apart;
+        if (ahead) ahead += done * depth;
+    }
 }
 
-/* The same for a number of vectors that is known when it runs, up to TILE_VECTORS. */
-INLINE void product_of(const float *rows, const int row_stride, const int stride, const float *columns,
-                       int column_stride, int depth, int count, int vectors, float *out, int out_stride,
+/* The same for a number of vectors, up to a tile's, that is known only when it runs. */
+INLINE void product_of(Rows rows, const Lanes columns, int depth, int count, int vectors, Lanes out,
                        const int add) {
-    if (vectors == 3)
-        product(rows, row_stride, stride, columns, column_stride, depth, count, 3, out, out_stride, add, 0);
+    if (vectors == TILE_VECTORS)
+        product(rows, columns, depth, count, TILE_VECTORS, out, add, NULL);
     else if (vectors == 2)
-        product(rows, row_stride, stride, columns, column_stride, depth, count, 2, out, out_stride, add, 0);
+        product(rows, columns, depth, count, 2, out, add, NULL);
     else
-        product(rows, row_stride, stride, columns, column_stride, depth, count, 1, out, out_stride, add, 0);
+        product(rows, columns, depth, count, 1, out, add, NULL);
 }
 
-#if defined(__clang__) || __GNUC__ >= 12
-#define TAKE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#define TAKE(a, b, ...) __builtin_shuffle(a, b, (ints){__VA_ARGS__})
-#endif
-
-/* The totals of so many vectors as there are lanes: neighbours are added until one vector is left. */
+/* The totals of as many vectors as a vector has floats: neighbours are added until one vector is left. */
 INLINE vec totals(vec *sum) {
     for (int left = VECTOR / 2; left; left /= 2)
         for (int i = 0; i < left; i++)
@@ -131,24 +149,21 @@ INLINE vec totals(vec *sum) {
     return sum[0];
 }
 
-/* out[r] = sum over k < depth of rows[r * depth + k] * x[k], r < count. */
+/* out[r] = sum over k < depth of rows[r * depth + k] * x[k], for r < count. */
 INLINE void dots(const float *rows, const float *x, const int depth, int count, float *out) {
-    int r = 0;
-    for (; r + VECTOR <= count; r += VECTOR) {
+    for (; count >= VECTOR; count -= VECTOR, rows += VECTOR * depth, out += VECTOR) {
         vec sum[VECTOR];
-        for (int i = 0; i < VECTOR; i++) sum[i] = all(0);
+        for (int r = 0; r < VECTOR; r++) sum[r] = all(0);
         for (int k = 0; k < depth; k += VECTOR) {
             vec part = load(x + k);
-            for (int i = 0; i < VECTOR; i++) sum[i] += load(rows + (int64_t)(r + i) * depth + k) * part;
+            for (int r = 0; r < VECTOR; r++) sum[r] += load(rows + r * depth + k) * part;
         }
-        store(out + r, totals(sum));
+        store(out, totals(sum));
     }
-    for (; r < count; r++) {
+    for (; count > 0; count--, rows += depth, out++) {
         vec sum = all(0);
-        for (int k = 0; k < depth; k += VECTOR) sum += load(rows + (int64_t)r * depth + k) * load(x + k);
-        float part[VECTOR], total = 0;
-        store(part, sum);
-        for (int i = 0; i < VECTOR; i++) total += part[i];
-        out[r] = total;
+        for (int k = 0; k < depth; k += VECTOR) sum += load(rows + k) * load(x + k);
+        *out = 0;
+        for (int i = 0; i < VECTOR; i++) *out += sum[i];
     }
 }

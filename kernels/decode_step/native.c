@@ -1,13 +1,13 @@
 /* The gaze decoder on a CPU, in float32: native.py builds this file and calls it, reference.py says what it
  * computes.
  *
- * A frame begins with a prefill, a block of some two hundred tokens, and goes on with steps, blocks of a group,
- * until its videos have finished. Both go through the layers in the same way (block.h) and differ in how they
- * attend (attention.h); here is what stands before and behind the layers, and the calls.
- *
- * HEADS, HEAD_DIM, MLP and GROUP are given by the build: strides that the compiler knows cost no registers.
+ * A frame begins with a prefill, a block of some two hundred tokens, and goes on with steps, blocks of a
+ * group each, until its videos have finished. Both take the same way through the layers (block.h) and attend
+ * in different ones (attention.h). Here is what lies before and behind the layers, and the calls.
  */
 #include "attention.h"
+
+enum { ANSWER_ROWS = 64 }; /* of the heads' matrix, in a task */
 
 static void predict(const Block *b, int i) {
     const Decoder *d = b->decoder;
@@ -23,11 +23,11 @@ static void predict(const Block *b, int i) {
 /* Choose a video's next group and note what follows, as reference.choose does. */
 static void choose(const Block *b, int i) {
     const Decoder *d = b->decoder;
-    int video = b->video[i].number, vocabulary = d->vocabulary, eos = vocabulary - 1, first = d->taken[video] == 0;
+    int video = b->video[i].number, vocabulary = d->vocabulary, eos = vocabulary - 1;
     const float *logits = d->predictions + (int64_t)video * GROUP * (vocabulary + 1);
     const float *losses = logits + GROUP * vocabulary;
     float *blocked = d->blocked + (int64_t)video * vocabulary;
-    int finished = 0;
+    int finished = 0, first = d->taken[video] == 0; /* of the first group the first head is always kept */
     for (int head = 0; head < GROUP; head++) {
         int slot = d->taken[video] + head, best = eos;
         if (slot < *d->budget) {
@@ -122,17 +122,17 @@ static void embed_group(const Block *b, int i) {
 
 /* Bytes of scratch that a batch needs whose longest video has so many filled slots, for blocks of tokens. */
 int64_t scratch_bytes(int32_t batch, int32_t tokens, int32_t longest) {
-    int64_t chunks = (longest + tokens + CHUNK - 1) / CHUNK, lanes = LANES_OF(tokens);
-    return batch * (sizeof(Video) + sizeof(float) * FLOATS_PER_LANE * lanes + HEADS * chunks * sizeof(Partial));
+    int64_t partials = HEADS * CHUNKS_OF(longest + tokens), floats = LANE_FLOATS * LANES_OF(tokens);
+    return batch * (sizeof(Video) + sizeof(float) * floats + sizeof(Partial) * partials);
 }
 
 /* Lay out the scratch of the videos that have not finished. */
 static Block block_of(const Decoder *d, int tokens, void *scratch) {
     int longest = 0;
     for (int i = 0; i < d->batch; i++) longest = LARGEST(longest, d->length[i]);
-    Block b = {.decoder = d, .lanes = LANES_OF(tokens), .chunks = (longest + tokens + CHUNK - 1) / CHUNK};
+    Block b = {.decoder = d, .lanes = LANES_OF(tokens), .chunks = CHUNKS_OF(longest + tokens)};
     float *place = scratch;
-    Partial *partial = (Partial *)(place + (int64_t)d->batch * FLOATS_PER_LANE * b.lanes);
+    Partial *partial = (Partial *)(place + (int64_t)d->batch * LANE_FLOATS * b.lanes);
     b.video = (Video *)(partial + (int64_t)d->batch * HEADS * b.chunks);
     b.tiles = (b.lanes / VECTOR + TILE_VECTORS - 1) / TILE_VECTORS;
     for (int i = 0; i < d->batch; i++) {
@@ -179,8 +179,8 @@ void prefill(const Decoder *d, void *scratch, int32_t vision_tokens) {
     end(alone);
 }
 
-/* Feed every unfinished video's group and choose its next, until all have finished or so many steps are taken.
- * Returns how many were. */
+/* Feed every unfinished video's group and choose its next, until all have finished or so many steps are
+ * taken. Returns how many were. */
 int32_t decode_steps(const Decoder *d, void *scratch, int32_t most) {
     int steps = 0, alone = begin_alone(d);
     for (; steps < most; steps++) {

@@ -1,4 +1,4 @@
-"""One step of the gaze decoder in one call, for float32 on a CPU: the native form.
+"""The gaze decoder in compiled C, for float32 on a CPU: a prefill, or all steps of a frame, in one call.
 
 ``native.c`` holds the arithmetic and says how it is laid out. It is compiled on first use, for this processor
 and the sizes of the model at hand, with the compiler there is (``$CC``, cc, gcc or clang), and kept in the
@@ -14,7 +14,6 @@ import platform
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +29,10 @@ MOST_TOKENS = 16
 WIDTH_UNIT = 16
 """Channels of a head, and of the MLP, come in multiples of this."""
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("native.c", "attention.h", "block.h", "arithmetic.h", "workers.h"))
+_SOURCES = tuple(
+    Path(__file__).with_name(name)
+    for name in ("native.c", "attention.h", "block.h", "arithmetic.h", "workers.h")
+)
 # Contraction makes fused multiply-adds; nothing else may change what a sum is. A square root that sets errno
 # would be a call into libm.
 _FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-pthread")
@@ -87,7 +89,7 @@ def misfit(sizes: Sizes) -> str | None:
 
 @functools.cache
 def library(sizes: Sizes) -> ctypes.CDLL:
-    """Return the compiled step of a decoder; builds it where that has not been done before.
+    """Return a decoder as compiled; builds it where that has not been done before.
 
     Raises:
         BuildError: if there is no compiler, or it does not take the source.
@@ -114,20 +116,25 @@ def library(sizes: Sizes) -> ctypes.CDLL:
             "folder that programs may be loaded from"
         ) from error
     decoder.scratch_bytes.restype = ctypes.c_int64
-    decoder.prefill.argtypes = decoder.decode_steps.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
+    decoder.prefill.argtypes = decoder.decode_steps.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_int32,
+    ]
     decoder.prefill.restype = None
     decoder.decode_steps.restype = ctypes.c_int32
     return decoder
 
 
 class NativeDecoder:
-    """A state and weights, on the memory that they have when they are bound; uses as many threads as torch does.
-
-    Raises:
-        TypeError: for tensors that are not what C takes them for.
-    """
+    """Prefills and steps of a state, with as many threads as torch uses."""
 
     def __init__(self, state: DecoderState, weights: Weights, sequential: bool = False) -> None:
+        """Bind ``state`` and ``weights`` on the memory that they have now.
+
+        Raises:
+            TypeError: for tensors that are not what C takes them for.
+        """
         layers, batch, heads, slots, head_dim = state.keys.shape
         self._group, self._width, self._slots = state.group.shape[1], heads * head_dim, slots
         self._library = library(Sizes(heads, head_dim, weights.layers[0].down.shape[1], self._group))
@@ -144,38 +151,48 @@ class NativeDecoder:
             fed=_address(state.group, torch.int64), predictions=_address(self._predictions),
             **{name: _address(getattr(state, name), dtype) for name, dtype in _IN_PLACE.items()},
         )  # fmt: skip
-        self._length = state.length
+        self._length, self._finished = state.length, state.finished
         self._kept = (state, table, matrices, embedding, prediction)  # alive as long as their addresses
         self._scratch = torch.empty(0, dtype=torch.uint8, device="cpu")
 
     def prefill(self, vision: Tensor) -> Tensor:
-        """Do and return what :func:`kernels.decode_step.reference.prefill` does, and return the predictions."""
-        batch, tokens, width = vision.shape
-        if (batch, width) != (self._decoder.batch, self._width) or vision.stride()[1:] != (width, 1):
+        """Do what :func:`kernels.decode_step.reference.prefill` does; return what the choice was made from,
+        until the next call changes it.
+
+        Raises:
+            IndexError: if the frame does not fit the cache.
+        """
+        batch, tokens = self._decoder.batch, vision.shape[1]
+        if vision.shape != (batch, tokens, self._width):
+            raise ValueError(f"vision tokens are ({batch}, tokens, {self._width}), not {tuple(vision.shape)}")
+        if vision.stride()[1:] != (self._width, 1):
             vision = vision.contiguous()
-        self._decoder.vision, self._decoder.vision_stride = _address(vision[0]), vision.stride(0)
         scratch = self._scratch_for(tokens + self._group, blocks=1)
+        self._decoder.vision, self._decoder.vision_stride = _address(vision[0]), vision.stride(0)
         self._library.prefill(ctypes.byref(self._decoder), scratch, tokens)
         return self._predictions
 
     def step(self) -> Tensor:
-        """Do and return what :func:`kernels.decode_step.reference.step` does, but pass over videos that have
-        finished: their predictions are 0."""
+        """Do and return what :func:`kernels.decode_step.reference.step` does, but skip videos that have
+        finished: their predictions are 0. The next call changes what is returned."""
         self._predictions.zero_()
         self.steps(1)
         return self._predictions
 
     def steps(self, most: int) -> int:
         """Take steps until all videos have finished, ``most`` at most; return how many."""
+        if most < 1 or self._finished.all():
+            return 0
         scratch = self._scratch_for(self._group, blocks=most)
         return int(self._library.decode_steps(ctypes.byref(self._decoder), scratch, most))
 
     def _scratch_for(self, tokens: int, blocks: int) -> int:
-        """Return the address of scratch for so many blocks of ``tokens`` tokens, once it is sure that they fit
-        the cache."""
-        longest = int(self._length.max())
-        if longest + tokens * blocks >= self._slots:  # the last one is the spare
-            raise IndexError(f"a block of {tokens * blocks} tokens does not fit behind {longest} in {self._slots - 1} slots")
+        """Return the address of scratch for so many blocks of ``tokens`` tokens, if they fit the cache."""
+        longest, room = int(self._length.max()), self._slots - 1  # the last slot is the spare one
+        if longest + tokens * blocks > room:
+            raise IndexError(
+                f"a block of {tokens * blocks} tokens does not fit behind {longest} in {room} slots"
+            )
         needed = self._library.scratch_bytes(self._decoder.batch, tokens, longest + tokens * (blocks - 1))
         if self._scratch.numel() < needed:
             self._scratch = torch.empty(needed, dtype=torch.uint8, device="cpu")
@@ -199,7 +216,7 @@ def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Ten
 def _address(tensor: Tensor, dtype: torch.dtype = torch.float32) -> int:
     if tensor.dtype != dtype or tensor.device.type != "cpu" or not tensor.is_contiguous():
         raise TypeError(
-            f"the native step takes contiguous {dtype} on the CPU here, and got {tensor.dtype} on "
+            f"the native decoder takes contiguous {dtype} on the CPU here, and got {tensor.dtype} on "
             f"{tensor.device} with shape {tuple(tensor.shape)} and strides {tensor.stride()}"
         )
     return tensor.data_ptr()

@@ -117,8 +117,10 @@ class KeyValueCache:
 
 
 def _zeros(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Return zeros (masked slots are still multiplied, and 0 x NaN would be NaN) that on a CPU take memory only
-    where they are written to: with a requirement few of the slots ever are."""
+    """Return zeros: masked slots are still multiplied, and 0 x NaN would be NaN.
+
+    On a CPU they take memory only where they are written to; with a requirement few of the slots ever are.
+    """
     if like.device.type != "cpu" or not hasattr(mmap, "MAP_ANONYMOUS"):
         return like.new_zeros(shape)
     size = math.prod(shape) * like.element_size()

@@ -1,5 +1,5 @@
-"""Fused frames: prefill and steps of a frame by an engine that takes each in one call, over the eager engine's
-state.
+"""Fused frames: prefill and steps of a frame by an engine that takes each in one call, over the eager
+engine's state.
 
 The form finds keys and values in the cache, through the :class:`~kernels.decode_step.reference.DecoderState`
 that kernels work on, and adds its own.
@@ -49,8 +49,8 @@ class FusedFrames:
     def choose(
         self, state: GenerationState, vision: Tensor, budget: int, requirement: Tensor | None
     ) -> Tensor:
-        """Choose patches for the next frame, with ``vision`` tokens (batch, tokens, C), and remember it in the
-        state.
+        """Choose patches for the next frame, with ``vision`` tokens (batch, tokens, C), and remember it in
+        the state.
 
         Returns (batch, slots) patch indices, EOS where a slot is padded.
         """

@@ -1,5 +1,6 @@
-"""The engine that takes each step in one call chooses the released patches, offline and streamed."""
+"""The engine that takes each frame in two calls chooses the released patches, offline and streamed."""
 
+import copy
 import dataclasses
 from contextlib import nullcontext
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 
 from autogaze.errors import BackendUnavailable
-from autogaze.models.autogaze import GazeStream, engines
+from autogaze.models.autogaze import GazeStream, engines, fused_steps
 from autogaze.models.autogaze.engines import choose_engine
+from autogaze.models.autogaze.state import GenerationState
 from autogaze.stages import observed_by
 from kernels.c_compiler import BuildError
 from kernels.decode_step import native
@@ -58,6 +60,39 @@ def test_a_stream_takes_native_steps_and_gets_the_patches_of_eager_ones(policy, 
         chosen[engine] = [stream.push(frame) for frame in video.unbind(1)]
     for eager, ours in zip(chosen["eager"], chosen["native"], strict=True):
         assert torch.equal(ours.gazing_pos, eager.gazing_pos)
+
+
+def test_a_copy_of_a_stream_has_memory_of_its_own():
+    model, frames = gaze_model("tiny", 12), clip(63, 1, 4).unbind(1)
+    stream, undisturbed = (GazeStream(model, gazing_ratio=0.1) for _ in range(2))
+    for frame in frames[:2]:
+        stream.push(frame)
+        undisturbed.push(frame)
+    copy.deepcopy(stream).push(frames[3])
+    for frame in frames[2:]:
+        assert torch.equal(stream.push(frame).gazing_pos, undisturbed.push(frame).gazing_pos)
+
+
+def test_a_state_is_bound_once_and_again_when_what_it_is_bound_to_changes():
+    model = gaze_model("tiny", 12)
+    weights = model.gazing_model.gaze_decoder.weights()
+    state = GenerationState.allocate(ARCH, 1, [26, 26], weights.embedding, "sdpa")
+    calls = []
+
+    def bind(*given):
+        calls.append(given)
+        return native.NativeDecoder(*given)
+
+    def bound(weights, most=26, sequential=False):
+        return fused_steps.bound(bind, weights, state, most, sequential)
+
+    first = bound(weights)
+    assert bound(weights, most=5) is first
+    assert len(calls) == 1
+    assert bound(weights, sequential=True) is not first
+    assert bound(weights, most=40) is not first
+    assert bound(weights._replace(heads=weights.heads * 2)) is not first
+    assert len(calls) == 4
 
 
 class Counter:
