@@ -2,9 +2,9 @@
  *
  * Tokens lie side by side in lanes, feature after feature, and the lanes of a video are cut into tiles. Then
  * a row of a weight matrix, a key, and a channel of the values are the same thing, numbers to be multiplied
- * one by one with vectors of lanes (product), and nothing is packed or transposed. In the last layer only each
- * video's last token is wanted once keys and values are made: from there on there is one lane, and features
- * lie side by side.
+ * one by one with vectors of lanes (product), and nothing is packed or transposed. In the last layer only the
+ * last token of each video is wanted once keys and values are made: from there on there is one lane, and
+ * features lie side by side.
  *
  * The parts of a layer are tasks. Tiles and videos run fastest, so that they find the weights at hand.
  *
@@ -68,7 +68,7 @@ typedef struct Block {
     const Layer *layer;
     int index, frame;  /* of the layer; whether it is a prefill's and not a group */
     int lanes, tiles;  /* of the longest video; 1 once only last tokens are wanted */
-    int videos, chunks;
+    int videos, chunks, steps; /* chunks of the longest, steps that groups may take */
     Video *video; /* those that have not finished */
 } Block;
 

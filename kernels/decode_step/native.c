@@ -57,8 +57,9 @@ static void keep_last_token(Block *b) {
     b->lanes = b->tiles = 1;
 }
 
-static void run_layers(Block *b, int alone) {
+static void run_layers(Block *b, Task embed, int alone) {
     const Decoder *d = b->decoder;
+    run(embed, b, b->videos, alone);
     for (b->index = 0; b->index < d->layers; b->index++) {
         b->layer = &d->layer[b->index];
         run(project, b, HEADS * b->videos * b->tiles, alone);
@@ -78,9 +79,9 @@ static void run_layers(Block *b, int alone) {
     run(choose, b, b->videos, alone);
 }
 
-/* Put a token into its lane; its position is its slot in a frame, and in a group what the state says. */
-static void embed(const Block *b, const Video *video, int token, const float *features, int position) {
-    const float *turn = b->decoder->rotation + (int64_t)(position + token) * HEAD_DIM;
+/* Put a token into its lane. */
+static void put(const Block *b, const Video *video, int token, const float *features, int position) {
+    const float *turn = b->decoder->rotation + (int64_t)position * HEAD_DIM;
     for (int c = 0; c < WIDTH; c++) video->stream[c * b->lanes + token] = features[c];
     for (int c = 0; c < HEAD_DIM / 2; c++) {
         video->cosine[c * b->lanes + token] = turn[2 * c];
@@ -89,7 +90,7 @@ static void embed(const Block *b, const Video *video, int token, const float *fe
 }
 
 /* Lanes without a token are computed along; what is in them does not matter if it is a number. */
-static void clear(const Block *b, const Video *video) {
+static void clear_rest(const Block *b, const Video *video) {
     for (int c = 0; c < WIDTH; c++)
         for (int l = video->tokens; l < b->lanes; l++) video->stream[c * b->lanes + l] = 0;
     for (int c = 0; c < HEAD_DIM / 2; c++)
@@ -104,20 +105,24 @@ static void embed_frame(const Block *b, int i) {
     const float *vision = d->vision + video->number * d->vision_stride;
     int token = 0;
     for (int g = 0; g < GROUP; g++)
-        if (pending[g] != d->vocabulary - 1)
-            embed(b, video, token++, d->embedding + pending[g] * WIDTH, video->start);
-    for (; token < video->tokens; token++, vision += WIDTH) embed(b, video, token, vision, video->start);
-    clear(b, video);
+        if (pending[g] != d->vocabulary - 1) {
+            put(b, video, token, d->embedding + pending[g] * WIDTH, video->start + token);
+            token++;
+        }
+    for (; token < video->tokens; token++, vision += WIDTH)
+        put(b, video, token, vision, video->start + token);
+    clear_rest(b, video);
 }
 
 static void embed_group(const Block *b, int i) {
     const Video *video = &b->video[i];
     const Decoder *d = b->decoder;
     int position = d->sequential ? video->start : d->step_position[video->number];
-    const int64_t *fed = d->fed + video->number * GROUP;
-    for (int token = 0; token < GROUP; token++)
-        embed(b, video, token, d->embedding + fed[token] * WIDTH, position);
-    clear(b, video);
+    for (int token = 0; token < GROUP; token++) {
+        int64_t fed = d->fed[video->number * GROUP + token];
+        put(b, video, token, d->embedding + fed * WIDTH, position + token);
+    }
+    clear_rest(b, video);
 }
 
 /* Bytes of scratch that a batch needs whose longest video has so many filled slots, for blocks of tokens. */
@@ -126,15 +131,14 @@ int64_t scratch_bytes(int32_t batch, int32_t tokens, int32_t longest) {
     return batch * (sizeof(Video) + sizeof(float) * floats + sizeof(Partial) * partials);
 }
 
-/* Lay out the scratch of the videos that have not finished. */
-static Block block_of(const Decoder *d, int tokens, void *scratch) {
-    int longest = 0;
-    for (int i = 0; i < d->batch; i++) longest = LARGEST(longest, d->length[i]);
+/* Lay out the scratch of the videos that have not finished, for blocks of up to so many tokens behind up to
+ * so many filled slots. */
+static Block block_of(const Decoder *d, int tokens, int longest, void *scratch) {
     Block b = {.decoder = d, .lanes = LANES_OF(tokens), .chunks = CHUNKS_OF(longest + tokens)};
+    b.tiles = (b.lanes + TILE - 1) / TILE;
     float *place = scratch;
     Partial *partial = (Partial *)(place + (int64_t)d->batch * LANE_FLOATS * b.lanes);
     b.video = (Video *)(partial + (int64_t)d->batch * HEADS * b.chunks);
-    b.tiles = (b.lanes / VECTOR + TILE_VECTORS - 1) / TILE_VECTORS;
     for (int i = 0; i < d->batch; i++) {
         if (d->finished[i]) continue;
         Video *video = &b.video[b.videos++];
@@ -150,48 +154,83 @@ static Block block_of(const Decoder *d, int tokens, void *scratch) {
     return b;
 }
 
-/* The workers serve one call at a time; a call beside it goes alone. */
-static int begin_alone(const Decoder *d) {
-    int alone = d->threads == 1 || pthread_mutex_trylock(&pool.call);
-    if (!alone) call_workers(d->threads - 1);
-    return alone;
+static int longest_of(const Decoder *d) {
+    int longest = 0;
+    for (int i = 0; i < d->batch; i++) longest = LARGEST(longest, d->length[i]);
+    return longest;
 }
 
-static void end(int alone) {
+/* Some videos of a block. */
+static Block part_of(const Block *b, int first, int videos) {
+    Block part = *b;
+    part.video += first;
+    part.videos = videos;
+    return part;
+}
+
+/* Threads take videos one by one, each through all of its frame: nobody waits, and what a video has in the
+ * caches stays there. The last ones, if they are fewer than there are threads, are taken together. */
+static void share_videos(const Block *b, Task task, void (*together)(Block, int)) {
+    int threads = b->decoder->threads;
+    /* The workers serve one call at a time; a call beside it goes alone. */
+    int alone = threads == 1 || pthread_mutex_trylock(&pool.call);
+    int apart = alone ? b->videos : b->videos - b->videos % threads;
+    if (!alone) call_workers(threads - 1);
+    run(task, b, apart, alone);
+    if (apart < b->videos) together(part_of(b, apart, b->videos - apart), alone);
     if (!alone) pthread_mutex_unlock(&pool.call);
 }
 
-/* Feed the pending groups and a frame of so many vision tokens, and choose the frame's first group. */
-void prefill(const Decoder *d, void *scratch, int32_t vision_tokens) {
-    Block b = block_of(d, vision_tokens + GROUP, scratch);
-    b.frame = 1;
-    for (int v = 0; v < b.videos; v++)
-        for (int g = 0; g < GROUP; g++)
-            b.video[v].tokens -= d->pending[b.video[v].number * GROUP + g] == d->vocabulary - 1;
-    int alone = begin_alone(d);
-    run(embed_frame, &b, b.videos, alone);
-    run_layers(&b, alone);
+static void prefill_videos(Block b, int alone) {
+    const Decoder *d = b.decoder;
+    run_layers(&b, embed_frame, alone);
     for (int v = 0; v < b.videos; v++) {
         int number = b.video[v].number;
         d->length[number] += b.video[v].tokens;
         d->step_position[number] = d->length[number] - GROUP;
     }
-    end(alone);
 }
 
-/* Feed every unfinished video's group and choose its next, until all have finished or so many steps are
- * taken. Returns how many were. */
-int32_t decode_steps(const Decoder *d, void *scratch, int32_t most) {
-    int steps = 0, alone = begin_alone(d);
-    for (; steps < most; steps++) {
-        Block b = block_of(d, GROUP, scratch);
-        if (b.videos == 0) break;
-        for (int i = 0; i < d->batch * GROUP; i++)
-            if (d->finished[i / GROUP]) d->fed[i] = d->vocabulary - 1;
-        run(embed_group, &b, b.videos, alone);
-        run_layers(&b, alone);
+static void prefill_one(const Block *b, int i) { prefill_videos(part_of(b, i, 1), 1); }
+
+/* Feed the pending groups and a frame of so many vision tokens, and choose the frame's first group. */
+void prefill(const Decoder *d, void *scratch, int32_t vision_tokens) {
+    Block b = block_of(d, vision_tokens + GROUP, longest_of(d), scratch);
+    b.frame = 1;
+    for (int v = 0; v < b.videos; v++)
+        for (int g = 0; g < GROUP; g++)
+            b.video[v].tokens -= d->pending[b.video[v].number * GROUP + g] == d->vocabulary - 1;
+    share_videos(&b, prefill_one, prefill_videos);
+}
+
+/* Feed every video's group and choose its next, until all have finished or have taken the steps they may. */
+static void step_videos(Block b, int alone) {
+    const Decoder *d = b.decoder;
+    for (int steps = 0; steps < b.steps; steps++) {
+        Block going = part_of(&b, 0, 0);
+        for (int v = 0, number; v < b.videos; v++) {
+            if (d->finished[number = b.video[v].number]) continue;
+            b.video[v].start = d->length[number];
+            b.video[going.videos++] = b.video[v];
+        }
+        b.videos = going.videos;
+        if (b.videos == 0) return;
+        run_layers(&going, embed_group, alone);
         for (int v = 0; v < b.videos; v++) d->length[b.video[v].number] += GROUP;
     }
-    end(alone);
-    return steps;
+}
+
+static void step_one(const Block *b, int i) { step_videos(part_of(b, i, 1), 1); }
+
+/* Take so many steps at most with every video that has not finished. Returns the most that one has taken. */
+int32_t decode_steps(const Decoder *d, void *scratch, int32_t most) {
+    Block b = block_of(d, GROUP, longest_of(d) + (most - 1) * GROUP, scratch);
+    if (b.videos == 0) return 0;
+    b.steps = most;
+    int before = d->taken[b.video[0].number], taken = before; /* the same for all that have not finished */
+    share_videos(&b, step_one, step_videos);
+    for (int i = 0; i < d->batch; i++) taken = LARGEST(taken, d->taken[i]);
+    for (int i = 0; i < d->batch * GROUP; i++)
+        if (d->taken[i / GROUP] < taken) d->fed[i] = d->vocabulary - 1; /* finished before the last step */
+    return (taken - before) / GROUP;
 }

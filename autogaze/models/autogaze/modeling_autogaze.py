@@ -44,6 +44,10 @@ class GazingModel(nn.Module):
     def see(self, video: Tensor) -> Tensor:
         """Map a normalised video (batch, time, 3, height, width) to (batch, time, tokens, C) vision
         tokens."""
+        if (
+            video.is_cpu and not torch.is_grad_enabled()
+        ):  # one by one, what a video becomes stays in the caches
+            return torch.cat([self.see_next(one, None)[0] for one in video.split(1)])
         return self.see_next(video, None)[0]
 
     def see_next(self, video: Tensor, past: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
