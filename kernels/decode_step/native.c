@@ -125,20 +125,19 @@ static void embed_group(const Block *b, int i) {
     clear_rest(b, video);
 }
 
-/* Bytes of scratch that a batch needs whose longest video has so many filled slots, for blocks of tokens. */
-int64_t scratch_bytes(int32_t batch, int32_t tokens, int32_t longest) {
-    int64_t partials = HEADS * CHUNKS_OF(longest + tokens), floats = LANE_FLOATS * LANES_OF(tokens);
-    return batch * (sizeof(Video) + sizeof(float) * floats + sizeof(Partial) * partials);
+/* Bytes of scratch for blocks of up to so many tokens. */
+int64_t scratch_bytes(const Decoder *d, int32_t tokens) {
+    int64_t partials = HEADS * CHUNKS_OF(d->slots), floats = LANE_FLOATS * LANES_OF(tokens);
+    return d->batch * (sizeof(Video) + sizeof(float) * floats + sizeof(Partial) * partials);
 }
 
-/* Lay out the scratch of the videos that have not finished, for blocks of up to so many tokens behind up to
- * so many filled slots. */
-static Block block_of(const Decoder *d, int tokens, int longest, void *scratch) {
-    Block b = {.decoder = d, .lanes = LANES_OF(tokens), .chunks = CHUNKS_OF(longest + tokens)};
+/* Lay out the scratch of the videos that have not finished, for blocks of up to so many tokens. */
+static Block block_of(const Decoder *d, int tokens, void *scratch) {
+    Block b = {.decoder = d, .lanes = LANES_OF(tokens)};
     b.tiles = (b.lanes + TILE - 1) / TILE;
     float *place = scratch;
     Partial *partial = (Partial *)(place + (int64_t)d->batch * LANE_FLOATS * b.lanes);
-    b.video = (Video *)(partial + (int64_t)d->batch * HEADS * b.chunks);
+    b.video = (Video *)(partial + (int64_t)d->batch * HEADS * CHUNKS_OF(d->slots));
     for (int i = 0; i < d->batch; i++) {
         if (d->finished[i]) continue;
         Video *video = &b.video[b.videos++];
@@ -149,15 +148,17 @@ static Block block_of(const Decoder *d, int tokens, int longest, void *scratch) 
         video->hidden = place, place += MLP * b.lanes;
         video->cosine = place, place += HEAD_DIM / 2 * b.lanes;
         video->sine = place, place += HEAD_DIM / 2 * b.lanes;
-        video->partial = partial, partial += HEADS * b.chunks;
+        video->partial = partial, partial += HEADS * CHUNKS_OF(d->slots);
+        b.chunks = LARGEST(b.chunks, CHUNKS_OF(video->start + tokens));
     }
     return b;
 }
 
-static int longest_of(const Decoder *d) {
-    int longest = 0;
-    for (int i = 0; i < d->batch; i++) longest = LARGEST(longest, d->length[i]);
-    return longest;
+/* Whether so many tokens fit behind those of every video; the last slot is the spare one. */
+static int fits(const Block *b, int tokens) {
+    for (int v = 0; v < b->videos; v++)
+        if (b->video[v].start + tokens >= b->decoder->slots) return 0;
+    return 1;
 }
 
 /* Some videos of a block. */
@@ -193,14 +194,23 @@ static void prefill_videos(Block b, int alone) {
 
 static void prefill_one(const Block *b, int i) { prefill_videos(part_of(b, i, 1), 1); }
 
-/* Feed the pending groups and a frame of so many vision tokens, and choose the frame's first group. */
-void prefill(const Decoder *d, void *scratch, int32_t vision_tokens) {
-    Block b = block_of(d, vision_tokens + GROUP, longest_of(d), scratch);
+/* Begin a frame: feed the pending groups and so many vision tokens, and choose the first group. Returns 0, or
+ * -1 if they do not fit the cache. */
+int32_t prefill(const Decoder *d, void *scratch, int32_t vision_tokens) {
+    memset(d->finished, 0, d->batch);
+    Block b = block_of(d, vision_tokens + GROUP, scratch);
+    if (!fits(&b, vision_tokens + GROUP)) return -1;
     b.frame = 1;
-    for (int v = 0; v < b.videos; v++)
-        for (int g = 0; g < GROUP; g++)
-            b.video[v].tokens -= d->pending[b.video[v].number * GROUP + g] == d->vocabulary - 1;
+    for (int i = 0; i < d->batch; i++) {
+        float *blocked = d->blocked + (int64_t)i * d->vocabulary;
+        for (int p = 0; p < d->vocabulary; p++) blocked[p] = p == d->vocabulary - 1 ? -__builtin_inff() : 0;
+        for (int slot = 0; slot < d->chosen_width; slot++)
+            d->chosen[(int64_t)i * d->chosen_width + slot] = d->vocabulary - 1;
+        d->taken[i] = 0;
+        for (int g = 0; g < GROUP; g++) b.video[i].tokens -= d->pending[i * GROUP + g] == d->vocabulary - 1;
+    }
     share_videos(&b, prefill_one, prefill_videos);
+    return 0;
 }
 
 /* Feed every video's group and choose its next, until all have finished or have taken the steps they may. */
@@ -211,6 +221,7 @@ static void step_videos(Block b, int alone) {
         for (int v = 0, number; v < b.videos; v++) {
             if (d->finished[number = b.video[v].number]) continue;
             b.video[v].start = d->length[number];
+            going.chunks = LARGEST(going.chunks, CHUNKS_OF(b.video[v].start + GROUP));
             b.video[going.videos++] = b.video[v];
         }
         b.videos = going.videos;
@@ -222,10 +233,12 @@ static void step_videos(Block b, int alone) {
 
 static void step_one(const Block *b, int i) { step_videos(part_of(b, i, 1), 1); }
 
-/* Take so many steps at most with every video that has not finished. Returns the most that one has taken. */
+/* Take steps with every video that has not finished, so many at most. Returns the most that one has taken, or
+ * -1 if they do not fit the cache. */
 int32_t decode_steps(const Decoder *d, void *scratch, int32_t most) {
-    Block b = block_of(d, GROUP, longest_of(d) + (most - 1) * GROUP, scratch);
+    Block b = block_of(d, GROUP, scratch);
     if (b.videos == 0) return 0;
+    if (!fits(&b, most * GROUP)) return -1;
     b.steps = most;
     int before = d->taken[b.video[0].number], taken = before; /* the same for all that have not finished */
     share_videos(&b, step_one, step_videos);

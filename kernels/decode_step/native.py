@@ -14,6 +14,7 @@ import platform
 import stat
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,13 +117,9 @@ def library(sizes: Sizes) -> ctypes.CDLL:
             "folder that programs may be loaded from"
         ) from error
     decoder.scratch_bytes.restype = ctypes.c_int64
-    decoder.prefill.argtypes = decoder.decode_steps.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-        ctypes.c_int32,
-    ]
-    decoder.prefill.restype = None
-    decoder.decode_steps.restype = ctypes.c_int32
+    for function in (decoder.prefill, decoder.decode_steps):
+        function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
+        function.restype = ctypes.c_int32
     return decoder
 
 
@@ -151,25 +148,28 @@ class NativeDecoder:
             fed=_address(state.group, torch.int64), predictions=_address(self._predictions),
             **{name: _address(getattr(state, name), dtype) for name, dtype in _IN_PLACE.items()},
         )  # fmt: skip
-        self._length, self._finished = state.length, state.finished
+        self._length = state.length
         self._kept = (state, table, matrices, embedding, prediction)  # alive as long as their addresses
         self._scratch = torch.empty(0, dtype=torch.uint8, device="cpu")
+        self._scratch_tokens = 0
 
     def prefill(self, vision: Tensor) -> Tensor:
-        """Do what :func:`kernels.decode_step.reference.prefill` does; return what the choice was made from,
-        until the next call changes it.
+        """Begin a frame and prefill (:func:`kernels.decode_step.reference.begin_frame` and ``prefill``).
+
+        Returns what the choice was made from; the next call changes it.
 
         Raises:
             IndexError: if the frame does not fit the cache.
         """
-        batch, tokens = self._decoder.batch, vision.shape[1]
-        if vision.shape != (batch, tokens, self._width):
-            raise ValueError(f"vision tokens are ({batch}, tokens, {self._width}), not {tuple(vision.shape)}")
-        if vision.stride()[1:] != (self._width, 1):
+        batch, tokens, width = vision.shape
+        if (batch, width) != (self._decoder.batch, self._width):
+            raise ValueError(
+                f"vision tokens are ({self._decoder.batch}, tokens, {self._width}), not {tuple(vision.shape)}"
+            )
+        if vision.stride()[1:] != (width, 1):
             vision = vision.contiguous()
-        scratch = self._scratch_for(tokens + self._group, blocks=1)
         self._decoder.vision, self._decoder.vision_stride = _address(vision[0]), vision.stride(0)
-        self._library.prefill(ctypes.byref(self._decoder), scratch, tokens)
+        self._call(self._library.prefill, tokens, tokens + self._group)
         return self._predictions
 
     def step(self) -> Tensor:
@@ -180,24 +180,25 @@ class NativeDecoder:
         return self._predictions
 
     def steps(self, most: int) -> int:
-        """Take steps until all videos have finished, ``most`` at most; return how many."""
-        if most < 1 or self._finished.all():
-            return 0
-        scratch = self._scratch_for(self._group, blocks=most)
-        return int(self._library.decode_steps(ctypes.byref(self._decoder), scratch, most))
+        """Take steps until all videos have finished, ``most`` at most; return how many.
 
-    def _scratch_for(self, tokens: int, blocks: int) -> int:
-        """Return the address of scratch for so many blocks of ``tokens`` tokens, if they fit the cache."""
-        longest, room = int(self._length.max()), self._slots - 1  # the last slot is the spare one
-        if longest + tokens * blocks > room:
-            raise IndexError(
-                f"a block of {tokens * blocks} tokens does not fit behind {longest} in {room} slots"
-            )
-        needed = self._library.scratch_bytes(self._decoder.batch, tokens, longest + tokens * (blocks - 1))
-        if self._scratch.numel() < needed:
-            self._scratch = torch.empty(needed, dtype=torch.uint8, device="cpu")
+        Raises:
+            IndexError: if so many do not fit the cache.
+        """
+        return self._call(self._library.decode_steps, most, self._group)
+
+    def _call(self, function: Callable[..., int], number: int, tokens: int) -> int:
+        """Call C with a ``number`` and with scratch for blocks of ``tokens`` tokens."""
+        if tokens > self._scratch_tokens:
+            size = self._library.scratch_bytes(ctypes.byref(self._decoder), tokens)
+            self._scratch, self._scratch_tokens = torch.empty(size, dtype=torch.uint8, device="cpu"), tokens
         self._decoder.threads = torch.get_num_threads()
-        return self._scratch.data_ptr()
+        made = function(ctypes.byref(self._decoder), self._scratch.data_ptr(), number)
+        if made < 0:
+            raise IndexError(
+                f"what comes does not fit behind {int(self._length.max())} tokens in {self._slots - 1} slots"
+            )
+        return made
 
 
 _IN_PLACE = (

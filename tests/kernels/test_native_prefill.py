@@ -162,6 +162,6 @@ def test_a_block_that_does_not_fit_is_refused_before_anything_is_written():
     state, weights, vision = between_frames(150, 38)
     before = state.keys.clone()
     state.length.fill_(state.keys.shape[3] - 40)
-    with pytest.raises(IndexError, match="does not fit"):
+    with pytest.raises(IndexError, match="does not fit behind"):
         native.NativeDecoder(state, weights).prefill(vision)
     assert torch.equal(state.keys, before)

@@ -178,7 +178,7 @@ def test_the_last_slot_is_stepped_into_and_the_spare_one_behind_it_is_not(two_vi
     found, _ = stepped(native.step, state, weights)
     assert torch.equal(found.keys[..., -1, :], spare)
     state.length += 1
-    with pytest.raises(IndexError, match="does not fit"):
+    with pytest.raises(IndexError, match="does not fit behind"):
         native.step(state, weights)
 
 

@@ -8,21 +8,22 @@ that kernels work on, and adds its own.
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from autogaze.models.autogaze.decoder import DecoderWeights
 from autogaze.models.autogaze.state import GenerationState
 from autogaze.stages import count, stage
-from kernels.decode_step import reference
 from kernels.decode_step.reference import DecoderState
 
 
 class Form(Protocol):
-    """A state and weights bound to a form that takes a prefill, or all steps of a frame, in one call."""
+    """A state on a CPU and weights, bound to a form that takes a prefill, or all steps of a frame, in one
+    call."""
 
     def prefill(self, vision: Tensor) -> object:
-        """See :func:`kernels.decode_step.reference.prefill`."""
+        """Begin a frame and prefill (:func:`kernels.decode_step.reference.begin_frame` and ``prefill``)."""
 
     def steps(self, most: int) -> int:
         """Take steps (:func:`kernels.decode_step.reference.step`) until all videos have finished, ``most`` at
@@ -34,7 +35,11 @@ Bind = Callable[[DecoderState, DecoderWeights, bool], Form]
 
 
 class FusedFrames:
-    """Frames of a state, each by two calls of a form."""
+    """Frames of a state, each by two calls of a form.
+
+    Between the calls little is done, and that in numpy: after a call the processor's caches are the form's,
+    and a torch operation on ten numbers takes tens of microseconds.
+    """
 
     def __init__(
         self, bind: Bind, weights: DecoderWeights, state: GenerationState, most: int, sequential: bool
@@ -43,8 +48,12 @@ class FusedFrames:
         self.bound_to = (bind, weights, state.cache.keys, sequential)
         self.most = most
         self._arch = weights.arch
-        self._frame = _frame_of(weights, state, most)
-        self._form = bind(self._frame, weights, sequential)
+        frame = _frame_of(weights, state, most)
+        self._form = bind(frame, weights, sequential)
+        self._length, self._pending, self._budget, self._requirement, self._chosen = (
+            tensor.numpy()
+            for tensor in (frame.length, frame.pending, frame.budget, frame.requirement, frame.chosen)
+        )
 
     def choose(
         self, state: GenerationState, vision: Tensor, budget: int, requirement: Tensor | None
@@ -54,25 +63,25 @@ class FusedFrames:
 
         Returns (batch, slots) patch indices, EOS where a slot is padded.
         """
-        frame, group, eos = self._frame, self._arch.group, self._arch.eos
+        group, eos, pending = self._arch.group, self._arch.eos, self._pending
         with stage("gaze.prefill"):
-            frame.length.copy_(torch.tensor(state.lengths))
-            frame.pending.fill_(eos)
-            frame.pending[:, group - state.pending.shape[1] :] = state.pending
-            frame.budget.fill_(budget)
-            frame.requirement.copy_(torch.tensor(-torch.inf) if requirement is None else requirement)
-            reference.begin_frame(frame)
+            self._length[:] = state.lengths
+            pending[:] = eos
+            pending[:, group - state.pending.shape[1] :] = state.pending.numpy()
+            self._budget[...] = budget
+            self._requirement[:] = -np.inf if requirement is None else requirement.numpy()
             self._form.prefill(vision)
             count("prefill_tokens", max(state.pending_gazes) + vision.shape[1])
         with stage("gaze.steps"):
-            if steps := self._form.steps(-(-budget // group) - 1):
+            steps = self._form.steps(-(-budget // group) - 1)
+            if steps:
                 count("decode_steps", steps)
-            real = frame.pending != eos
-            state.pending = frame.pending.gather(1, real.long().argsort(dim=1, stable=True))
-            state.pending_gazes = real.sum(dim=1).tolist()
-            state.lengths = frame.length.tolist()
+            real = pending != eos
+            to_the_right = np.take_along_axis(pending, real.argsort(axis=1, kind="stable"), axis=1)
+            state.pending, state.pending_gazes = torch.from_numpy(to_the_right), real.sum(axis=1).tolist()
+            state.lengths = self._length.tolist()
             state.end_frame()
-            return frame.chosen[:, : min(budget, int(frame.taken.max()))].clone()
+            return torch.from_numpy(self._chosen[:, : min(budget, (steps + 1) * group)].copy())
 
     def __deepcopy__(self, memo: dict[int, object]) -> None:
         """A copied state has memory of its own, and is bound anew."""
