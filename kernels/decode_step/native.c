@@ -194,23 +194,20 @@ static void prefill_videos(Block b, int alone) {
 
 static void prefill_one(const Block *b, int i) { prefill_videos(part_of(b, i, 1), 1); }
 
-/* Begin a frame: feed the pending groups and so many vision tokens, and choose the first group. Returns 0, or
- * -1 if they do not fit the cache. */
+/* Feed the pending groups and so many vision tokens, and choose a frame's first group. Returns the tokens of the
+ * longest video, or -1 if they do not fit the cache. */
 int32_t prefill(const Decoder *d, void *scratch, int32_t vision_tokens) {
-    memset(d->finished, 0, d->batch);
     Block b = block_of(d, vision_tokens + GROUP, scratch);
     if (!fits(&b, vision_tokens + GROUP)) return -1;
     b.frame = 1;
-    for (int i = 0; i < d->batch; i++) {
-        float *blocked = d->blocked + (int64_t)i * d->vocabulary;
-        for (int p = 0; p < d->vocabulary; p++) blocked[p] = p == d->vocabulary - 1 ? -__builtin_inff() : 0;
-        for (int slot = 0; slot < d->chosen_width; slot++)
-            d->chosen[(int64_t)i * d->chosen_width + slot] = d->vocabulary - 1;
-        d->taken[i] = 0;
-        for (int g = 0; g < GROUP; g++) b.video[i].tokens -= d->pending[i * GROUP + g] == d->vocabulary - 1;
+    int longest = 0;
+    for (int v = 0; v < b.videos; v++) {
+        const int64_t *pending = d->pending + b.video[v].number * GROUP;
+        for (int g = 0; g < GROUP; g++) b.video[v].tokens -= pending[g] == d->vocabulary - 1;
+        longest = LARGEST(longest, b.video[v].tokens);
     }
     share_videos(&b, prefill_one, prefill_videos);
-    return 0;
+    return longest;
 }
 
 /* Feed every video's group and choose its next, until all have finished or have taken the steps they may. */

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from kernels.c_compiler import BuildError, find_compiler
 from kernels.decode_step.layers import Weights
-from kernels.decode_step.reference import DecoderState
+from kernels.decode_step.state import DecoderState
 
 MOST_TOKENS = 16
 """Largest group: its tokens lie side by side in this many lanes."""
@@ -140,12 +140,14 @@ class NativeDecoder:
         ]
         embedding, prediction = (each.detach().contiguous() for each in (weights.embedding, weights.heads))
         table = (_Layer * layers)(*(_Layer(*map(_address, layer)) for layer in matrices))
-        self._predictions = torch.zeros(batch, prediction.shape[0], dtype=torch.float32, device="cpu")
+        self.predictions = torch.zeros(batch, prediction.shape[0], dtype=torch.float32, device="cpu")
+        """What the last choice was made from, as :func:`kernels.decode_step.reference.step` returns it; 0 of
+        videos that had finished before the last :meth:`step`."""
         self._decoder = _Decoder(
             layers=layers, vocabulary=state.blocked.shape[1], batch=batch, slots=slots,
             chosen_width=state.chosen.shape[1], sequential=sequential, norm_floor=float(weights.norm_floor),
             layer=ctypes.addressof(table), embedding=_address(embedding), heads=_address(prediction),
-            fed=_address(state.group, torch.int64), predictions=_address(self._predictions),
+            fed=_address(state.group, torch.int64), predictions=_address(self.predictions),
             **{name: _address(getattr(state, name), dtype) for name, dtype in _IN_PLACE.items()},
         )  # fmt: skip
         self._length = state.length
@@ -153,10 +155,9 @@ class NativeDecoder:
         self._scratch = torch.empty(0, dtype=torch.uint8, device="cpu")
         self._scratch_tokens = 0
 
-    def prefill(self, vision: Tensor) -> Tensor:
-        """Begin a frame and prefill (:func:`kernels.decode_step.reference.begin_frame` and ``prefill``).
-
-        Returns what the choice was made from; the next call changes it.
+    def prefill(self, vision: Tensor) -> int:
+        """Do what :func:`kernels.decode_step.reference.prefill` does; return the tokens of the longest
+        block.
 
         Raises:
             IndexError: if the frame does not fit the cache.
@@ -169,18 +170,11 @@ class NativeDecoder:
         if vision.stride()[1:] != (width, 1):
             vision = vision.contiguous()
         self._decoder.vision, self._decoder.vision_stride = _address(vision[0]), vision.stride(0)
-        self._call(self._library.prefill, tokens, tokens + self._group)
-        return self._predictions
-
-    def step(self) -> Tensor:
-        """Do and return what :func:`kernels.decode_step.reference.step` does, but skip videos that have
-        finished: their predictions are 0. The next call changes what is returned."""
-        self._predictions.zero_()
-        self.steps(1)
-        return self._predictions
+        return self._call(self._library.prefill, tokens, tokens + self._group)
 
     def steps(self, most: int) -> int:
-        """Take steps until all videos have finished, ``most`` at most; return how many.
+        """Take the steps (:func:`kernels.decode_step.reference.step`) of each video until it has finished,
+        ``most`` at most; return the most that one has taken.
 
         Raises:
             IndexError: if so many do not fit the cache.
@@ -211,7 +205,9 @@ _IN_PLACE = (
 
 def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Tensor:
     """See :func:`kernels.decode_step.reference.step`; for many steps of one state, :class:`NativeDecoder`."""
-    return NativeDecoder(state, weights, sequential).step()
+    decoder = NativeDecoder(state, weights, sequential)
+    decoder.steps(1)
+    return decoder.predictions
 
 
 def _address(tensor: Tensor, dtype: torch.dtype = torch.float32) -> int:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from kernels.decode_step import native, reference
+from kernels.decode_step.state import begin_frame
 from tests.kernels.test_native_step import OPERATION, inputs_of, small_parts
 
 FULL, EARLY, SPLIT, NOTHING = 10, 4, -1, 0
@@ -41,7 +42,7 @@ def between_frames(cached, tokens, pending=(FULL, FULL), **change):
             state.pending[video, 2:5] = state.eos
         else:
             state.pending[video, gazes:] = state.eos
-    reference.begin_frame(state)
+    begin_frame(state)
     width = state.keys.shape[2] * state.keys.shape[4]
     return state, weights, torch.randn(2, tokens, width, generator=generator)
 
@@ -89,8 +90,9 @@ def test_predictions_are_the_reference_s(monkeypatch):
     choose, made = reference.choose, []
     monkeypatch.setattr(reference, "choose", lambda *given, **named: made.append(choose(*given, **named)))
     reference.prefill(copy.deepcopy(state), weights, vision)
-    found = native.NativeDecoder(state, weights).prefill(vision)
-    assert (found - made[0]).abs().max() / made[0].std() <= OPERATION.tolerance[torch.float32]
+    decoder = native.NativeDecoder(state, weights)
+    assert decoder.prefill(vision) == 55
+    assert (decoder.predictions - made[0]).abs().max() / made[0].std() <= OPERATION.tolerance[torch.float32]
 
 
 def test_the_first_gaze_of_a_frame_is_kept_whatever_the_requirement():
@@ -124,7 +126,7 @@ def test_steps_taken_together_are_those_taken_one_by_one():
     state, weights, vision = between_frames(150, 38)
     state = replace(state, chosen=torch.full((2, 50), state.eos))
     state.budget.fill_(24)
-    reference.begin_frame(state)
+    begin_frame(state)
     together, alone = copy.deepcopy(state), copy.deepcopy(state)
     decoder = native.NativeDecoder(together, weights)
     decoder.prefill(vision)
@@ -133,7 +135,7 @@ def test_steps_taken_together_are_those_taken_one_by_one():
     decoder = native.NativeDecoder(alone, weights)
     decoder.prefill(vision)
     for _ in range(2):
-        decoder.step()
+        decoder.steps(1)
     for name, value in vars(alone).items():
         assert torch.equal(getattr(together, name), value), name
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from autogaze.attention.registry import cached_attention
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from kernels.decode_step.layers import Attention, rotate
+from kernels.decode_step.reference import places
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,8 @@ class KeyValueCache:
             bias = self._staircase[:tokens, offset : offset + extent]
             return Placement(slice(first[0], extent), None, extent, bias)
         device = self.keys.device
-        index = torch.arange(tokens, device=device)
-        slots = torch.tensor(first, device=device)[:, None] + index
-        kept = slots.masked_fill(index < torch.tensor(skip, device=device)[:, None], self.capacity)
+        starting, filling = torch.tensor([first, skip], dtype=torch.int32, device=device)
+        slots, kept = places(starting, filling, tokens, self.capacity)
         visible = torch.arange(extent, device=device) <= slots[..., None]
         bias = self.keys.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))
         return Placement(slots, kept, extent, bias[:, None])

@@ -24,8 +24,7 @@ from autogaze.errors import BackendUnavailable, unknown_name
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights
 from autogaze.models.autogaze.device_loop import DeviceLoop, Step, in_cuda_graph
-from autogaze.models.autogaze.fused_steps import Bind
-from autogaze.models.autogaze.generation import GazeRequest, generate
+from autogaze.models.autogaze.generation import Bind, GazeRequest, generate
 from autogaze.stages import stage
 from kernels.c_compiler import BuildError
 from kernels.decode_step import native, reference
@@ -149,7 +148,7 @@ def choose_engine(
 
 
 @dataclass
-class Loops:
+class EngineRunner:
     """The captured loops of a model, the least recently used dropped first."""
 
     kept: OrderedDict[tuple[object, ...], DeviceLoop] = field(default_factory=OrderedDict)
@@ -201,11 +200,11 @@ class Loops:
             self.kept[key] = loop
             return loop.run(weights, vision, request)
 
-    def __deepcopy__(self, memo: dict[int, object]) -> "Loops":
-        return Loops()  # A copy of the model has weights of its own, and captures anew.
+    def __deepcopy__(self, memo: dict[int, object]) -> "EngineRunner":
+        return EngineRunner()  # A copy of the model has weights of its own, and captures anew.
 
-    def __reduce__(self) -> tuple[type["Loops"], tuple[()]]:
-        return Loops, ()
+    def __reduce__(self) -> tuple[type["EngineRunner"], tuple[()]]:
+        return EngineRunner, ()
 
 
 def _padded_together(parts: Sequence[Tensor], eos: int) -> Tensor:

@@ -23,7 +23,7 @@ from autogaze.models.autogaze.budgets import (
 )
 from autogaze.models.autogaze.configuration_autogaze import Architecture, AutoGazeConfig
 from autogaze.models.autogaze.decoder import GazeDecoder
-from autogaze.models.autogaze.engines import Loops, choose_engine
+from autogaze.models.autogaze.engines import EngineRunner, choose_engine
 from autogaze.models.autogaze.generation import GazeRequest, StepPositions
 from autogaze.models.autogaze.scoring import score
 from autogaze.models.autogaze.tiling import Scale, Tiling, stitched, tiling_for
@@ -82,7 +82,7 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
         super().__init__(config)
         self.arch = config.architecture()
         self.gazing_model = GazingModel(self.arch)
-        self._loops = Loops()
+        self._runner = EngineRunner()
         self.post_init()
 
     @classmethod
@@ -257,7 +257,7 @@ class AutoGaze(PreTrainedModel):  # type: ignore[misc]
             weights = self.gazing_model.gaze_decoder.weights()
         samples = request.temperature is not None
         name = choose_engine(engine or self.engine, self.arch, vision.device, vision.dtype, samples=samples)
-        frames = self._loops.generate(name, weights, vision, request, self.attn_implementation, at_once)
+        frames = self._runner.generate(name, weights, vision, request, self.attn_implementation, at_once)
         return gaze_output(frames, self.arch.grid, request.requirement)
 
     def _given(self, info: Mapping[str, Any], vision: Tensor) -> GazeOutput:

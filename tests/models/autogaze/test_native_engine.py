@@ -1,4 +1,4 @@
-"""The engine that takes each frame in two calls chooses the released patches, offline and streamed."""
+"""The native engine takes each frame in two calls and chooses the released patches, offline and streamed."""
 
 import copy
 import dataclasses
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from autogaze.errors import BackendUnavailable
-from autogaze.models.autogaze import GazeStream, engines, fused_steps
+from autogaze.models.autogaze import GazeStream, engines
 from autogaze.models.autogaze.engines import choose_engine
 from autogaze.models.autogaze.state import GenerationState
 from autogaze.stages import observed_by
@@ -74,25 +74,19 @@ def test_a_copy_of_a_stream_has_memory_of_its_own():
 
 
 def test_a_state_is_bound_once_and_again_when_what_it_is_bound_to_changes():
-    model = gaze_model("tiny", 12)
-    weights = model.gazing_model.gaze_decoder.weights()
+    weights = gaze_model("tiny", 12).gazing_model.gaze_decoder.weights()
     state = GenerationState.allocate(ARCH, 1, [26, 26], weights.embedding, "sdpa")
-    calls = []
-
-    def bind(*given):
-        calls.append(given)
-        return native.NativeDecoder(*given)
-
-    def bound(weights, most=26, sequential=False):
-        return fused_steps.bound(bind, weights, state, most, sequential)
-
-    first = bound(weights)
-    assert bound(weights, most=5) is first
-    assert len(calls) == 1
-    assert bound(weights, sequential=True) is not first
-    assert bound(weights, most=40) is not first
-    assert bound(weights._replace(heads=weights.heads * 2)) is not first
-    assert len(calls) == 4
+    first = state.bound(native.NativeDecoder, weights, False)
+    assert state.bound(native.NativeDecoder, weights, False) is first
+    sequential = state.bound(native.NativeDecoder, weights, True)
+    assert sequential is not first
+    others = weights._replace(heads=weights.heads * 2)
+    assert state.bound(native.NativeDecoder, others, True) is not sequential
+    copied = copy.deepcopy(state)
+    assert copied.bound(native.NativeDecoder, others, True) is not None
+    assert copied.bound(native.NativeDecoder, others, True) is not state.bound(
+        native.NativeDecoder, others, True
+    )
 
 
 class Counter:
@@ -111,15 +105,17 @@ class Counter:
         pass
 
 
-def test_it_counts_the_steps_that_the_eager_engine_counts():
-    model, video = gaze_model("tiny", 12), {"video": clip(64, 1, 2)}
+@pytest.mark.parametrize("requirement", [None, 100.0])
+def test_it_counts_the_steps_that_the_eager_engine_counts(requirement):
+    model, video = gaze_model("tiny", 12), {"video": clip(64, 2, 2)}
     counts = []
     for engine in ("eager", "native"):
         counter = Counter()
         with torch.inference_mode(), observed_by(counter):
-            model(video, gazing_ratio=0.2, task_loss_requirement=-0.6, engine=engine)
+            model(video, gazing_ratio=0.2, task_loss_requirement=requirement, engine=engine)
         counts.append(counter.counts)
     assert counts[0] == counts[1]
+    assert ("decode_steps" in counts[0]) == (requirement is None)
 
 
 def test_auto_is_native_on_a_cpu_in_float32_and_eager_otherwise():
