@@ -194,8 +194,8 @@ static void prefill_videos(Block b, int alone) {
 
 static void prefill_one(const Block *b, int i) { prefill_videos(part_of(b, i, 1), 1); }
 
-/* Feed the pending groups and so many vision tokens, and choose a frame's first group. Returns the tokens of the
- * longest video, or -1 if they do not fit the cache. */
+/* Feed the pending groups and so many vision tokens, and choose a frame's first group. Returns the tokens of
+ * the longest video, or -1 if they do not fit the cache. */
 int32_t prefill(const Decoder *d, void *scratch, int32_t vision_tokens) {
     Block b = block_of(d, vision_tokens + GROUP, scratch);
     if (!fits(&b, vision_tokens + GROUP)) return -1;

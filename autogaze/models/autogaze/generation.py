@@ -95,9 +95,8 @@ def generate_frame(
     """Choose patches for the next frame, with ``vision`` tokens (batch, tokens, C), and remember it in
     ``state``.
 
-    ``t`` says which of the request's budgets and requirements are the frame's. With ``bind`` it takes
-    two calls, which cannot sample. Returns (batch, slots) patch indices, EOS where a slot is
-    padded.
+    ``t`` says which of the request's budgets and requirements are the frame's. With ``bind`` it takes two
+    calls, which cannot sample. Returns (batch, slots) patch indices, EOS where a slot is padded.
     """
     decoder, budget, group = state.decoder, request.budgets[t], weights.arch.group
     pick = best if request.temperature is None else by_chance(request.temperature)
