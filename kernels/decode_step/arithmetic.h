@@ -34,6 +34,7 @@ typedef float vec __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias)
 typedef int32_t ints __attribute__((vector_size(4 * VECTOR), aligned(4), may_alias));
 #define INLINE static inline __attribute__((always_inline))
 #define ALIGNED __attribute__((aligned(64)))
+#define UNROLLED _Pragma("GCC unroll 16") /* so that an array of vectors is kept in registers */
 
 #if defined(__clang__) || __GNUC__ >= 12
 #define TAKE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -97,20 +98,20 @@ typedef struct {
 INLINE void tile(const Rows rows, const Lanes columns, int depth, const int count, const int vectors,
                  const Lanes out, const int add, const float *ahead) {
     vec sum[2 * TILE_ROWS][TILE_VECTORS];
-    for (int r = 0; r < count; r++)
-        for (int v = 0; v < vectors; v++)
+    UNROLLED for (int r = 0; r < count; r++)
+        UNROLLED for (int v = 0; v < vectors; v++)
             sum[r][v] = add ? load(out.at + r * out.apart + v * VECTOR) : all(0);
     const float *row = rows.at, *column = columns.at, *behind = row + count * rows.apart;
     for (int k = 0; k < depth; k++, row += rows.step, column += columns.apart) {
         if (rows.step == 1) __builtin_prefetch(behind + k * count);
         if (ahead) __builtin_prefetch(ahead + k * count);
         vec part[TILE_VECTORS];
-        for (int v = 0; v < vectors; v++) part[v] = load(column + v * VECTOR);
-        for (int r = 0; r < count; r++)
-            for (int v = 0; v < vectors; v++) sum[r][v] += row[r * rows.apart] * part[v];
+        UNROLLED for (int v = 0; v < vectors; v++) part[v] = load(column + v * VECTOR);
+        UNROLLED for (int r = 0; r < count; r++)
+            UNROLLED for (int v = 0; v < vectors; v++) sum[r][v] += row[r * rows.apart] * part[v];
     }
-    for (int r = 0; r < count; r++)
-        for (int v = 0; v < vectors; v++) store(out.at + r * out.apart + v * VECTOR, sum[r][v]);
+    UNROLLED for (int r = 0; r < count; r++)
+        UNROLLED for (int v = 0; v < vectors; v++) store(out.at + r * out.apart + v * VECTOR, sum[r][v]);
 }
 
 /* The same for any number of rows, tile by tile; what whole tiles leave is cut into fours. */
@@ -143,8 +144,8 @@ INLINE void product_of(Rows rows, const Lanes columns, int depth, int count, int
 
 /* The totals of as many vectors as a vector has floats: neighbours are added until one vector is left. */
 INLINE vec totals(vec *sum) {
-    for (int left = VECTOR / 2; left; left /= 2)
-        for (int i = 0; i < left; i++)
+    UNROLLED for (int left = VECTOR / 2; left; left /= 2)
+        UNROLLED for (int i = 0; i < left; i++)
             sum[i] = TAKE(sum[2 * i], sum[2 * i + 1], EVEN) + TAKE(sum[2 * i], sum[2 * i + 1], ODD);
     return sum[0];
 }
@@ -153,10 +154,10 @@ INLINE vec totals(vec *sum) {
 INLINE void dots(const float *rows, const float *x, const int depth, int count, float *out) {
     for (; count >= VECTOR; count -= VECTOR, rows += VECTOR * depth, out += VECTOR) {
         vec sum[VECTOR];
-        for (int r = 0; r < VECTOR; r++) sum[r] = all(0);
+        UNROLLED for (int r = 0; r < VECTOR; r++) sum[r] = all(0);
         for (int k = 0; k < depth; k += VECTOR) {
             vec part = load(x + k);
-            for (int r = 0; r < VECTOR; r++) sum[r] += load(rows + r * depth + k) * part;
+            UNROLLED for (int r = 0; r < VECTOR; r++) sum[r] += load(rows + r * depth + k) * part;
         }
         store(out, totals(sum));
     }

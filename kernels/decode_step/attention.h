@@ -99,8 +99,8 @@ enum { TOKENS = GROUP % 5 ? 4 : 5, PARTS = HEAD_DIM % (2 * VECTOR) ? 1 : 2 };
 static void sum_values(const float *weight, const float *values, int n, float *out) {
     vec sum[TOKENS][PARTS] = {{{0}}};
     for (int j = 0; j < n; j++, weight += GROUP_LANES, values += HEAD_DIM)
-        for (int token = 0; token < TOKENS; token++)
-            for (int part = 0; part < PARTS; part++)
+        UNROLLED for (int token = 0; token < TOKENS; token++)
+            UNROLLED for (int part = 0; part < PARTS; part++)
                 sum[token][part] += weight[token] * load(values + part * VECTOR);
     for (int token = 0; token < TOKENS; token++, out += HEAD_DIM) memcpy(out, sum[token], sizeof sum[token]);
 }
