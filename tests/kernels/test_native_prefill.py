@@ -104,6 +104,18 @@ def test_the_first_gaze_of_a_frame_is_kept_whatever_the_requirement():
     require_same(expected, found)
 
 
+def test_slots_that_were_never_written_to_are_never_read():
+    state, weights, vision = between_frames(0, 60, (NOTHING, NOTHING))
+    _, expected = both(state, weights, vision)
+    state.keys.fill_(float("nan"))
+    state.values.fill_(float("nan"))
+    decoder = native.NativeDecoder(state, weights)
+    decoder.prefill(vision)
+    decoder.steps(1)
+    reference.step(expected, weights)
+    require_same(expected, state)
+
+
 def test_vision_tokens_may_be_a_frame_of_a_longer_video_or_lie_any_other_way():
     state, weights, vision = between_frames(150, 38)
     _, expected = both(state, weights, vision)

@@ -6,8 +6,6 @@ different lengths.
 """
 
 import functools
-import math
-import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,9 +37,21 @@ class KeyValueCache:
     """Keys and values of all layers for a batch of videos."""
 
     def __init__(
-        self, arch: Architecture, batch: int, capacity: int, block: int, like: Tensor, backend: str
+        self,
+        arch: Architecture,
+        batch: int,
+        capacity: int,
+        block: int,
+        like: Tensor,
+        backend: str,
+        *,
+        zeros: bool = True,
     ) -> None:
-        """Allocate ``capacity`` slots for each video; ``block`` is the most tokens added at once."""
+        """Allocate ``capacity`` slots for each video; ``block`` is the most tokens added at once.
+
+        Slots hold ``zeros`` until they are written to. Who never reads those can do without, and takes only
+        the memory that is used.
+        """
         shape = (
             arch.layers,
             batch,
@@ -49,7 +59,9 @@ class KeyValueCache:
             capacity + 1,
             arch.head_dim,
         )  # the last slot is the spare one
-        self.keys, self.values = _zeros(shape, like), _zeros(shape, like)
+        # Masked slots are still multiplied, and 0 x NaN would be NaN.
+        make = like.new_zeros if zeros else like.new_empty
+        self.keys, self.values = make(shape), make(shape)
         self.capacity = capacity
         self._attend = cached_attention(backend)
         self._block = block
@@ -114,15 +126,3 @@ class KeyValueCache:
             return self._attend(query, keys[:, :, :extent], values[:, :, :extent], bias)
 
         return attend
-
-
-def _zeros(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Return zeros: masked slots are still multiplied, and 0 x NaN would be NaN.
-
-    On a CPU they take memory only where they are written to; with a requirement few of the slots ever are.
-    """
-    if like.device.type != "cpu" or not hasattr(mmap, "MAP_ANONYMOUS"):
-        return like.new_zeros(shape)
-    size = math.prod(shape) * like.element_size()
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return torch.frombuffer(memory, dtype=like.dtype).view(shape)

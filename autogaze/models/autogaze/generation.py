@@ -27,7 +27,8 @@ StepPositions = Literal["released", "sequential"]
 
 
 class Fused(Protocol):
-    """State and weights bound to code that takes a prefill, or all the steps of a frame, in one call."""
+    """State and weights bound to code that takes a prefill, or all the steps of a frame, in one call, and
+    reads no slot of the cache that was not written to."""
 
     def prefill(self, vision: Tensor) -> int:
         """Do what :func:`kernels.decode_step.reference.prefill` does; return the tokens of the longest
@@ -79,7 +80,9 @@ def generate(
     With ``bind`` a frame takes two calls. Returns for each frame (batch, slots) patch indices, EOS
     where a slot is padded.
     """
-    state = GenerationState.allocate(weights.arch, len(vision), request.budgets, vision, attention)
+    state = GenerationState.allocate(
+        weights.arch, len(vision), request.budgets, vision, attention, zeros=bind is None
+    )
     frames = enumerate(vision.unbind(1))
     return [generate_frame(weights, state, frame, request, t, bind) for t, frame in frames]
 

@@ -48,11 +48,20 @@ class GenerationState:
 
     @classmethod
     def allocate(
-        cls, arch: Architecture, batch: int, budgets: Sequence[int], like: Tensor, attention: str
+        cls,
+        arch: Architecture,
+        batch: int,
+        budgets: Sequence[int],
+        like: Tensor,
+        attention: str,
+        *,
+        zeros: bool = True,
     ) -> "GenerationState":
-        """Return an empty state with room for a frame of each of the ``budgets``, in gazes."""
+        """Return an empty state with room for a frame of each of the ``budgets``, in gazes; ``zeros`` as for
+        the cache."""
         capacity = sum(budgets) + len(budgets) * arch.vision_tokens + arch.group
-        cache = KeyValueCache(arch, batch, capacity, arch.vision_tokens + arch.group, like, attention)
+        block = arch.vision_tokens + arch.group
+        cache = KeyValueCache(arch, batch, capacity, block, like, attention, zeros=zeros)
         table = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, capacity, like.device)
         decoder = DecoderState.allocate(
             cache.keys, cache.values, torch.view_as_real(table),

@@ -1,10 +1,5 @@
-"""The key-value cache forgets without moving what remains, and takes memory as it is written to."""
+"""The key-value cache forgets without moving what remains."""
 
-import os
-import sys
-from pathlib import Path
-
-import pytest
 import torch
 
 from autogaze.models.autogaze.cache import KeyValueCache
@@ -35,16 +30,11 @@ def test_after_a_drop_tokens_attend_to_what_remains_as_before():
     assert torch.equal(cache.keys[:, 1], before)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_cache_on_a_cpu_is_zero_and_takes_memory_where_it_is_written_to():
-    def resident():
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
+def test_slots_are_zero_until_they_are_written_to():
     arch = gaze_model("tiny", 11).arch
-    like, before = torch.zeros(1, dtype=torch.bfloat16), resident()
-    cache = KeyValueCache(arch, 2, 500_000, 10, like, "sdpa")
-    size = 2 * cache.keys.nbytes
-    cache.keys[:, :, :, :100] = 1
-    assert resident() - before < size / 10
-    assert not cache.values[..., -100:, :].any()
-    assert cache.keys.dtype == like.dtype
+    for _ in range(3):  # memory that was used before
+        cache = KeyValueCache(arch, 2, 300, 10, torch.zeros(1), "sdpa")
+        assert not cache.keys.any()
+        assert not cache.values.any()
+        cache.keys.fill_(float("nan"))
+        cache.values.fill_(float("nan"))
