@@ -6,7 +6,10 @@ different lengths.
 """
 
 import functools
+import math
+import mmap
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -46,11 +49,12 @@ class KeyValueCache:
         backend: str,
         *,
         zeros: bool = True,
+        filled: bool = False,
     ) -> None:
         """Allocate ``capacity`` slots for each video; ``block`` is the most tokens added at once.
 
         Slots hold ``zeros`` until they are written to. Who never reads those can do without, and takes only
-        the memory that is used.
+        the memory that is used. ``filled`` says that all of it will be.
         """
         shape = (
             arch.layers,
@@ -60,8 +64,8 @@ class KeyValueCache:
             arch.head_dim,
         )  # the last slot is the spare one
         # Masked slots are still multiplied, and 0 x NaN would be NaN.
-        make = like.new_zeros if zeros else like.new_empty
-        self.keys, self.values = make(shape), make(shape)
+        make = _large_pages if filled and like.is_cpu else torch.zeros if zeros else torch.empty
+        self.keys, self.values = (make(shape, dtype=like.dtype, device=like.device) for _ in range(2))
         self.capacity = capacity
         self._attend = cached_attention(backend)
         self._block = block
@@ -126,3 +130,20 @@ class KeyValueCache:
             return self._attend(query, keys[:, :, :extent], values[:, :, :extent], bias)
 
         return attend
+
+
+def _large_pages(shape: Sequence[int], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return zeros on the CPU in large pages, where the system has them: it clears a few of those in a tenth
+    of the time that thousands of small ones take."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.zeros(shape, dtype=dtype, device=device)
+    size = math.prod(shape) * dtype.itemsize
+    memory = mmap.mmap(-1, size + _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a system without them
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    whole = torch.frombuffer(memory, dtype=torch.uint8)
+    start = -whole.data_ptr() % _LARGE_PAGE
+    return whole[start : start + size].view(dtype).view(shape)
+
+
+_LARGE_PAGE = 2**21

@@ -81,8 +81,9 @@ def generate(
     where a slot is padded.
     """
     state = GenerationState.allocate(
-        weights.arch, len(vision), request.budgets, vision, attention, zeros=bind is None
-    )
+        weights.arch, len(vision), request.budgets, vision, attention,
+        zeros=bind is None, filled=request.requirement is None,
+    )  # fmt: skip
     frames = enumerate(vision.unbind(1))
     return [generate_frame(weights, state, frame, request, t, bind) for t, frame in frames]
 
