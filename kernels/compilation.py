@@ -25,7 +25,8 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from kernels.numerics import INTERPRETED, assuming_capability
-from kernels.registry import OPERATIONS, Operation, Shape
+from kernels.operation import Operation, Shape
+from kernels.registry import OPERATIONS
 
 TARGETS = (80, 86, 90, 100)
 """Compute capabilities: A100, RTX 3090, H100 and H200, B200."""

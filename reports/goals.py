@@ -11,7 +11,6 @@ from reports.results import CellResult
 SPEED_UP = 50.0
 """Times as fast as the released code's published clip time."""
 STEP_SECONDS = 100e-6
-COPY_SHARE = 0.7
 FLASH_SHARE = 0.8
 RECONSTRUCTION_SHARE = 0.5
 
@@ -46,7 +45,6 @@ def goals(results: Sequence[CellResult]) -> list[Goal]:
     return [
         *_steps(results),
         *_clips(results),
-        *_gathers(results),
         _attention(results),
         *_reconstructions(results),
     ]
@@ -104,21 +102,6 @@ def _clips(results: Sequence[CellResult]) -> Iterator[Goal]:
                 and f"{1e3 * best[0]:.1f} ms with {best[1].axis('engine')}, {published / best[0]:.0f} times",
                 best is not None and published / best[0] >= SPEED_UP,
             )
-
-
-def _gathers(results: Sequence[CellResult]) -> Iterator[Goal]:
-    def share(result: CellResult) -> float | None:
-        rate, ceiling = result.rate("bytes"), result.figure("ceiling.bytes_per_second")
-        return rate / ceiling if rate and ceiling else None
-
-    for dtype in DTYPES:
-        best = _best(results, share, _most, "kernel", operation="patch_gather", form="triton", dtype=dtype)
-        yield Goal(
-            f"patch_gather, share of copy bandwidth, {dtype}",
-            f"{COPY_SHARE:.0%} or more",
-            best and f"{best[0]:.0%} at {best[1].detail('shape')}",
-            best is not None and best[0] >= COPY_SHARE,
-        )
 
 
 def _attention(results: Sequence[CellResult]) -> Goal:

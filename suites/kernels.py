@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.stages import stage
+from kernels import OPERATION_NAMES
 from suites.axes import DTYPES
 from suites.ceilings import Ceilings, measure_ceilings
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:
-    from kernels.registry import Operation, Shape
+    from kernels.operation import Operation, Shape
 
-OPERATIONS = ("patch_gather", "block_causal_attention", "decode_step")
 FORMS = ("reference", "triton", "native")
 
 REPETITION_BYTES = 2**28
@@ -61,7 +61,7 @@ class Kernel:
 
     preload: ClassVar[Sequence[str]] = ("kernels.registry",)
     axes: ClassVar[Mapping[str, Axis]] = {
-        "operation": Axis("patch_gather", known=OPERATIONS),
+        "operation": Axis("decode_step", known=OPERATION_NAMES),
         "form": Axis("triton", known=FORMS),
         "size": Axis(0),
         "dtype": Axis("float32", known=DTYPES),
@@ -72,10 +72,10 @@ class Kernel:
         import torch
 
         from kernels.c_compiler import BuildError
-        from kernels.registry import OPERATIONS as REGISTRY
+        from kernels.registry import OPERATIONS
 
         device, dtype = torch.device(inputs.device), getattr(torch, str(axes["dtype"]))
-        self.operation: Operation = REGISTRY[str(axes["operation"])]
+        self.operation: Operation = OPERATIONS[str(axes["operation"])]
         self.shape = self._shape(int(axes["size"] or 0))
         self.call = _form(self.operation, str(axes["form"]), dtype, device)
         self.flops, self.bytes = self.operation.work(self.shape, dtype.itemsize)

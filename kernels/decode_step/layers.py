@@ -1,7 +1,7 @@
 """The gaze decoder's layers and choice in plain torch, over whatever attention the caller brings.
 
-Everything that decodes shares these functions: the readable algorithm, the captured one, and the references
-of the kernels.
+Everything that decodes shares these functions: generation on the host, the captured form, and teacher-forced
+scoring.
 """
 
 from collections.abc import Callable
@@ -127,12 +127,16 @@ def predict(hidden: Tensor, weights: Weights, group: int) -> tuple[Tensor, Tenso
     return logits.unflatten(-1, (group, vocabulary)), losses
 
 
+Pick = Callable[[Tensor], Tensor]
+"""How a head picks: from (batch, vocabulary) scores, -inf where closed, to (batch, 1) int64 indices."""
+
+
 def best(scores: Tensor) -> Tensor:
     """Return (batch, 1) the index of the highest of (batch, vocabulary) scores."""
     return scores.argmax(dim=-1, keepdim=True)
 
 
-def choose_distinct(scores: Tensor, pick: Callable[[Tensor], Tensor] = best) -> Tensor:
+def choose_distinct(scores: Tensor, pick: Pick = best) -> Tensor:
     """Let each head pick in turn from (batch, heads, vocabulary) scores what no head before it has; changes
     ``scores``.
 

@@ -20,7 +20,7 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.decode_step.layers import Weights
-from kernels.decode_step.reference import DecoderState
+from kernels.decode_step.state import DecoderState
 from kernels.numerics import product
 
 _LOG2_E = 1.4426950408889634

@@ -1,8 +1,14 @@
 """Every kernel does what its reference says, on odd shapes and in every precision."""
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
+import kernels
 from kernels.registry import OPERATIONS
 
 CASES = [
@@ -12,6 +18,34 @@ CASES = [
     for dtype in operation.tolerance
 ]
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_every_folder_with_a_definition_is_an_operation_of_that_name():
+    folders = {path.parent.name for path in Path(kernels.__file__).parent.glob("*/reference.py")}
+    assert set(OPERATIONS) == folders
+    assert {operation.name: operation for operation in OPERATIONS.values()} == OPERATIONS
+
+
+def test_a_folder_brings_all_of_its_operation_along(tmp_path):
+    """With a copy of a folder and its name in the list, and no other change, there is one operation more."""
+    package = tmp_path / "kernels"
+    shutil.copytree(Path(kernels.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(package / "block_causal_attention", package / "another_attention")
+    for path, old, new in (
+        (package / "another_attention/operation.py", "block_causal_attention", "another_attention"),
+        (package / "__init__.py", '    "decode_step",', '    "decode_step", "another_attention",'),
+    ):
+        path.write_text(path.read_text().replace(old, new))
+    script = (
+        "from kernels.registry import OPERATIONS; import torch\n"
+        "one = OPERATIONS['another_attention']\n"
+        "inputs = one.inputs(one.tested_shapes[1], torch.float32, torch.device('cpu'))\n"
+        "print(one.name, one.disagreement(inputs, one.reference(**inputs)), len(OPERATIONS))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["another_attention", "0.0", str(len(OPERATIONS) + 1)]
 
 
 @pytest.mark.parametrize(("operation", "shape", "dtype"), CASES)

@@ -4,15 +4,11 @@ import pytest
 import torch
 
 from kernels.decode_step import reference
+from kernels.decode_step.state import begin_frame
 from kernels.registry import OPERATIONS
 
 pytestmark = pytest.mark.microbench
 CPU = torch.device("cpu")
-
-
-@pytest.mark.parametrize("patches", [212, 1056])
-def test_patch_gather(benchmark, patches):
-    check(benchmark, "patch_gather", {"frames": 16, "patches": patches, "size": 224, "patch": 16})
 
 
 @pytest.mark.parametrize("head_dim", [32, 64])
@@ -35,7 +31,7 @@ def test_prefill(benchmark):
     def prefill():
         state.length.fill_(500)
         state.pending.copy_(pending)
-        reference.begin_frame(state)
+        begin_frame(state)
         reference.prefill(state, weights, vision)
         return state.group.clone()
 

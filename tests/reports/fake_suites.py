@@ -56,12 +56,12 @@ def kernel_cell(operation: str, form: str, size: int, dtype: str) -> Cell:
 def kernel_record(cell: Cell, speed: float = 1.0, **fields: Any) -> Record:
     """Return the record of a kernel on a GPU; the triton form is ten times as fast as its reference."""
     size, dtype = int(cell.axes["size"] or 0), str(cell.axes["dtype"])
-    gather = cell.axes["operation"] == "patch_gather"
+    attention = cell.axes["operation"] == "block_causal_attention"
     moved = 2e8 * (size + 1) * (2 if dtype == "float32" else 1)
     calls = 4
     seconds = calls * moved / BANDWIDTH / 0.7 / speed * (1 if cell.axes["form"] == "triton" else 10)
     shape = (
-        f"frames=16 patches={212 * 5**size} size=224" if gather else f"batch={2**size} cached=400 layers=4"
+        f"tokens={212 * 5**size} frames=16 heads=6" if attention else f"batch={2**size} cached=400 layers=4"
     )
     return record(
         cell,
@@ -69,7 +69,7 @@ def kernel_record(cell: Cell, speed: float = 1.0, **fields: Any) -> Record:
         counters={
             "calls": calls,
             "bytes": moved * calls,
-            "flops": moved * calls * (2.5 if gather else 9 * size + 9),
+            "flops": moved * calls * (2.5 if attention else 9 * size + 9),
         },
         details={
             "shape": shape,
@@ -85,7 +85,7 @@ def kernel_record(cell: Cell, speed: float = 1.0, **fields: Any) -> Record:
 def kernel_cells() -> list[Cell]:
     return [
         kernel_cell(operation, form, size, dtype)
-        for operation in ("patch_gather", "decode_step")
+        for operation in ("block_causal_attention", "decode_step")
         for form in ("triton", "reference")
         for size in (0, 1, 2)
         for dtype in ("float32", "bfloat16")

@@ -41,7 +41,7 @@ def test_every_counter_and_every_plain_detail_is_a_column(tmp_path: Path) -> Non
     write_csv_files(results_from(kernel_records()), tmp_path)
     cells = pd.read_csv(tmp_path / "cells.csv")
     assert cells["details.ceiling.bytes_per_second"][1] == 3e12
-    assert cells["details.shape"][1] == "frames=16 patches=212 size=224"
+    assert cells["details.shape"][1] == "tokens=212 frames=16 heads=6"
     assert cells["calls"][1] == 4
     write_csv_files(results_from(attention_records()), tmp_path)
     attention = pd.read_csv(tmp_path / "cells.csv")

@@ -7,8 +7,6 @@ from tests.reports.fake_suites import (
     attention_cell,
     engine_cell,
     engine_records,
-    kernel_cell,
-    kernel_record,
     paired_record,
     record,
     results_from,
@@ -59,14 +57,6 @@ def test_what_the_released_package_reached_meets_no_goal_of_ours() -> None:
     assert found([paired_record()], "ratio_0.75")[0].found is None
 
 
-@pytest.mark.parametrize(("speed", "met"), [(1.1, True), (0.8, False)])
-def test_gathering_is_held_against_the_copy_bandwidth(speed: float, met: bool) -> None:
-    cell = kernel_cell("patch_gather", "triton", 2, "float32")
-    goal = found([kernel_record(cell, speed)], "patch_gather")[0]
-    assert goal.met is met
-    assert "patches=5300" in str(goal.found)
-
-
 def test_attention_is_held_against_the_causal_rate_of_flash_at_the_same_shape() -> None:
     flash = attention("flash_attention_2", "causal", 5e14)
     (goal,) = found([flash, attention("triton", "block_causal", 4.5e14)], "attention")
@@ -99,7 +89,6 @@ def test_the_suites_hold_a_cell_for_every_goal() -> None:
     needed = [
         *(engine_cell(s, e, d) for s in ("ratio_0.75", "ratio_1.00") for e in ("graph", "triton")
           for d in ("float32", "bfloat16")),
-        *(kernel_cell("patch_gather", "triton", size, d) for size in (2, 3) for d in ("float32", "bfloat16")),
         attention_cell("flash_attention_2", "causal", 4240, **SHAPE),
         attention_cell("triton", "block_causal", 4240, **SHAPE),
         *(reconstruction(1.0, dtype).cell for dtype in ("float32", "bfloat16")),

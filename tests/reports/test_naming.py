@@ -48,9 +48,9 @@ def test_axes_of_video_cells_are_always_said(results: list[CellResult]) -> None:
 def test_a_few_cells_are_named_and_more_are_described() -> None:
     results = results_from(kernel_records_on_cpu())
     refused = [result for result in results if not result.ok]
-    assert which(refused[:1], results) == "patch_gather, triton, size 0, float32"
+    assert which(refused[:1], results) == "block_causal_attention, triton, size 0, float32"
     assert which(refused, results) == "12 of 24 cells: triton"
-    assert which(refused[:4], results) == "4 of 24 cells: patch_gather, triton, size 0 to 1"
+    assert which(refused[:4], results) == "4 of 24 cells: block_causal_attention, triton, size 0 to 1"
     assert which(results, results) == "24 of 24 cells"
 
 

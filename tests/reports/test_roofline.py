@@ -20,7 +20,7 @@ def test_each_cell_is_a_named_point_under_both_ceilings() -> None:
     with styled():
         axes = roofline(results).axes
         assert [one.get_title(loc="left") for one in axes[:2]] == [
-            "patch_gather, by size",
+            "block_causal_attention, by size",
             "decode_step, by size",
         ]
         named = [text.get_text() for one in axes[:2] for text in one.texts]

@@ -92,7 +92,7 @@ def test_cells_refused_for_like_reasons_are_one_line() -> None:
     assert unsuccessful(results_from(kernel_records_on_cpu())) == [
         f"6 of 24 cells: {operation}, triton: unsupported "
         f"(the triton form of {operation} needs a CUDA device and this is cpu)"
-        for operation in ("patch_gather", "decode_step")
+        for operation in ("block_causal_attention", "decode_step")
     ]
 
 
@@ -134,7 +134,10 @@ def test_engines_stand_beside_what_was_published() -> None:
 
 def test_each_operation_has_a_table_under_its_name_and_the_notes_follow_the_last() -> None:
     blocks = sections(kernel_records())["Summary"].blocks
-    assert [block.text for block in blocks if isinstance(block, Heading)] == ["patch_gather", "decode_step"]
+    assert [block.text for block in blocks if isinstance(block, Heading)] == [
+        "block_causal_attention",
+        "decode_step",
+    ]
     known = [block.text for block in blocks if isinstance(block, Paragraph)]
     assert sum("speed-up is over the reference" in text for text in known) == 1
 

@@ -73,13 +73,13 @@ def test_the_share_of_patches_that_the_definition_chooses_too_is_shown_where_it_
 
 def test_kernels_have_a_group_for_each_operation() -> None:
     found = groups(results_from(kernel_records()))
-    assert [group.title for group in found] == ["patch_gather", "decode_step"]
+    assert [group.title for group in found] == ["block_causal_attention", "decode_step"]
     assert sum(len(group.results) for group in found) == len(kernel_records())
 
 
 def test_a_kernel_s_row_holds_time_of_a_call_rates_shares_of_ceilings_and_speed_up() -> None:
-    gather = rows(groups(results_from(kernel_records()))[0])
-    row = gather["triton 1 float32"]
+    attention = rows(groups(results_from(kernel_records()))[0])
+    row = attention["triton 1 float32"]
     moved = 8e8
     assert float(row["call"]) == pytest.approx(1e6 * moved / 3e12 / 0.7, rel=0.03), "µs"
     assert float(row["bandwidth"]) == pytest.approx(2100, rel=0.03), "GB/s"
@@ -88,13 +88,13 @@ def test_a_kernel_s_row_holds_time_of_a_call_rates_shares_of_ceilings_and_speed_
     assert float(row["of_matmul"]) == pytest.approx(100 * 5.25 / 400, rel=0.05)
     assert float(row["speed_up"]) == pytest.approx(10, rel=0.04)
     assert row["error"] == "3.2e-07"
-    assert gather["reference 1 float32"]["speed_up"] == "1.00"
+    assert attention["reference 1 float32"]["speed_up"] == "1.00"
 
 
 def test_a_shape_names_the_sizes_that_vary_and_a_remark_the_others() -> None:
-    gather, step = groups(results_from(kernel_records_on_cpu()))
-    assert rows(gather)["triton 2 bfloat16"]["shape"] == "patches 5300", "known from the reference"
-    assert remarks(gather) == ["in every shape: frames 16, size 224"]
+    attention, step = groups(results_from(kernel_records_on_cpu()))
+    assert rows(attention)["triton 2 bfloat16"]["shape"] == "tokens 5300", "known from the reference"
+    assert remarks(attention) == ["in every shape: frames 16, heads 6"]
     assert remarks(step) == ["in every shape: cached 400, layers 4"]
 
 
@@ -206,7 +206,7 @@ def test_results_keep_their_order_inside_a_group_and_views_stay_together() -> No
     attention, kernels = results_from(attention_records()), results_from(kernel_records())
     mixed = [result for pair in zip(attention, kernels) for result in pair]
     found = groups(mixed)
-    assert [group.title for group in found] == ["Attention", "patch_gather", "decode_step"]
+    assert [group.title for group in found] == ["Attention", "block_causal_attention", "decode_step"]
     assert list(found[0].results) == attention
 
 

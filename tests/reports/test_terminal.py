@@ -113,8 +113,8 @@ def test_the_caption_tells_of_the_columns_that_are_shown_and_of_no_others(tmp_pa
 
 def test_each_operation_is_a_table_and_the_caption_is_said_once(tmp_path: Path) -> None:
     screen = printed_records(kernel_records(), tmp_path, 120)
-    assert [line for line in screen.splitlines() if line in ("patch_gather", "decode_step")] == [
-        "patch_gather",
+    assert [line for line in screen.splitlines() if line in ("block_causal_attention", "decode_step")] == [
+        "block_causal_attention",
         "decode_step",
     ]
     assert screen.count("speed-up is over the reference") == 1

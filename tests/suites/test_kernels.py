@@ -33,9 +33,9 @@ def test_it_is_registered() -> None:
     assert workload_class("kernel") is Kernel
 
 
-def test_the_suite_and_the_registry_name_the_same_operations() -> None:
-    assert set(kernels.OPERATIONS) == set(OPERATIONS)
-    assert {dict(point.axes)["operation"] for point in load_suite("kernels").points} == set(OPERATIONS)
+def test_the_suite_measures_operations_that_there_are_and_the_workload_takes_all() -> None:
+    assert {dict(point.axes)["operation"] for point in load_suite("kernels").points} <= set(OPERATIONS)
+    assert Kernel.axes["operation"].known == tuple(OPERATIONS)
 
 
 @pytest.mark.parametrize("form", ["native", "reference"])
@@ -70,7 +70,7 @@ def test_a_figure_above_a_ceiling_is_not_believed() -> None:
     ("axes", "message"),
     [
         ({"form": "triton"}, "needs a CUDA device and this is cpu"),
-        ({"operation": "patch_gather"}, "patch_gather has no native form"),
+        ({"operation": "block_causal_attention"}, "block_causal_attention has no native form"),
         ({"dtype": "bfloat16"}, "computes float32 on a CPU, and this is bfloat16 on cpu"),
     ],
 )

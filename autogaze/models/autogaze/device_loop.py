@@ -1,11 +1,10 @@
 """Generation without the host in the loop: the state lives on the device, and prefill and step are each one
 launch.
 
-The algorithm is that of :mod:`autogaze.models.autogaze.generation`, in the form of
-:mod:`kernels.decode_step.reference`: fixed shapes, everything updated in place, nothing read back. So prefill
-and step can be captured in CUDA graphs once and replayed for every frame and group. With budgets alone the
-host knows how many steps there are and never waits; with a requirement it looks at a flag that is a few steps
-old, and the steps it launches in vain change nothing.
+Prefill and step are those of :mod:`kernels.decode_step.reference`: fixed shapes, everything updated in place,
+nothing read back. So they can be captured in CUDA graphs once and replayed for every frame and group. With
+budgets alone the host knows how many steps there are and never waits; with a requirement it looks at a flag
+that is a few steps old, and the steps it launches in vain change nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,12 +14,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights, rotations
 from autogaze.models.autogaze.generation import GazeRequest
 from autogaze.stages import count, stage
-from kernels.decode_step import reference
-from kernels.decode_step.reference import DecoderState
+from kernels.decode_step.reference import prefill
+from kernels.decode_step.state import DecoderState, begin_clip, begin_frame, limit_frame
 
 LAG = 1
 """Steps that the host may be ahead of what it knows."""
@@ -146,7 +144,7 @@ class DeviceLoop:
         """
         with _alone(like):
             self.weights = _copied(weights)
-            self.state = _empty_state(weights.arch, batch, slots, most, like)
+            self.state = _empty_state(weights, batch, slots, most, like)
             self.vision = torch.zeros_like(like[:, 0], memory_format=torch.contiguous_format)
             self.watch: Watch = CudaWatch() if like.is_cuda else HostWatch()
             self._step, self._capture = step, capture
@@ -167,21 +165,13 @@ class DeviceLoop:
     def _reset(self) -> None:
         """Start a clip. The cache too: what is masked is still multiplied, and no weight of 0 undoes a
         NaN."""
-        state = self.state
-        for tensor in (
-            state.keys,
-            state.values,
-            state.length,
-            state.step_position,
-            state.taken,
-            state.finished,
-        ):
-            tensor.zero_()
-        state.pending.fill_(state.eos)
+        self.state.keys.zero_()
+        self.state.values.zero_()
+        begin_clip(self.state)
 
     def _begin_frame(self) -> None:
-        reference.begin_frame(self.state)
-        reference.prefill(self.state, self.weights, self.vision)
+        begin_frame(self.state)
+        prefill(self.state, self.weights, self.vision)
 
     def run(self, weights: DecoderWeights, vision: Tensor, request: GazeRequest) -> list[Tensor]:
         """Choose patches for ``vision`` tokens (batch, frames, tokens, C); returns what ``generate`` does."""
@@ -202,8 +192,7 @@ class DeviceLoop:
         chosen = state.chosen.new_empty(frames, *state.chosen.shape)
         used = state.taken.new_empty(frames, batch)
         for t, budget in enumerate(request.budgets):
-            requirement = None if request.requirement is None else request.requirement[:, t]
-            self._frame(vision[:, t], budget, requirement, self._steps[request.step_positions])
+            self._frame(vision[:, t], budget, request.required(t), self._steps[request.step_positions])
             chosen[t], used[t] = state.chosen, state.taken
         slots = list(request.budgets)
         if request.requirement is not None:
@@ -216,11 +205,7 @@ class DeviceLoop:
         state, group = self.state, self.weights.arch.group
         with stage("gaze.prefill"):
             self.vision.copy_(vision)
-            state.budget.fill_(budget)
-            if requirement is None:
-                state.requirement.fill_(float("-inf"))
-            else:
-                state.requirement.copy_(requirement)
+            limit_frame(state, budget, requirement)
             self._prefill()
             count("launches")
         with stage("gaze.steps"):
@@ -254,30 +239,15 @@ def _tensors(weights: DecoderWeights) -> list[Tensor]:
     return [weights.embedding, *(tensor for layer in weights.layers for tensor in layer), weights.heads]
 
 
-def _empty_state(arch: Architecture, batch: int, slots: int, most: int, like: Tensor) -> DecoderState:
-    device = like.device
-    cache = (arch.layers, batch, arch.heads, slots + 1, arch.head_dim)
-    width = (-(-most // arch.group) + 1) * arch.group
-
-    def whole(*shape: int) -> Tensor:
-        return torch.zeros(*shape, dtype=torch.int32, device=device)
-
-    def positions(*shape: int) -> Tensor:
-        return torch.full(shape, arch.eos, device=device)
-
-    table = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, slots + 1, device)
-    return DecoderState(
-        keys=like.new_zeros(cache),
-        values=like.new_zeros(cache),
-        rotation=torch.view_as_real(table).clone(),
-        length=whole(batch),
-        step_position=whole(batch),
-        group=positions(batch, arch.group),
-        pending=positions(batch, arch.group),
-        blocked=torch.zeros(batch, arch.vocabulary, device=device),
-        requirement=torch.zeros(batch, device=device),
-        budget=torch.zeros((), dtype=torch.int32, device=device),
-        taken=whole(batch),
-        finished=torch.zeros(batch, dtype=torch.bool, device=device),
-        chosen=positions(batch, width),
+def _empty_state(weights: DecoderWeights, batch: int, slots: int, most: int, like: Tensor) -> DecoderState:
+    arch = weights.arch
+    keys, values = like.new_zeros(2, arch.layers, batch, arch.heads, slots + 1, arch.head_dim)
+    table = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, slots + 1, like.device)
+    return DecoderState.allocate(
+        keys,
+        values,
+        torch.view_as_real(table).clone(),
+        group=arch.group,
+        vocabulary=arch.vocabulary,
+        most=most,
     )

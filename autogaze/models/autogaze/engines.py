@@ -1,7 +1,7 @@
 """Engines: interchangeable ways to carry out generation, all of which choose the same patches in float32.
 
 ``eager``: plain operations, one by one; runs everywhere and is the definition (:mod:`.generation`).
-``native``: float32 on a CPU; a step is one call of compiled C, the prefill is that of ``eager``.
+``native``: float32 on a CPU; a frame is two calls of compiled C, with attention of its own.
 ``graph``: the same operations on the device alone, captured in CUDA graphs; needs no Triton.
 ``triton``: fused kernels for the step, captured likewise.
 ``auto``: the best that can run.
@@ -24,8 +24,7 @@ from autogaze.errors import BackendUnavailable, unknown_name
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights
 from autogaze.models.autogaze.device_loop import DeviceLoop, Step, in_cuda_graph
-from autogaze.models.autogaze.fused_steps import Bind
-from autogaze.models.autogaze.generation import GazeRequest, generate
+from autogaze.models.autogaze.generation import Bind, GazeRequest, generate
 from autogaze.stages import stage
 from kernels.c_compiler import BuildError
 from kernels.decode_step import native, reference
@@ -49,7 +48,7 @@ class Engine:
     step: Callable[[], Step] | None = None
     """Returns the step that is captured; None for an engine that captures nothing."""
     bind: Bind | None = None
-    """Takes the eager engine's steps in one call each; None for an engine that does not."""
+    """Binds what takes the eager engine's frames in few calls; None for an engine that does not."""
 
     @property
     def samples(self) -> bool:
@@ -119,7 +118,7 @@ def _triton_step() -> Step:
 
 ENGINES = {
     "eager": Engine(_no_obstacle),
-    "native": Engine(_needs_compiler, bind=native.bind),
+    "native": Engine(_needs_compiler, bind=native.NativeDecoder),
     "graph": Engine(_needs_cuda, lambda: reference.step),
     "triton": Engine(_needs_triton, _triton_step),
 }
@@ -149,7 +148,7 @@ def choose_engine(
 
 
 @dataclass
-class Loops:
+class EngineRunner:
     """The captured loops of a model, the least recently used dropped first."""
 
     kept: OrderedDict[tuple[object, ...], DeviceLoop] = field(default_factory=OrderedDict)
@@ -201,11 +200,11 @@ class Loops:
             self.kept[key] = loop
             return loop.run(weights, vision, request)
 
-    def __deepcopy__(self, memo: dict[int, object]) -> "Loops":
-        return Loops()  # A copy of the model has weights of its own, and captures anew.
+    def __deepcopy__(self, memo: dict[int, object]) -> "EngineRunner":
+        return EngineRunner()  # A copy of the model has weights of its own, and captures anew.
 
-    def __reduce__(self) -> tuple[type["Loops"], tuple[()]]:
-        return Loops, ()
+    def __reduce__(self) -> tuple[type["EngineRunner"], tuple[()]]:
+        return EngineRunner, ()
 
 
 def _padded_together(parts: Sequence[Tensor], eos: int) -> Tensor:

@@ -11,7 +11,7 @@ from autogaze.errors import BackendUnavailable, InputError
 from autogaze.gaze.output import GazeOutput, gaze_output
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights, GazeDecoder
-from autogaze.models.autogaze.engines import ENGINES, Loops, choose_engine
+from autogaze.models.autogaze.engines import ENGINES, EngineRunner, choose_engine
 from autogaze.models.autogaze.generation import GazeRequest
 from autogaze.models.autogaze.scoring import Scores, score
 from autogaze.models.autogaze.vision import Connector, VisionTrunk
@@ -30,7 +30,7 @@ class GazingModel(nn.Module):
         self.vision_model = VisionTrunk(arch)
         self.connector = Connector(arch)
         self.gaze_decoder = GazeDecoder(arch)
-        self._loops = Loops()
+        self._runner = EngineRunner()
 
     @property
     def attn_implementation(self) -> str:
@@ -44,6 +44,9 @@ class GazingModel(nn.Module):
     def see(self, video: Tensor) -> Tensor:
         """Map a normalised video (batch, time, 3, height, width) to (batch, time, tokens, C) vision
         tokens."""
+        if video.is_cpu and not torch.is_grad_enabled() and len(video) > 1:
+            # One by one, what a video becomes stays in the caches.
+            return torch.cat([self.see_next(one, None)[0] for one in video.split(1)])
         return self.see_next(video, None)[0]
 
     def see_next(self, video: Tensor, past: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
@@ -99,7 +102,7 @@ class GazingModel(nn.Module):
         with stage("gaze.prefill"):
             weights = self.decoder_weights()
         name = self.choose_engine(engine, samples=request.temperature is not None)
-        frames = self._loops.generate(name, weights, vision, request, self.attn_implementation, at_once)
+        frames = self._runner.generate(name, weights, vision, request, self.attn_implementation, at_once)
         return gaze_output(frames, self.arch.grid, request.requirement)
 
     def score(self, vision: Tensor, positions: Tensor, padded: Tensor, slots: list[int]) -> Scores:

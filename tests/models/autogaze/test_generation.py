@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autogaze.models.autogaze.generation import choose_group
+from autogaze.models.autogaze.generation import by_chance
 from tests.reference.cases import gaze_case, gaze_model, gaze_video
 from tests.reference.fill import clip
 
@@ -125,10 +125,8 @@ def test_training_mode_samples_by_temperature_and_seed(tiny):
 
 def test_sampling_follows_the_softmax():
     torch.manual_seed(0)
-    logits = torch.tensor([2.0, 1.0, 0.0, -1.0]).expand(20000, 1, 4)
-    blocked = torch.zeros(20000, 4)
-    blocked[:, 3] = float("-inf")
-    chosen = choose_group(logits, blocked, 1, temperature=2.0)[:, 0]
+    scores = torch.tensor([2.0, 1.0, 0.0, float("-inf")]).expand(20000, 4)
+    chosen = by_chance(temperature=2.0)(scores)[:, 0]
     frequency = chosen.bincount(minlength=4) / len(chosen)
     expected = torch.tensor([1.0, 0.5, 0.0]).exp()
     assert torch.allclose(frequency[:3], expected / expected.sum(), atol=0.015)

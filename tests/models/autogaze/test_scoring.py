@@ -24,18 +24,18 @@ def model():
 def sampled(model, monkeypatch, step_positions):
     """Gazes sampled by the generation loop, and the log-probability it drew each with."""
     drawn = []
-    choose = generation.choose_group
+    by_chance = generation.by_chance
 
-    def recorded(logits, blocked, positions, temperature=None):
-        open_to_all = blocked.clone()
-        group = choose(logits, blocked, positions, temperature)
-        for head in range(positions):
-            scores = (logits[:, head] + open_to_all) / temperature
-            drawn.append(scores.log_softmax(dim=-1).gather(1, group[:, head, None]))
-            open_to_all.scatter_(1, group[:, head, None], float("-inf"))
-        return group
+    def recorded(temperature):
+        def pick(scores):
+            index = by_chance(temperature)(scores)
+            drawn[-1].append((scores / temperature).log_softmax(dim=-1).gather(1, index))
+            return index
 
-    monkeypatch.setattr(generation, "choose_group", recorded)
+        drawn.append([])  # a frame begins
+        return pick
+
+    monkeypatch.setattr(generation, "by_chance", recorded)
     torch.manual_seed(0)
     with torch.no_grad():
         gaze = model(
@@ -44,7 +44,12 @@ def sampled(model, monkeypatch, step_positions):
             temperature=TEMPERATURE,
             step_positions=step_positions,
         )
-    return gaze, torch.cat(drawn, dim=1)
+    # Heads beyond a frame's budget draw too, and nobody takes what they drew.
+    taken = [
+        torch.cat(frame[:slots], dim=1)
+        for frame, slots in zip(drawn, gaze.num_gazing_each_frame.tolist(), strict=True)
+    ]
+    return gaze, torch.cat(taken, dim=1)
 
 
 def scored(model, gaze, **policy):

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from autogaze.errors import InputError
-from autogaze.models.autogaze import AutoGaze, AutoGazeConfig, GazeStream, generation
-from autogaze.models.autogaze.generation import choose_group
+from autogaze.models.autogaze import AutoGaze, AutoGazeConfig, GazeStream
 from autogaze.models.autogaze.scoring import score
+from kernels.decode_step import reference
+from kernels.decode_step.layers import predict
 from tests.reference.cases import gaze_case, gaze_model, gaze_video, load
 from tests.reference.fill import clip, fill
 
@@ -111,14 +112,14 @@ def test_a_sliding_window_decides_by_its_own_frames_alone(monkeypatch):
     model.engine = "eager"  # its choices pass by where they can be recorded
     video, window, logits = clip(54, 1, 6), 3, []
 
-    def recording(group_logits, *arguments):
-        logits.append(group_logits)
-        return choose_group(group_logits, *arguments)
+    def recording(*arguments):
+        logits.append(predict(*arguments)[0])
+        return predict(*arguments)
 
-    monkeypatch.setattr(generation, "choose_group", recording)
+    monkeypatch.setattr(reference, "predict", recording)
     stream = GazeStream(model, gazing_ratio=0.1, policy="slide", window=window, step_positions="sequential")
     gazes = torch.tensor(gazes_pushed(stream, video)[0])  # (frames, 26)
-    decided = torch.cat(logits[-3:], dim=1).log_softmax(dim=-1)[0, range(26), gazes[-1]]
+    decided = torch.cat(logits[-3:], dim=1)[:, :26].log_softmax(dim=-1)[0, range(26), gazes[-1]]
 
     def scored(frames):
         with torch.inference_mode():
@@ -165,6 +166,20 @@ def test_a_restored_stream_goes_on_as_the_saved_one(tiny, policy, pushed):
     restored = GazeStream.load(tiny, torch.load(file, weights_only=True))
     assert restored.frames_seen == pushed
     assert gazes_pushed(restored, video[:, pushed:]) == gazes_pushed(stream, video[:, pushed:])
+
+
+def test_a_stream_saved_before_pending_groups_were_padded_goes_on_too(tiny):
+    """Such a state holds real gazes alone, the last six of a budget of 26, and counts them."""
+    video = clip(56, 2, 4)
+    stream = GazeStream(tiny, batch=2, gazing_ratio=0.1)
+    gazes_pushed(stream, video[:, :2])
+    state = stream.state_dict()
+    decoder = state["decoder"]
+    real = decoder["pending"][:, :6]
+    assert ((decoder["pending"] != PATCHES).sum(dim=1) == 6).all()
+    old = state | {"decoder": decoder | {"pending": real, "pending_gazes": [6, 6]}}
+    expected = gazes_pushed(stream, video[:, 2:])
+    assert gazes_pushed(GazeStream.load(tiny, old), video[:, 2:]) == expected
 
 
 def test_a_saved_state_does_not_change_when_the_stream_goes_on(tiny):

@@ -1,0 +1,114 @@
+"""The decoder's step as an operation: what it is tried on, and how much work that is."""
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kernels.decode_step import native, reference, triton
+from kernels.decode_step.state import DecoderState, begin_frame, limit_frame
+from kernels.operation import ROUNDING, Inputs, Operation, Shape
+
+
+def _inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inputs:
+    """A decoder in the middle of a frame, ``cached`` tokens behind it; the second video is a bit shorter."""
+    generator = torch.Generator().manual_seed(0)
+    batch, group, vocabulary = shape["batch"], shape["group"], shape["vocabulary"]
+    slots = shape["cached"] + 2 * group
+    weights = _weights(shape, dtype, device, generator)
+    angle = torch.rand(slots + 1, shape["head_dim"] // 2, generator=generator) * 6.28
+    cache = (shape["layers"], batch, shape["heads"], slots + 1, shape["head_dim"])
+    keys, values = (torch.randn(cache, generator=generator).to(device, dtype) for _ in range(2))
+    chosen = torch.stack([torch.randperm(vocabulary - 1, generator=generator)[:group] for _ in range(batch)])
+    state = DecoderState.allocate(
+        keys, values, torch.stack([angle.cos(), angle.sin()], dim=-1).to(device),
+        group=group, vocabulary=vocabulary, most=3 * group,
+    )  # fmt: skip
+    limit_frame(state, 3 * group, None)
+    begin_frame(state)
+    state.length.fill_(shape["cached"])
+    state.length[1:] -= group // 2
+    state.step_position.copy_(state.length - group)
+    state.group.copy_(chosen)
+    state.pending.copy_(chosen)
+    state.blocked.scatter_(1, state.group, float("-inf"))
+    state.taken.fill_(group)
+    return {"state": state, "weights": weights}
+
+
+def _weights(shape: Shape, dtype: torch.dtype, device: torch.device, generator: torch.Generator) -> Any:
+    width, group, vocabulary = shape["heads"] * shape["head_dim"], shape["group"], shape["vocabulary"]
+    mlp = 2 * width
+
+    def matrix(rows: int, columns: int) -> Tensor:
+        values = torch.randn(rows, columns, generator=generator) / math.sqrt(columns)
+        return values.to(device, dtype)
+
+    def layer() -> SimpleNamespace:
+        scale = width**0.5  # norms leave vectors of length one; their gains are folded in here
+        return SimpleNamespace(
+            query_key_value=matrix(3 * width, width) * scale, output=matrix(width, width),
+            gate_up=matrix(2 * mlp, width) * scale, down=matrix(width, mlp),
+        )  # fmt: skip
+
+    return SimpleNamespace(
+        embedding=torch.randn(vocabulary, width, generator=generator).to(device, dtype),
+        layers=tuple(layer() for _ in range(shape["layers"])),
+        norm_floor=torch.tensor(0.01, device=device),
+        heads=matrix(group * vocabulary + group, width) * width**0.5,
+    )
+
+
+def _on_a_copy(step: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return ``step`` that leaves the small tensors of its state as they were, so that it can be repeated."""
+
+    def call(state: DecoderState, weights: Any) -> Tensor:
+        before = {name: getattr(state, name).clone() for name in _CHANGED}
+        predictions = step(state, weights)
+        for name, value in before.items():
+            getattr(state, name).copy_(value)
+        return predictions
+
+    return call
+
+
+_CHANGED = ("length", "group", "pending", "blocked", "taken", "finished", "chosen")
+
+
+def _work(shape: Shape, element_size: int) -> tuple[int, int]:
+    width, layers, group, batch = (
+        shape["heads"] * shape["head_dim"],
+        shape["layers"],
+        shape["group"],
+        shape["batch"],
+    )
+    weights = layers * 10 * width * width + width * group * (shape["vocabulary"] + 1)
+    cached = 2 * layers * width * (shape["cached"] + group)
+    flops = batch * (2 * group * layers * 10 * width * width + 2 * group * cached)
+    return flops, element_size * (weights + batch * cached)
+
+
+_FULL = {"heads": 6, "head_dim": 32, "layers": 4, "group": 10, "vocabulary": 266}
+_ODD = {"heads": 3, "head_dim": 16, "layers": 2, "group": 10, "vocabulary": 266}
+
+OPERATION = Operation(
+    name="decode_step",
+    inputs=_inputs,
+    reference=_on_a_copy(reference.step),
+    fast=_on_a_copy(triton.step),
+    work=_work,
+    timed_shapes=tuple(
+        {**_FULL, "batch": batch, "cached": cached} for batch in (1, 16, 64) for cached in (400, 3200, 6400)
+    ),
+    tested_shapes=(
+        {**_ODD, "batch": 1, "cached": 25},
+        {**_ODD, "batch": 2, "cached": 150},
+        {**_FULL, "batch": 1, "cached": 70},
+    ),
+    compiled_shapes=({**_FULL, "batch": 1, "cached": 400},),
+    tolerance=ROUNDING,
+    native=_on_a_copy(native.step),
+)

@@ -1,1 +1,0 @@
-"""The pixels of chosen patches, straight from the frames."""
