@@ -17,7 +17,7 @@ from suites.axes import ENGINES
 from suites.pipeline import Pipeline, Result
 from suites.preflight import check_clip_inputs, video_frames
 from suites.settings import parse_setting
-from suites.video import AXES
+from suites.video import AXES, ClipWorkload
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Evaluation:
         "engine": Axis("auto", known=ENGINES),
     }
     shares_process: ClassVar[bool] = True
+    preload: ClassVar[Sequence[str]] = ClipWorkload.preload
 
     @classmethod
     def check(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:

@@ -68,7 +68,7 @@ def test_a_run_measures_every_cell_and_failures_do_not_end_it(tmp_path: Path) ->
     assert [record.status for record in records] == ["ok", "failed", "out_of_memory", "unsupported", "ok"]
     assert listener.begun[0] == ("good", 1, 5)
     assert listener.ended == records
-    assert listener.phases[:3] == ["setup", "warm-up", "sample 1"]
+    assert listener.phases[:4] == ["start", "setup", "warm-up", "sample 1"]
     assert (folder / "samples.parquet").exists()
     assert (folder / "frames.parquet").exists()
 

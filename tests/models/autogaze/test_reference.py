@@ -67,4 +67,4 @@ def test_scores_around_padded_slots_are_the_released_ones_with_every_backend(bac
         ("task_loss_prediction", output.task_loss_prediction),
     ):
         theirs = torch.tensor(case[name])
-        assert (ours - theirs).abs().max() <= 2e-5 * theirs.std(), name
+        assert (ours - theirs).abs().max() <= 1e-4 * theirs.std(), name  # as the reference says
