@@ -1,259 +1,33 @@
-/* One step of the gaze decoder on a CPU, in float32: native.py builds this file and calls it, reference.py
- * says what it computes.
+/* The gaze decoder on a CPU, in float32: native.py builds this file and calls it, reference.py says what it
+ * computes.
  *
- * A step has a handful of tokens and thousands of keys, so it is a question of reading weights and cache
- * once and keeping the multiply-adds busy meanwhile. Both follow from one layout: the tokens of a video lie
- * side by side in LANES, feature after feature. Then a row of a weight matrix and a key are the same thing,
- * numbers to be multiplied one by one with a vector of lanes (lane_products), and nothing is packed or
- * transposed. In the last layer only the last token is wanted, and lanes hold features instead.
- *
- * HEADS, HEAD_DIM, MLP and GROUP are given by the build: strides that the compiler knows cost no registers.
+ * A frame begins with a prefill, a block of some two hundred tokens, and goes on with steps, blocks of a
+ * group each, until its videos have finished. Both take the same way through the layers (block.h) and attend
+ * in different ones (attention.h). Here is what lies before and behind the layers, and the calls.
  */
-#include <stdint.h>
-#include <string.h>
+#include "attention.h"
 
-#include "arithmetic.h"
-#include "workers.h"
+enum { ANSWER_ROWS = 64 }; /* of the heads' matrix, in a task */
 
-#define WIDTH (HEADS * HEAD_DIM)
-#define CHUNK 256 /* keys of one task; fixed, so that results do not depend on the number of threads */
-#define LARGEST(a, b) ((a) > (b) ? (a) : (b))
-
-typedef struct {
-    const float *query_key_value, *output, *gate_up, *down;
-} Layer;
-
-/* Weights and state, as reference.py describes them. */
-typedef struct {
-    int32_t layers, vocabulary, batch, slots, chosen_width, sequential, threads;
-    float norm_floor;
-    const Layer *layer;
-    const float *embedding, *heads, *rotation;
-    float *keys, *values;
-    int32_t *length;
-    const int32_t *step_position;
-    int64_t *fed, *pending;
-    float *blocked;
-    const float *requirement;
-    const int32_t *budget;
-    int32_t *taken;
-    uint8_t *finished;
-    int64_t *chosen;
-    float *predictions; /* (batch, group * vocabulary + group) */
-} Decoder;
-
-/* The scratch of one video, every part (features, lanes) and as many lanes as the step has at that point. */
-typedef struct {
-    float stream[WIDTH * LANES], query[WIDTH * LANES], attended[WIDTH * LANES], hidden[MLP * LANES];
-    float scale[LANES]; /* that gives every token's stream unit length */
-} Scratch;
-
-/* What a chunk of keys gives a head: weighted values, their weight, and the score it is relative to. */
-typedef struct {
-    float values[LANES][HEAD_DIM], weight[LANES], highest[LANES];
-} Partial;
-
-/* A step under way. */
-typedef struct Step {
-    const Decoder *decoder;
-    const Layer *layer;
-    int index, lanes; /* of the layer; 1 lane once only the last token is wanted */
-    int videos, chunks;
-    const int32_t *video; /* those that have not finished */
-    Scratch *scratch;
-    Partial *partial; /* (videos, HEADS, chunks) */
-} Step;
-
-/* RMSNorm up to a constant that is part of the weights: a factor for every lane, put on after the product. */
-static void measure_streams(const Step *step) {
-    for (int v = 0; v < step->videos; v++) {
-        Scratch *own = &step->scratch[v];
-        float squares[LANES] = {0}, floor = step->decoder->norm_floor;
-        if (step->lanes == 1)
-            squares[0] = dot(own->stream, own->stream, WIDTH);
-        else
-            for (int c = 0; c < WIDTH; c++)
-                for (int l = 0; l < LANES; l++) {
-                    float x = own->stream[c * LANES + l];
-                    squares[l] += x * x;
-                }
-        for (int l = 0; l < step->lanes; l++) own->scale[l] = 1 / __builtin_sqrtf(squares[l] + floor * floor);
-    }
-}
-
-/* The parts of a layer: tasks, the video running fastest so that its mates find the weights at hand. */
-
-/* Rotate pairs of channels of a head, (HEAD_DIM, lanes), by the positions of a video's tokens. */
-static void rotate(const Decoder *d, int video, float *x) {
-    int position = d->sequential ? d->length[video] : d->step_position[video];
-    for (int token = 0; token < GROUP; token++) {
-        const float *turn = d->rotation + (int64_t)(position + token) * HEAD_DIM;
-        for (int c = token; c < HEAD_DIM * LANES; c += 2 * LANES, turn += 2) {
-            float left = x[c], right = x[c + LANES];
-            x[c] = left * turn[0] - right * turn[1];
-            x[c + LANES] = left * turn[1] + right * turn[0];
-        }
-    }
-}
-
-/* Keys or values of a head of a video, (slots, HEAD_DIM). */
-static inline float *cached(const Step *step, float *cache, int video, int head) {
-    const Decoder *d = step->decoder;
-    return cache + (((int64_t)step->index * d->batch + video) * HEADS + head) * d->slots * HEAD_DIM;
-}
-
-static void append(const Step *step, float *cache, int video, int head, const float *x) {
-    float *place = cached(step, cache, video, head) + (int64_t)step->decoder->length[video] * HEAD_DIM;
-    for (int token = 0; token < GROUP; token++)
-        for (int c = 0; c < HEAD_DIM; c++) *place++ = x[c * LANES + token];
-}
-
-/* Query, key and value of a head; scores are scaled in the query. */
-static void project(const Step *step, int i) {
-    int head = i / step->videos, video = step->video[i % step->videos];
-    Scratch *own = &step->scratch[i % step->videos];
-    float made[3][HEAD_DIM * LANES];
-    const float *rows = step->layer->query_key_value + head * HEAD_DIM * WIDTH;
-    for (int which = 0; which < 3; which++, rows += WIDTH * WIDTH)
-        for (int r = 0; r < HEAD_DIM; r += 16) {
-            float *out = made[which] + r * LANES;
-            sixteen_rows(rows + r * WIDTH, own->stream, WIDTH, LANES, out);
-            for (int j = 0; j < 16; j++)
-                for (int l = 0; l < LANES; l++) out[j * LANES + l] *= own->scale[l];
-        }
-    rotate(step->decoder, video, made[0]);
-    rotate(step->decoder, video, made[1]);
-    append(step, step->decoder->keys, video, head, made[1]);
-    append(step, step->decoder->values, video, head, made[2]);
-    float scale = 1 / __builtin_sqrtf(HEAD_DIM), *query = own->query + head * HEAD_DIM * LANES;
-    for (int j = 0; j < HEAD_DIM * LANES; j++) query[j] = made[0][j] * scale;
-}
-
-/* A group's attention over n keys, of which the last of the group's own are for its later tokens only. */
-static void attend_group(
-    const float *query, const float *keys, const float *values, int n, int own, Partial *partial) {
-    float score[CHUNK * LANES] __attribute__((aligned(64)));
-    int j = 0;
-    for (; j + ROWS <= n; j += ROWS) {
-        for (int c = 0; c < ROWS * HEAD_DIM; c += 16) __builtin_prefetch(values + j * HEAD_DIM + c);
-        lane_products(keys + j * HEAD_DIM, HEAD_DIM, 1, query, HEAD_DIM, ROWS, score + j * LANES);
-    }
-    for (; j < n; j++) lane_products(keys + j * HEAD_DIM, HEAD_DIM, 1, query, HEAD_DIM, 1, score + j * LANES);
-    for (j = own < 0 ? 0 : own; j < n; j++) /* key j is the group's token j - own */
-        for (int l = 0; l < LANES && l < j - own; l++) score[j * LANES + l] = -1e30f;
-    float highest[LANES], weight[LANES] = {0};
-    memcpy(highest, score, sizeof highest);
-    for (j = 1; j < n; j++)
-        for (int l = 0; l < LANES; l += VECTOR) raise_to(highest + l, score + j * LANES + l);
-    for (j = 0; j < n; j++)
-        for (int l = 0; l < LANES; l++) {
-            score[j * LANES + l] = exponential(score[j * LANES + l] - highest[l]);
-            weight[l] += score[j * LANES + l];
-        }
-    for (int token = 0; token < GROUP; token += TOKENS)
-        for (int c = 0; c < HEAD_DIM; c += VECTOR * PARTS)
-            sum_values(score + token, values + c, n, partial->values[token] + c);
-    memcpy(partial->weight, weight, sizeof weight);
-    memcpy(partial->highest, highest, sizeof highest);
-}
-
-/* One token's attention over n keys, all of which it sees. */
-static void attend_token(
-    const float *query, const float *keys, const float *values, int n, Partial *partial) {
-    float score[CHUNK], highest = -1e30f, weight = 0;
-    for (int j = 0; j < n; j++) score[j] = dot(keys + j * HEAD_DIM, query, HEAD_DIM);
-    for (int j = 0; j < n; j++) highest = highest > score[j] ? highest : score[j];
-    for (int j = 0; j < n; j++) score[j] = exponential(score[j] - highest);
-    vec sum[HEAD_DIM / VECTOR] = {{0}};
-    for (int j = 0; j < n; j++) {
-        weight += score[j];
-        for (int part = 0; part < HEAD_DIM / VECTOR; part++)
-            sum[part] += score[j] * *(const vec *)(values + j * HEAD_DIM + part * VECTOR);
-    }
-    memcpy(partial->values, sum, sizeof sum);
-    partial->weight[0] = weight;
-    partial->highest[0] = highest;
-}
-
-static void attend(const Step *step, int i) {
-    int chunk = i % step->chunks, head = i / step->chunks % HEADS, v = i / step->chunks / HEADS;
-    int video = step->video[v], first = chunk * CHUNK, length = step->decoder->length[video];
-    int n = length + GROUP - first;
-    if (n <= 0) return; /* A shorter video than its mates. */
-    if (n > CHUNK) n = CHUNK;
-    const float *keys = cached(step, step->decoder->keys, video, head) + (int64_t)first * HEAD_DIM;
-    const float *values = cached(step, step->decoder->values, video, head) + (int64_t)first * HEAD_DIM;
-    const float *query = step->scratch[v].query + head * HEAD_DIM * step->lanes;
-    if (step->lanes == 1)
-        attend_token(query, keys, values, n, &step->partial[i]);
-    else
-        attend_group(query, keys, values, n, length - first, &step->partial[i]);
-}
-
-/* Put the chunks of a head together. */
-static void combine(const Step *step, int i) {
-    int v = i / HEADS, lanes = step->lanes;
-    int chunks = (step->decoder->length[step->video[v]] + GROUP + CHUNK - 1) / CHUNK;
-    const Partial *partial = step->partial + (int64_t)i * step->chunks;
-    float *out = step->scratch[v].attended + i % HEADS * HEAD_DIM * lanes;
-    for (int token = 0; token < (lanes == 1 ? 1 : GROUP); token++) {
-        float highest = partial->highest[token], weight = 0, sum[HEAD_DIM] = {0};
-        for (int j = 1; j < chunks; j++) highest = LARGEST(highest, partial[j].highest[token]);
-        for (int j = 0; j < chunks; j++) {
-            float share = exponential(partial[j].highest[token] - highest);
-            weight += share * partial[j].weight[token];
-            for (int c = 0; c < HEAD_DIM; c++) sum[c] += share * partial[j].values[token][c];
-        }
-        for (int c = 0; c < HEAD_DIM; c++) out[c * lanes + token] = sum[c] / weight;
-    }
-}
-
-static void add_sixteen_rows(const Step *step, int i, const float *weight, const float *columns, int depth) {
-    int row = i / step->videos * 16, lanes = step->lanes;
-    float made[16 * LANES], *stream = step->scratch[i % step->videos].stream + row * lanes;
-    sixteen_rows(weight + row * depth, columns, depth, lanes, made);
-    for (int j = 0; j < 16 * lanes; j++) stream[j] += made[j];
-}
-
-static void add_attention(const Step *step, int i) {
-    add_sixteen_rows(step, i, step->layer->output, step->scratch[i % step->videos].attended, WIDTH);
-}
-
-static void expand(const Step *step, int i) {
-    int row = i / step->videos * 16, lanes = step->lanes;
-    Scratch *own = &step->scratch[i % step->videos];
-    float gate[16 * LANES], up[16 * LANES], *hidden = own->hidden + row * lanes;
-    sixteen_rows(step->layer->gate_up + row * WIDTH, own->stream, WIDTH, lanes, gate);
-    sixteen_rows(step->layer->gate_up + (MLP + row) * WIDTH, own->stream, WIDTH, lanes, up);
-    for (int r = 0; r < 16; r++)
-        for (int l = 0; l < lanes; l++) {
-            float g = gate[r * lanes + l] * own->scale[l];
-            hidden[r * lanes + l] = g / (1 + exponential(-g)) * up[r * lanes + l] * own->scale[l];
-        }
-}
-
-static void contract(const Step *step, int i) {
-    add_sixteen_rows(step, i, step->layer->down, step->scratch[i % step->videos].hidden, MLP);
-}
-
-enum { HEAD_ROWS = 64 }; /* of the heads' matrix in a task */
-
-static void predict(const Step *step, int i) {
-    const Decoder *d = step->decoder;
-    int all = GROUP * (d->vocabulary + 1), row = i / step->videos * HEAD_ROWS, v = i % step->videos;
-    float *out = d->predictions + (int64_t)step->video[v] * all;
-    for (int end = row + HEAD_ROWS < all ? row + HEAD_ROWS : all; row < end; row++)
-        out[row] = dot(d->heads + row * WIDTH, step->scratch[v].stream, WIDTH) * step->scratch[v].scale[0];
+static void predict(const Block *b, int i) {
+    const Decoder *d = b->decoder;
+    int all_rows = GROUP * (d->vocabulary + 1), row = i / b->videos * ANSWER_ROWS;
+    const Video *video = &b->video[i % b->videos];
+    float *out = d->predictions + (int64_t)video->number * all_rows, *x = video->stream;
+    float scale = unit_length(b, x);
+    int count = all_rows - row < ANSWER_ROWS ? all_rows - row : ANSWER_ROWS;
+    dots(d->heads + (int64_t)row * WIDTH, x, WIDTH, count, out + row);
+    for (int i = row; i < row + count; i++) out[i] *= scale;
 }
 
 /* Choose a video's next group and note what follows, as reference.choose does. */
-static void choose(const Step *step, int i) {
-    const Decoder *d = step->decoder;
-    int video = step->video[i], vocabulary = d->vocabulary, eos = vocabulary - 1;
+static void choose(const Block *b, int i) {
+    const Decoder *d = b->decoder;
+    int video = b->video[i].number, vocabulary = d->vocabulary, eos = vocabulary - 1;
     const float *logits = d->predictions + (int64_t)video * GROUP * (vocabulary + 1);
     const float *losses = logits + GROUP * vocabulary;
     float *blocked = d->blocked + (int64_t)video * vocabulary;
-    int finished = 0;
+    int finished = 0, first = d->taken[video] == 0; /* of the first group the first head is always kept */
     for (int head = 0; head < GROUP; head++) {
         int slot = d->taken[video] + head, best = eos;
         if (slot < *d->budget) {
@@ -262,80 +36,211 @@ static void choose(const Step *step, int i) {
             for (int p = 0, open = 0; p < vocabulary; p++) /* also of NaNs none is taken twice */
                 if (blocked[p] == 0 && (!open || score[p] > score[best])) best = p, open = 1;
             blocked[best] = -__builtin_inff();
-            if (losses[head] <= d->requirement[video]) best = eos, finished = 1;
+            if (losses[head] <= d->requirement[video] && !(first && head == 0)) best = eos, finished = 1;
         }
         d->fed[video * GROUP + head] = d->pending[video * GROUP + head] = best;
         if (slot < d->chosen_width) d->chosen[(int64_t)video * d->chosen_width + slot] = best;
     }
-    d->length[video] += GROUP;
     d->taken[video] += GROUP;
     d->finished[video] = finished || d->taken[video] >= *d->budget;
 }
 
-static void embed(const Step *step) {
-    const Decoder *d = step->decoder;
-    for (int v = 0; v < step->videos; v++)
-        for (int token = 0; token < LANES; token++) {
-            const float *row = NULL;
-            if (token < GROUP) row = d->embedding + d->fed[step->video[v] * GROUP + token] * WIDTH;
-            for (int c = 0; c < WIDTH; c++) step->scratch[v].stream[c * LANES + token] = row ? row[c] : 0;
-        }
-}
-
 /* From here on only each video's last token is wanted: its features come to lie side by side. */
-static void keep_last_token(Step *step) {
-    int last = GROUP - 1;
-    for (int v = 0; v < step->videos; v++)
-        for (int c = 0; c < WIDTH; c++) {
-            step->scratch[v].stream[c] = step->scratch[v].stream[c * LANES + last];
-            step->scratch[v].query[c] = step->scratch[v].query[c * LANES + last];
+static void keep_last_token(Block *b) {
+    for (int v = 0; v < b->videos; v++) {
+        const Video *video = &b->video[v];
+        for (int c = 0, last = video->tokens - 1; c < WIDTH; c++) {
+            video->stream[c] = video->stream[c * b->lanes + last];
+            video->query[c] = video->query[c * b->lanes + last];
         }
-    step->lanes = 1;
-}
-
-static void decode(Step *step, int alone) {
-    const Decoder *d = step->decoder;
-    embed(step);
-    for (step->index = 0; step->index < d->layers; step->index++) {
-        step->layer = &d->layer[step->index];
-        measure_streams(step);
-        run(project, step, HEADS * step->videos, alone);
-        if (step->index == d->layers - 1) keep_last_token(step);
-        run(attend, step, step->videos * HEADS * step->chunks, alone);
-        run(combine, step, step->videos * HEADS, alone);
-        run(add_attention, step, WIDTH / 16 * step->videos, alone);
-        measure_streams(step);
-        run(expand, step, MLP / 16 * step->videos, alone);
-        run(contract, step, WIDTH / 16 * step->videos, alone);
     }
-    measure_streams(step);
-    run(predict, step, (GROUP * (d->vocabulary + 1) + HEAD_ROWS - 1) / HEAD_ROWS * step->videos, alone);
-    run(choose, step, step->videos, alone);
+    b->lanes = b->tiles = 1;
 }
 
-/* Bytes of scratch that a batch needs whose longest video has so many filled slots. */
-int64_t scratch_bytes(int32_t batch, int32_t longest) {
-    int64_t chunks = (longest + GROUP + CHUNK - 1) / CHUNK;
-    return batch * (sizeof(Scratch) + HEADS * chunks * sizeof(Partial) + sizeof(int32_t));
+static void run_layers(Block *b, Task embed, int alone) {
+    const Decoder *d = b->decoder;
+    run(embed, b, b->videos, alone);
+    for (b->index = 0; b->index < d->layers; b->index++) {
+        b->layer = &d->layer[b->index];
+        run(project, b, HEADS * b->videos * b->tiles, alone);
+        if (last_layer(b)) keep_last_token(b);
+        if (b->frame && b->lanes > 1) {
+            run(attend_frame, b, HEADS * b->videos * b->tiles, alone);
+        } else {
+            run(attend_chunk, b, HEADS * b->videos * b->chunks, alone);
+            run(combine, b, HEADS * b->videos, alone);
+        }
+        run(add_attention, b, WIDTH / STREAM_ROWS * b->videos * b->tiles, alone);
+        run(expand, b, MLP / HIDDEN_ROWS * b->videos * b->tiles, alone);
+        run(contract, b, WIDTH / STREAM_ROWS * b->videos * b->tiles, alone);
+    }
+    int tasks = (GROUP * (d->vocabulary + 1) + ANSWER_ROWS - 1) / ANSWER_ROWS;
+    run(predict, b, tasks * b->videos, alone);
+    run(choose, b, b->videos, alone);
 }
 
-/* Feed every unfinished video's group and choose its next. */
-void decode_step(const Decoder *decoder, void *scratch) {
-    Step step = {.decoder = decoder, .lanes = LANES, .scratch = scratch};
-    int longest = 0, batch = decoder->batch;
-    for (int b = 0; b < batch; b++) longest = LARGEST(longest, decoder->length[b]);
-    step.chunks = (longest + GROUP + CHUNK - 1) / CHUNK;
-    step.partial = (Partial *)(step.scratch + batch);
-    int32_t *video = (int32_t *)(step.partial + (int64_t)batch * HEADS * step.chunks);
-    for (int b = 0; b < batch; b++)
-        if (!decoder->finished[b])
-            video[step.videos++] = b;
-        else
-            for (int i = b * GROUP; i < (b + 1) * GROUP; i++) decoder->fed[i] = decoder->vocabulary - 1;
-    step.video = video;
+/* Put a token into its lane. */
+static void put(const Block *b, const Video *video, int token, const float *features, int position) {
+    const float *turn = b->decoder->rotation + (int64_t)position * HEAD_DIM;
+    for (int c = 0; c < WIDTH; c++) video->stream[c * b->lanes + token] = features[c];
+    for (int c = 0; c < HEAD_DIM / 2; c++) {
+        video->cosine[c * b->lanes + token] = turn[2 * c];
+        video->sine[c * b->lanes + token] = turn[2 * c + 1];
+    }
+}
+
+/* Lanes without a token are computed along; what is in them does not matter if it is a number. */
+static void clear_rest(const Block *b, const Video *video) {
+    for (int c = 0; c < WIDTH; c++)
+        for (int l = video->tokens; l < b->lanes; l++) video->stream[c * b->lanes + l] = 0;
+    for (int c = 0; c < HEAD_DIM / 2; c++)
+        for (int l = video->tokens; l < b->lanes; l++)
+            video->cosine[c * b->lanes + l] = video->sine[c * b->lanes + l] = 0;
+}
+
+static void embed_frame(const Block *b, int i) {
+    const Video *video = &b->video[i];
+    const Decoder *d = b->decoder;
+    const int64_t *pending = d->pending + video->number * GROUP;
+    const float *vision = d->vision + video->number * d->vision_stride;
+    int token = 0;
+    for (int g = 0; g < GROUP; g++)
+        if (pending[g] != d->vocabulary - 1) {
+            put(b, video, token, d->embedding + pending[g] * WIDTH, video->start + token);
+            token++;
+        }
+    for (; token < video->tokens; token++, vision += WIDTH)
+        put(b, video, token, vision, video->start + token);
+    clear_rest(b, video);
+}
+
+static void embed_group(const Block *b, int i) {
+    const Video *video = &b->video[i];
+    const Decoder *d = b->decoder;
+    int position = d->sequential ? video->start : d->step_position[video->number];
+    for (int token = 0; token < GROUP; token++) {
+        int64_t fed = d->fed[video->number * GROUP + token];
+        put(b, video, token, d->embedding + fed * WIDTH, position + token);
+    }
+    clear_rest(b, video);
+}
+
+/* Bytes of scratch for blocks of up to so many tokens. */
+int64_t scratch_bytes(const Decoder *d, int32_t tokens) {
+    int64_t partials = HEADS * CHUNKS_OF(d->slots), floats = LANE_FLOATS * LANES_OF(tokens);
+    return d->batch * (sizeof(Video) + sizeof(float) * floats + sizeof(Partial) * partials);
+}
+
+/* Lay out the scratch of the videos that have not finished, for blocks of up to so many tokens. */
+static Block block_of(const Decoder *d, int tokens, void *scratch) {
+    Block b = {.decoder = d, .lanes = LANES_OF(tokens)};
+    b.tiles = (b.lanes + TILE - 1) / TILE;
+    float *place = scratch;
+    Partial *partial = (Partial *)(place + (int64_t)d->batch * LANE_FLOATS * b.lanes);
+    b.video = (Video *)(partial + (int64_t)d->batch * HEADS * CHUNKS_OF(d->slots));
+    for (int i = 0; i < d->batch; i++) {
+        if (d->finished[i]) continue;
+        Video *video = &b.video[b.videos++];
+        *video = (Video){.number = i, .tokens = tokens, .start = d->length[i]};
+        video->stream = place, place += WIDTH * b.lanes;
+        video->query = place, place += WIDTH * b.lanes;
+        video->attended = place, place += WIDTH * b.lanes;
+        video->hidden = place, place += MLP * b.lanes;
+        video->cosine = place, place += HEAD_DIM / 2 * b.lanes;
+        video->sine = place, place += HEAD_DIM / 2 * b.lanes;
+        video->partial = partial, partial += HEADS * CHUNKS_OF(d->slots);
+        b.chunks = LARGEST(b.chunks, CHUNKS_OF(video->start + tokens));
+    }
+    return b;
+}
+
+/* Whether so many tokens fit behind those of every video; the last slot is the spare one. */
+static int fits(const Block *b, int tokens) {
+    for (int v = 0; v < b->videos; v++)
+        if (b->video[v].start + tokens >= b->decoder->slots) return 0;
+    return 1;
+}
+
+/* Some videos of a block. */
+static Block part_of(const Block *b, int first, int videos) {
+    Block part = *b;
+    part.video += first;
+    part.videos = videos;
+    return part;
+}
+
+/* Threads take videos one by one, each through all of its frame: nobody waits, and what a video has in the
+ * caches stays there. The last ones, if they are fewer than there are threads, are taken together. */
+static void share_videos(const Block *b, Task task, void (*together)(Block, int)) {
+    int threads = b->decoder->threads;
     /* The workers serve one call at a time; a call beside it goes alone. */
-    int alone = decoder->threads == 1 || pthread_mutex_trylock(&pool.call);
-    if (!alone) call_workers(decoder->threads - 1);
-    decode(&step, alone);
+    int alone = threads == 1 || pthread_mutex_trylock(&pool.call);
+    int apart = alone ? b->videos : b->videos - b->videos % threads;
+    if (!alone) call_workers(threads - 1);
+    run(task, b, apart, alone);
+    if (apart < b->videos) together(part_of(b, apart, b->videos - apart), alone);
     if (!alone) pthread_mutex_unlock(&pool.call);
+}
+
+static void prefill_videos(Block b, int alone) {
+    const Decoder *d = b.decoder;
+    run_layers(&b, embed_frame, alone);
+    for (int v = 0; v < b.videos; v++) {
+        int number = b.video[v].number;
+        d->length[number] += b.video[v].tokens;
+        d->step_position[number] = d->length[number] - GROUP;
+    }
+}
+
+static void prefill_one(const Block *b, int i) { prefill_videos(part_of(b, i, 1), 1); }
+
+/* Feed the pending groups and so many vision tokens, and choose a frame's first group. Returns the tokens of
+ * the longest video, or -1 if they do not fit the cache. */
+int32_t prefill(const Decoder *d, void *scratch, int32_t vision_tokens) {
+    Block b = block_of(d, vision_tokens + GROUP, scratch);
+    if (!fits(&b, vision_tokens + GROUP)) return -1;
+    b.frame = 1;
+    int longest = 0;
+    for (int v = 0; v < b.videos; v++) {
+        const int64_t *pending = d->pending + b.video[v].number * GROUP;
+        for (int g = 0; g < GROUP; g++) b.video[v].tokens -= pending[g] == d->vocabulary - 1;
+        longest = LARGEST(longest, b.video[v].tokens);
+    }
+    share_videos(&b, prefill_one, prefill_videos);
+    return longest;
+}
+
+/* Feed every video's group and choose its next, until all have finished or have taken the steps they may. */
+static void step_videos(Block b, int alone) {
+    const Decoder *d = b.decoder;
+    for (int steps = 0; steps < b.steps; steps++) {
+        Block going = part_of(&b, 0, 0);
+        for (int v = 0, number; v < b.videos; v++) {
+            if (d->finished[number = b.video[v].number]) continue;
+            b.video[v].start = d->length[number];
+            going.chunks = LARGEST(going.chunks, CHUNKS_OF(b.video[v].start + GROUP));
+            b.video[going.videos++] = b.video[v];
+        }
+        b.videos = going.videos;
+        if (b.videos == 0) return;
+        run_layers(&going, embed_group, alone);
+        for (int v = 0; v < b.videos; v++) d->length[b.video[v].number] += GROUP;
+    }
+}
+
+static void step_one(const Block *b, int i) { step_videos(part_of(b, i, 1), 1); }
+
+/* Take steps with every video that has not finished, so many at most. Returns the most that one has taken, or
+ * -1 if they do not fit the cache. */
+int32_t decode_steps(const Decoder *d, void *scratch, int32_t most) {
+    Block b = block_of(d, GROUP, scratch);
+    if (b.videos == 0) return 0;
+    if (!fits(&b, most * GROUP)) return -1;
+    b.steps = most;
+    int before = d->taken[b.video[0].number], taken = before; /* the same for all that have not finished */
+    share_videos(&b, step_one, step_videos);
+    for (int i = 0; i < d->batch; i++) taken = LARGEST(taken, d->taken[i]);
+    for (int i = 0; i < d->batch * GROUP; i++)
+        if (d->taken[i / GROUP] < taken) d->fed[i] = d->vocabulary - 1; /* finished before the last step */
+    return (taken - before) / GROUP;
 }

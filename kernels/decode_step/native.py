@@ -1,4 +1,4 @@
-"""One step of the gaze decoder in one call, for float32 on a CPU: the native form.
+"""The gaze decoder in compiled C, for float32 on a CPU: a prefill, or all steps of a frame, in one call.
 
 ``native.c`` holds the arithmetic and says how it is laid out. It is compiled on first use, for this processor
 and the sizes of the model at hand, with the compiler there is (``$CC``, cc, gcc or clang), and kept in the
@@ -30,7 +30,10 @@ MOST_TOKENS = 16
 WIDTH_UNIT = 16
 """Channels of a head, and of the MLP, come in multiples of this."""
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("native.c", "arithmetic.h", "workers.h"))
+_SOURCES = tuple(
+    Path(__file__).with_name(name)
+    for name in ("native.c", "attention.h", "block.h", "arithmetic.h", "workers.h")
+)
 # Contraction makes fused multiply-adds; nothing else may change what a sum is. A square root that sets errno
 # would be a call into libm.
 _FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared", "-pthread")
@@ -68,8 +71,10 @@ class _Decoder(ctypes.Structure):
         ("norm_floor", ctypes.c_float),
         *((name, ctypes.c_void_p) for name in (
             "layer", "embedding", "heads", "rotation", "keys", "values", "length", "step_position", "fed",
-            "pending", "blocked", "requirement", "budget", "taken", "finished", "chosen", "predictions",
+            "pending", "blocked", "requirement", "budget", "taken", "finished", "chosen", "vision",
         )),
+        ("vision_stride", ctypes.c_int64),
+        ("predictions", ctypes.c_void_p),
     ]  # fmt: skip
 
 
@@ -85,7 +90,7 @@ def misfit(sizes: Sizes) -> str | None:
 
 @functools.cache
 def library(sizes: Sizes) -> ctypes.CDLL:
-    """Return the compiled step of a decoder; builds it where that has not been done before.
+    """Return a decoder as compiled; builds it where that has not been done before.
 
     Raises:
         BuildError: if there is no compiler, or it does not take the source.
@@ -105,58 +110,89 @@ def library(sizes: Sizes) -> ctypes.CDLL:
     except OSError as error:
         raise _no_place(built.parent, error) from error
     try:
-        step = ctypes.CDLL(str(built))
+        decoder = ctypes.CDLL(str(built))
     except OSError as error:
         raise BuildError(
             f"was built in {built.parent} and cannot be loaded from there ({error}); set XDG_CACHE_HOME to a "
             "folder that programs may be loaded from"
         ) from error
-    step.scratch_bytes.restype = ctypes.c_int64
-    step.decode_step.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-    step.decode_step.restype = None
-    return step
+    decoder.scratch_bytes.restype = ctypes.c_int64
+    for function in (decoder.prefill, decoder.decode_steps):
+        function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
+        function.restype = ctypes.c_int32
+    return decoder
 
 
-def bind(state: DecoderState, weights: Weights, sequential: bool = False) -> Callable[[], Tensor]:
-    """Return a function that takes the next step of ``state``, on the memory that it and ``weights`` have
-    now.
+class NativeDecoder:
+    """Prefills and steps of a state, with as many threads as torch uses."""
 
-    It does and returns what :func:`kernels.decode_step.reference.step` does, but skips videos that have
-    finished: their predictions are 0. It uses as many threads as torch does.
+    def __init__(self, state: DecoderState, weights: Weights, sequential: bool = False) -> None:
+        """Bind ``state`` and ``weights`` on the memory that they have now.
 
-    Raises:
-        TypeError: for tensors that are not what C takes them for.
-    """
-    layers, batch, heads, slots, head_dim = state.keys.shape
-    group, vocabulary = state.group.shape[1], state.blocked.shape[1]
-    step = library(Sizes(heads, head_dim, weights.layers[0].down.shape[1], group))
-    matrices = [
-        [getattr(layer, name).detach().contiguous() for name in _MATRICES] for layer in weights.layers
-    ]
-    embedding, prediction = (each.detach().contiguous() for each in (weights.embedding, weights.heads))
-    table = (_Layer * layers)(*(_Layer(*map(_address, layer)) for layer in matrices))
-    decoder = _Decoder(
-        layers=layers, vocabulary=vocabulary, batch=batch, slots=slots,
-        chosen_width=state.chosen.shape[1], sequential=sequential, norm_floor=float(weights.norm_floor),
-        layer=ctypes.addressof(table), embedding=_address(embedding), heads=_address(prediction),
-        fed=_address(state.group, torch.int64),
-        **{name: _address(getattr(state, name), dtype) for name, dtype in _IN_PLACE.items()},
-    )  # fmt: skip
-    kept = (state, table, matrices, embedding, prediction)  # alive as long as the pointers are in use
+        Raises:
+            TypeError: for tensors that are not what C takes them for.
+        """
+        layers, batch, heads, slots, head_dim = state.keys.shape
+        self._group, self._width, self._slots = state.group.shape[1], heads * head_dim, slots
+        self._library = library(Sizes(heads, head_dim, weights.layers[0].down.shape[1], self._group))
+        matrices = [
+            [getattr(layer, name).detach().contiguous() for name in _MATRICES] for layer in weights.layers
+        ]
+        embedding, prediction = (each.detach().contiguous() for each in (weights.embedding, weights.heads))
+        table = (_Layer * layers)(*(_Layer(*map(_address, layer)) for layer in matrices))
+        self.predictions = torch.zeros(batch, prediction.shape[0], dtype=torch.float32, device="cpu")
+        """What the last choice was made from, as :func:`kernels.decode_step.reference.step` returns it; 0 of
+        videos that had finished before the last :meth:`step`."""
+        self._decoder = _Decoder(
+            layers=layers, vocabulary=state.blocked.shape[1], batch=batch, slots=slots,
+            chosen_width=state.chosen.shape[1], sequential=sequential, norm_floor=float(weights.norm_floor),
+            layer=ctypes.addressof(table), embedding=_address(embedding), heads=_address(prediction),
+            fed=_address(state.group, torch.int64), predictions=_address(self.predictions),
+            **{name: _address(getattr(state, name), dtype) for name, dtype in _IN_PLACE.items()},
+        )  # fmt: skip
+        self._length = state.length
+        self._kept = (state, table, matrices, embedding, prediction)  # alive as long as their addresses
+        self._scratch = torch.empty(0, dtype=torch.uint8, device="cpu")
+        self._scratch_tokens = 0
 
-    def take() -> Tensor:
-        assert kept
-        longest = int(state.length.max())
-        if longest + group >= slots:  # the last one is the spare
-            raise IndexError(f"a step of {group} tokens does not fit behind {longest} in {slots - 1} slots")
-        predictions = torch.zeros(batch, prediction.shape[0], dtype=torch.float32, device="cpu")
-        scratch = torch.empty(step.scratch_bytes(batch, longest), dtype=torch.uint8, device="cpu")
-        decoder.threads = torch.get_num_threads()
-        decoder.predictions = predictions.data_ptr()
-        step.decode_step(ctypes.byref(decoder), scratch.data_ptr())
-        return predictions
+    def prefill(self, vision: Tensor) -> int:
+        """Do what :func:`kernels.decode_step.reference.prefill` does; return the tokens of the longest
+        block.
 
-    return take
+        Raises:
+            IndexError: if the frame does not fit the cache.
+        """
+        batch, tokens, width = vision.shape
+        if (batch, width) != (self._decoder.batch, self._width):
+            raise ValueError(
+                f"vision tokens are ({self._decoder.batch}, tokens, {self._width}), not {tuple(vision.shape)}"
+            )
+        if vision.stride()[1:] != (width, 1):
+            vision = vision.contiguous()
+        self._decoder.vision, self._decoder.vision_stride = _address(vision[0]), vision.stride(0)
+        return self._call(self._library.prefill, tokens, tokens + self._group)
+
+    def steps(self, most: int) -> int:
+        """Take the steps (:func:`kernels.decode_step.reference.step`) of each video until it has finished,
+        ``most`` at most; return the most that one has taken.
+
+        Raises:
+            IndexError: if so many do not fit the cache.
+        """
+        return self._call(self._library.decode_steps, most, self._group)
+
+    def _call(self, function: Callable[..., int], number: int, tokens: int) -> int:
+        """Call C with a ``number`` and with scratch for blocks of ``tokens`` tokens."""
+        if tokens > self._scratch_tokens:
+            size = self._library.scratch_bytes(ctypes.byref(self._decoder), tokens)
+            self._scratch, self._scratch_tokens = torch.empty(size, dtype=torch.uint8, device="cpu"), tokens
+        self._decoder.threads = torch.get_num_threads()
+        made = function(ctypes.byref(self._decoder), self._scratch.data_ptr(), number)
+        if made < 0:
+            raise IndexError(
+                f"what comes does not fit behind {int(self._length.max())} tokens in {self._slots - 1} slots"
+            )
+        return made
 
 
 _IN_PLACE = (
@@ -168,14 +204,16 @@ _IN_PLACE = (
 
 
 def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Tensor:
-    """See :func:`kernels.decode_step.reference.step`; for many steps of one state, :func:`bind` it once."""
-    return bind(state, weights, sequential)()
+    """See :func:`kernels.decode_step.reference.step`; for many steps of one state, :class:`NativeDecoder`."""
+    decoder = NativeDecoder(state, weights, sequential)
+    decoder.steps(1)
+    return decoder.predictions
 
 
 def _address(tensor: Tensor, dtype: torch.dtype = torch.float32) -> int:
     if tensor.dtype != dtype or tensor.device.type != "cpu" or not tensor.is_contiguous():
         raise TypeError(
-            f"the native step takes contiguous {dtype} on the CPU here, and got {tensor.dtype} on "
+            f"the native decoder takes contiguous {dtype} on the CPU here, and got {tensor.dtype} on "
             f"{tensor.device} with shape {tuple(tensor.shape)} and strides {tensor.stride()}"
         )
     return tensor.data_ptr()

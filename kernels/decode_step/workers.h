@@ -1,4 +1,4 @@
-/* Threads that share the tasks of a step.
+/* Threads that share the tasks of a block.
  *
  * Tasks of a phase are taken one by one, and a phase is over when all are done: a worker that the system has
  * put aside is not waited for unless it holds a task. Idle workers give way soon, since machines are shared,
@@ -10,8 +10,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-struct Step;
-typedef void (*Task)(const struct Step *, int);
+struct Block;
+typedef void (*Task)(const struct Block *, int);
 
 static struct {
     pthread_mutex_t call, door;
@@ -20,7 +20,7 @@ static struct {
     atomic_int wanted, rings, sleeping, left;
     _Atomic uint64_t ticket; /* tasks of the phase << 32 | the next one */
     Task task;
-    const struct Step *step;
+    const struct Block *block;
 } pool = {
     .call = PTHREAD_MUTEX_INITIALIZER, .door = PTHREAD_MUTEX_INITIALIZER, .bell = PTHREAD_COND_INITIALIZER};
 
@@ -40,7 +40,7 @@ static int take_tasks(void) {
         ticket = atomic_fetch_add(&pool.ticket, 1);
         if ((uint32_t)ticket >= ticket >> 32) return taken;
         /* Whoever began the phase waits for this task, so what it has put into the pool stands until then. */
-        pool.task(pool.step, (int)(uint32_t)ticket);
+        pool.task(pool.block, (int)(uint32_t)ticket);
         atomic_fetch_sub(&pool.left, 1);
         taken = 1;
     }
@@ -91,13 +91,13 @@ static void call_workers(int wanted) {
     }
 }
 
-static void run(Task task, const struct Step *step, int tasks, int alone) {
+static void run(Task task, const struct Block *block, int tasks, int alone) {
     if (alone) {
-        for (int i = 0; i < tasks; i++) task(step, i);
+        for (int i = 0; i < tasks; i++) task(block, i);
         return;
     }
     pool.task = task;
-    pool.step = step;
+    pool.block = block;
     atomic_store(&pool.left, tasks);
     atomic_store(&pool.ticket, (uint64_t)tasks << 32);
     take_tasks();

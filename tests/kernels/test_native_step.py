@@ -178,7 +178,7 @@ def test_the_last_slot_is_stepped_into_and_the_spare_one_behind_it_is_not(two_vi
     found, _ = stepped(native.step, state, weights)
     assert torch.equal(found.keys[..., -1, :], spare)
     state.length += 1
-    with pytest.raises(IndexError, match="does not fit"):
+    with pytest.raises(IndexError, match="does not fit behind"):
         native.step(state, weights)
 
 
@@ -197,7 +197,7 @@ def test_tensors_that_c_would_misread_are_refused(name, two_videos):
     state, weights = two_videos
     setattr(state, name, getattr(state, name).to(torch.bfloat16))
     with pytest.raises(TypeError, match=r"takes contiguous .* and got torch\.bfloat16"):
-        native.bind(state, weights)
+        native.NativeDecoder(state, weights)
 
 
 def test_a_state_with_gaps_is_refused_and_weights_with_gaps_are_copied(two_videos):
@@ -207,14 +207,14 @@ def test_a_state_with_gaps_is_refused_and_weights_with_gaps_are_copied(two_video
     assert torch.equal(stepped(native.step, state, weights)[1], expected)
     state.keys = state.keys.mT.contiguous().mT
     with pytest.raises(TypeError, match=r"got torch\.float32 on cpu with shape .* and strides"):
-        native.bind(state, weights)
+        native.NativeDecoder(state, weights)
 
 
 def test_weights_of_another_type_are_refused(two_videos):
     state, weights = two_videos
     weights.embedding = weights.embedding.double()
     with pytest.raises(TypeError, match=r"got torch\.float64"):
-        native.bind(state, weights)
+        native.NativeDecoder(state, weights)
 
 
 def test_a_library_is_built_once_and_kept(fresh_cache):

@@ -1,7 +1,7 @@
 """Engines: interchangeable ways to carry out generation, all of which choose the same patches in float32.
 
 ``eager``: plain operations, one by one; runs everywhere and is the definition (:mod:`.generation`).
-``native``: float32 on a CPU; a step is one call of compiled C, the prefill is that of ``eager``.
+``native``: float32 on a CPU; a frame is two calls of compiled C, with attention of its own.
 ``graph``: the same operations on the device alone, captured in CUDA graphs; needs no Triton.
 ``triton``: fused kernels for the step, captured likewise.
 ``auto``: the best that can run.
@@ -48,7 +48,7 @@ class Engine:
     step: Callable[[], Step] | None = None
     """Returns the step that is captured; None for an engine that captures nothing."""
     bind: Bind | None = None
-    """Takes the eager engine's steps in one call each; None for an engine that does not."""
+    """Binds what takes the eager engine's frames in few calls; None for an engine that does not."""
 
     @property
     def samples(self) -> bool:
@@ -118,7 +118,7 @@ def _triton_step() -> Step:
 
 ENGINES = {
     "eager": Engine(_no_obstacle),
-    "native": Engine(_needs_compiler, bind=native.bind),
+    "native": Engine(_needs_compiler, bind=native.NativeDecoder),
     "graph": Engine(_needs_cuda, lambda: reference.step),
     "triton": Engine(_needs_triton, _triton_step),
 }

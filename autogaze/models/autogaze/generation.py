@@ -11,8 +11,7 @@ table, and the last layer computes its last token only.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Literal
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -26,9 +25,21 @@ from kernels.decode_step.state import DecoderState, begin_frame, limit_frame
 
 StepPositions = Literal["released", "sequential"]
 
-Bind = Callable[[DecoderState, DecoderWeights, bool], Callable[[], Tensor]]
-"""Turns a state, weights and whether positions are sequential into what takes a step each time it is
-called."""
+
+class Fused(Protocol):
+    """State and weights bound to code that takes a prefill, or all the steps of a frame, in one call, and
+    reads no slot of the cache that was not written to."""
+
+    def prefill(self, vision: Tensor) -> int:
+        """Do what :func:`kernels.decode_step.reference.prefill` does; return the tokens of the longest
+        block."""
+
+    def steps(self, most: int) -> int:
+        """Take the steps of each video until it has finished, ``most`` at most; return the most taken."""
+
+
+Bind = Callable[[DecoderState, DecoderWeights, bool], Fused]
+"""Binds a state and weights on the memory that they have now; told whether positions are sequential."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +77,13 @@ def generate(
     """Choose patches for ``vision`` tokens (batch, frames, tokens, C), with the attention backend of that
     name.
 
-    With ``bind`` steps are taken in one call each. Returns for each frame (batch, slots) patch indices, EOS
+    With ``bind`` a frame takes two calls. Returns for each frame (batch, slots) patch indices, EOS
     where a slot is padded.
     """
-    state = GenerationState.allocate(weights.arch, len(vision), request.budgets, vision, attention)
+    state = GenerationState.allocate(
+        weights.arch, len(vision), request.budgets, vision, attention,
+        zeros=bind is None, filled=request.requirement is None,
+    )  # fmt: skip
     frames = enumerate(vision.unbind(1))
     return [generate_frame(weights, state, frame, request, t, bind) for t, frame in frames]
 
@@ -85,22 +99,25 @@ def generate_frame(
     """Choose patches for the next frame, with ``vision`` tokens (batch, tokens, C), and remember it in
     ``state``.
 
-    ``t`` says which of the request's budgets and requirements are the frame's. With ``bind`` its steps are
-    taken in one call each, which cannot sample. Returns (batch, slots) patch indices, EOS where a slot is
-    padded.
+    ``t`` says which of the request's budgets and requirements are the frame's. With ``bind`` it takes two
+    calls, which cannot sample. Returns (batch, slots) patch indices, EOS where a slot is padded.
     """
-    decoder, budget = state.decoder, request.budgets[t]
+    decoder, budget, group = state.decoder, request.budgets[t], weights.arch.group
     pick = best if request.temperature is None else by_chance(request.temperature)
     sequential = request.step_positions == "sequential"
+    fused = None if bind is None else cast(Fused, state.bound(bind, weights, sequential))
     with stage("gaze.prefill"):
         limit_frame(decoder, budget, request.required(t))
         begin_frame(decoder)
-        prefill(decoder, weights, vision, state.feed, pick)
+        if fused is not None:
+            count("prefill_tokens", fused.prefill(vision))
+        else:
+            prefill(decoder, weights, vision, state.feed, pick)
     with stage("gaze.steps"):
-        plain = partial(step, decoder, weights, sequential, state.feed, pick)
-        take = plain if bind is None else bind(decoder, weights, sequential)
+        if fused is not None and (steps := fused.steps(-(-budget // group) - 1)):
+            count("decode_steps", steps)
         while not decoder.finished.all():
-            take()
+            step(decoder, weights, sequential, state.feed, pick)
             count("decode_steps")
         state.end_frame()
         return decoder.chosen[:, : min(budget, int(decoder.taken.max()))].clone()

@@ -1,6 +1,6 @@
 """State of generation between frames: the decoder's tensors, its cache, and where each frame ends in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,19 @@ from kernels.decode_step.reference import Block
 from kernels.decode_step.state import DecoderState, begin_clip
 
 
+@dataclass(frozen=True)
+class _Binding:
+    given: tuple[object, ...]
+    made: object
+    """On the memory of ``given``; a copy of that is bound anew."""
+
+    def __deepcopy__(self, memo: dict[int, object]) -> None:
+        pass
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()
+
+
 @dataclass
 class GenerationState:
     """The decoder's state on a cache of which the host knows how far it is filled.
@@ -31,14 +44,25 @@ class GenerationState:
     """On the keys and values of ``cache``."""
     frame_ends: list[list[int]] = field(default_factory=list)
     """For each frame remembered, the slot behind its last token in every video; pending ones count."""
+    _binding: "_Binding | None" = None
 
     @classmethod
     def allocate(
-        cls, arch: Architecture, batch: int, budgets: Sequence[int], like: Tensor, attention: str
+        cls,
+        arch: Architecture,
+        batch: int,
+        budgets: Sequence[int],
+        like: Tensor,
+        attention: str,
+        *,
+        zeros: bool = True,
+        filled: bool = False,
     ) -> "GenerationState":
-        """Return an empty state with room for a frame of each of the ``budgets``, in gazes."""
+        """Return an empty state with room for a frame of each of the ``budgets``, in gazes; ``zeros`` and
+        ``filled`` as for the cache."""
         capacity = sum(budgets) + len(budgets) * arch.vision_tokens + arch.group
-        cache = KeyValueCache(arch, batch, capacity, arch.vision_tokens + arch.group, like, attention)
+        block = arch.vision_tokens + arch.group
+        cache = KeyValueCache(arch, batch, capacity, block, like, attention, zeros=zeros, filled=filled)
         table = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, capacity, like.device)
         decoder = DecoderState.allocate(
             cache.keys, cache.values, torch.view_as_real(table),
@@ -69,6 +93,14 @@ class GenerationState:
         rotation = _rows(decoder.rotation, [position + needless for position in positions], x.shape[1])
         attention = self.cache.attention(placement)
         return decode(x, weights, decoder.keys.shape[2], rotation, attention, last=1)[:, -1]
+
+    def bound(self, bind: Callable[..., object], weights: Weights, sequential: bool) -> object:
+        """Return what ``bind`` makes of the decoder's state, ``weights`` and whether steps are sequential;
+        made once, as long as these stay the same."""
+        given, binding = (bind, weights, self.decoder, sequential), self._binding
+        if binding is None or any(a is not b for a, b in zip(binding.given, given, strict=True)):
+            binding = self._binding = _Binding(given, bind(self.decoder, weights, sequential))
+        return binding.made
 
     def end_frame(self) -> None:
         """Note that all patches of a frame have been chosen."""

@@ -1,5 +1,6 @@
 """The key-value cache forgets without moving what remains."""
 
+import pytest
 import torch
 
 from autogaze.models.autogaze.cache import KeyValueCache
@@ -28,3 +29,16 @@ def test_after_a_drop_tokens_attend_to_what_remains_as_before():
     found = attend(cache.keys[layer, :1, :, :33], cache.values[layer, :1, :, :33], 33)
     assert (found - expected).abs().max() < 1e-5
     assert torch.equal(cache.keys[:, 1], before)
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_slots_are_zero_until_they_are_written_to(filled):
+    arch = gaze_model("tiny", 11).arch
+    for _ in range(3):  # memory that was used before
+        cache = KeyValueCache(arch, 2, 300, 10, torch.zeros(1, dtype=torch.bfloat16), "sdpa", filled=filled)
+        assert cache.keys.shape == (arch.layers, 2, arch.heads, 301, arch.head_dim)
+        assert cache.keys.dtype == torch.bfloat16
+        assert not cache.keys.any()
+        assert not cache.values.any()
+        cache.keys.fill_(float("nan"))
+        cache.values.fill_(float("nan"))

@@ -1,5 +1,6 @@
-"""The engine that takes each step in one call chooses the released patches, offline and streamed."""
+"""The native engine takes each frame in two calls and chooses the released patches, offline and streamed."""
 
+import copy
 import dataclasses
 from contextlib import nullcontext
 
@@ -9,6 +10,7 @@ import torch
 from autogaze.errors import BackendUnavailable
 from autogaze.models.autogaze import GazeStream, engines
 from autogaze.models.autogaze.engines import choose_engine
+from autogaze.models.autogaze.state import GenerationState
 from autogaze.stages import observed_by
 from kernels.c_compiler import BuildError
 from kernels.decode_step import native
@@ -60,6 +62,33 @@ def test_a_stream_takes_native_steps_and_gets_the_patches_of_eager_ones(policy, 
         assert torch.equal(ours.gazing_pos, eager.gazing_pos)
 
 
+def test_a_copy_of_a_stream_has_memory_of_its_own():
+    model, frames = gaze_model("tiny", 12), clip(63, 1, 4).unbind(1)
+    stream, undisturbed = (GazeStream(model, gazing_ratio=0.1) for _ in range(2))
+    for frame in frames[:2]:
+        stream.push(frame)
+        undisturbed.push(frame)
+    copy.deepcopy(stream).push(frames[3])
+    for frame in frames[2:]:
+        assert torch.equal(stream.push(frame).gazing_pos, undisturbed.push(frame).gazing_pos)
+
+
+def test_a_state_is_bound_once_and_again_when_what_it_is_bound_to_changes():
+    weights = gaze_model("tiny", 12).gazing_model.gaze_decoder.weights()
+    state = GenerationState.allocate(ARCH, 1, [26, 26], weights.embedding, "sdpa")
+    first = state.bound(native.NativeDecoder, weights, False)
+    assert state.bound(native.NativeDecoder, weights, False) is first
+    sequential = state.bound(native.NativeDecoder, weights, True)
+    assert sequential is not first
+    others = weights._replace(heads=weights.heads * 2)
+    assert state.bound(native.NativeDecoder, others, True) is not sequential
+    copied = copy.deepcopy(state)
+    assert copied.bound(native.NativeDecoder, others, True) is not None
+    assert copied.bound(native.NativeDecoder, others, True) is not state.bound(
+        native.NativeDecoder, others, True
+    )
+
+
 class Counter:
     """Observes how often each thing is counted."""
 
@@ -76,15 +105,17 @@ class Counter:
         pass
 
 
-def test_it_counts_the_steps_that_the_eager_engine_counts():
-    model, video = gaze_model("tiny", 12), {"video": clip(64, 1, 2)}
+@pytest.mark.parametrize("requirement", [None, 100.0])
+def test_it_counts_the_steps_that_the_eager_engine_counts(requirement):
+    model, video = gaze_model("tiny", 12), {"video": clip(64, 2, 2)}
     counts = []
     for engine in ("eager", "native"):
         counter = Counter()
         with torch.inference_mode(), observed_by(counter):
-            model(video, gazing_ratio=0.2, task_loss_requirement=-0.6, engine=engine)
+            model(video, gazing_ratio=0.2, task_loss_requirement=requirement, engine=engine)
         counts.append(counter.counts)
     assert counts[0] == counts[1]
+    assert ("decode_steps" in counts[0]) == (requirement is None)
 
 
 def test_auto_is_native_on_a_cpu_in_float32_and_eager_otherwise():
