@@ -1,132 +1,241 @@
-"""Compilation of kernels for GPUs that need not be here, as their operations would launch them there.
+"""Compile check: every launch of every operation for every GPU, held against a table of what each may take.
 
-Triton compiles for a named target without a GPU, and cuobjdump says what the result needs. An operation's own
-host code is run on CPU tensors with its launches caught instead of carried out, so what is compiled is what
-would be launched, arguments, block sizes and all. :mod:`kernels.compile_check` is the command.
+``python -m kernels.compilation`` compiles with the triton that is imported and needs no GPU. A launch fails
+that spills more registers or takes more shared memory than its row of ``compiled.csv`` allows, that is not in
+the table, or that wants more shared memory than its device has. ``--write`` makes the rows of this triton anew;
+a row that spills fails until its last column says why that is accepted. A triton without any rows, newer ones,
+is held to no spills and to the device's memory. Bytes are counted by :mod:`kernels.traffic`.
 """
 
-import re
-import subprocess
-import tempfile
-from collections.abc import Iterator
+import argparse
+import csv
+import itertools
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
-import torch
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from triton.runtime.jit import JITFunction
+from kernels import OPERATION_NAMES
 
-from kernels.gpus import Gpu, assuming
-from kernels.numerics import INTERPRETED
-from kernels.operation import Operation, Shape
-
-_TYPES = {
-    torch.float32: "fp32",
-    torch.float16: "fp16",
-    torch.bfloat16: "bf16",
-    torch.int32: "i32",
-    torch.int64: "i64",
-    torch.bool: "i1",
-}
-"""What Triton calls the types of pointers."""
+TABLE = Path(__file__).with_name("compiled.csv")
+DTYPES = ("float32", "bfloat16")
+"""float16 compiles to what bfloat16 does, with another conversion."""
 
 
 @dataclass(frozen=True)
-class Launch:
-    """One call of a kernel: which, with what."""
+class Row:
+    """A launch, and what it takes. What names the launch comes first."""
 
-    kernel: Any
-    arguments: dict[str, Any]
-    options: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """The kernel's name, and which of its switches are on."""
-        on = [name for name, value in self.arguments.items() if value is True]
-        return " ".join([str(self.kernel.fn.__name__).removesuffix("_kernel"), *on])
-
-    def signature(self) -> tuple[Any, Any, Any]:
-        """Return types, constants and alignments of the arguments, as Triton's launcher derives them."""
-        signature, constants, attributes = [], [], []
-        for place, parameter in enumerate(self.kernel.params):
-            value = self.arguments[parameter.name]
-            if parameter.is_constexpr:
-                signature.append((parameter.name, "constexpr"))
-                constants.append(((place,), value))
-            elif isinstance(value, torch.Tensor):
-                signature.append((parameter.name, f"*{_TYPES[value.dtype]}"))
-                attributes.append(((place,), (("tt.divisibility", 16),)))
-            else:
-                signature.append((parameter.name, "fp32" if isinstance(value, float) else "i32"))
-                if isinstance(value, int) and value % 16 == 0:
-                    attributes.append(((place,), (("tt.divisibility", 16),)))
-        return tuple(signature), tuple(constants), tuple(attributes)
-
-    def same_as(self, other: "Launch") -> bool:
-        """Whether one compiled kernel serves both."""
-        mine, its = ((each.kernel, each.signature(), each.options) for each in (self, other))
-        return bool(mine == its)
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a compiled launch takes of a multiprocessor."""
-
+    triton: str
+    target: str
+    """``sm_90``."""
+    kernel: str
+    dtype: str
+    case: str
+    """Sizes that the operation's compiled shapes differ in."""
     shared: int
     """Bytes of shared memory of a block."""
     registers: int
     """Registers of a thread."""
     spilled: int
-    """Bytes of a thread's stack, which is where registers are spilled to."""
+    """Bytes of registers of a thread that are spilled to its stack."""
+    instructions: int
+    """Length of the compiled code; loops count once."""
+    programs: int
+    """Programs of the grid."""
+    bytes: int
+    """What all programs together load and store."""
+    why: str = ""
+    """Why spills are accepted."""
+
+    @property
+    def launch(self) -> tuple[str, ...]:
+        return self.triton, self.target, self.kernel, self.dtype, self.case
+
+    def __str__(self) -> str:
+        return (
+            f"{self.target:6} {self.dtype:8} {self.kernel:30} {self.shared:6} B shared {self.registers:4} "
+            f"registers {self.spilled:4} B spilled {self.instructions:6} instructions {self.programs:4} programs "
+            f"{self.bytes:9} B moved  {self.case}"
+        )
+
+
+_NUMBERS = ("shared", "registers", "spilled", "instructions", "programs", "bytes")
+
+
+def read_table(path: Path = TABLE) -> list[Row]:
+    """Return the rows of a table; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Row(**{**row, **{n: int(row[n]) for n in _NUMBERS}}) for row in csv.DictReader(file)]
+
+
+def write_table(rows: Sequence[Row], path: Path = TABLE) -> None:
+    """Write rows, sorted by what they name."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(field.name for field in fields(Row))
+        writer.writerows(astuple(row) for row in sorted(rows, key=lambda row: row.launch))
+
+
+def renewed(table: Sequence[Row], found: Sequence[Row], dtypes: Sequence[str]) -> list[Row]:
+    """Return a table with the rows of one triton and ``dtypes`` made anew; reasons for spills that have not
+    grown are kept."""
+    before = {row.launch: row for row in table}
+    version = found[0].triton
+    kept = [row for row in table if row.triton != version or row.dtype not in dtypes]
+    for row in found:
+        old = before.get(row.launch)
+        kept.append(replace(row, why=old.why if old and 0 < row.spilled <= old.spilled else ""))
+    return kept
+
+
+def complaint(found: Row, allowed: Row | None, shared_bytes: int) -> str | None:
+    """Say why a launch does not pass; None where it does.
+
+    ``allowed`` is its row in the table, None where the table knows nothing of this triton; ``shared_bytes``
+    is what a block of the device has.
+    """
+    if found.shared > shared_bytes:
+        return f"the device has {shared_bytes} B of shared memory"
+    if found.spilled > (allowed.spilled if allowed else 0):
+        return f"{allowed.spilled if allowed else 0} B may be spilled"
+    if allowed and found.spilled and not allowed.why:
+        return "the table does not say why that spill is accepted"
+    if allowed and found.shared > allowed.shared:
+        return f"{allowed.shared} B of shared memory are allowed"
+    return None
+
+
+def complaints(
+    found: Sequence[Row],
+    table: Sequence[Row],
+    shared_bytes: Mapping[str, int],
+    dtypes: Sequence[str] = DTYPES,
+) -> dict[Row, str]:
+    """Return why launches of ``dtypes`` do not pass, and which rows of the table name no launch;
+    ``shared_bytes`` is what a block has on each target."""
+    versions = {row.triton for row in found}
+    allowed = {row.launch: row for row in table if row.triton in versions and row.dtype in dtypes}
+    made = {row.launch for row in found}
+    result = {row: "no launch is like this any more" for row in allowed.values() if row.launch not in made}
+    for row in found:
+        if allowed and row.launch not in allowed:
+            result[row] = "not in the table; --write adds it"
+        elif why := complaint(row, allowed.get(row.launch), shared_bytes[row.target]):
+            result[row] = why
+    return result
+
+
+def _cases(operation: str) -> list[str]:
+    """Return what tells each of an operation's compiled shapes from the others."""
+    from kernels.registry import OPERATIONS
+
+    shapes = OPERATIONS[operation].compiled_shapes
+    names = dict.fromkeys(itertools.chain(*shapes))
+    varying = [name for name in names if len({shape.get(name) for shape in shapes}) > 1]
+    return [" ".join(f"{name}={shape[name]}" for name in varying if name in shape) for shape in shapes]
+
+
+Moved = dict[tuple[str, int, str], int]
+"""(case, compute capability, launch) to bytes."""
+
+
+def count_all(operation: str, dtype: str) -> Moved:
+    """Count the bytes of an operation's launches on every GPU; for a process under the interpreter."""
+    import torch
+
+    from kernels.registry import OPERATIONS
+    from kernels.traffic import traffic
+
+    counts = {}
+    for case, shape in zip(_cases(operation), OPERATIONS[operation].compiled_shapes, strict=True):
+        for capability, moved in traffic(OPERATIONS[operation], shape, getattr(torch, dtype)).items():
+            counts.update({(case, capability, launch): number for launch, number in moved.items()})
+    return counts
+
+
+def compile_all(operation: str, dtype: str, gpu: int, moved: Moved) -> list[Row]:
+    """Compile the launches of an operation for the ``gpu``-th GPU; those that are alike once."""
+    import math
+
+    import torch
+    import triton
+
+    from kernels.gpus import GPUS
+    from kernels.launches import Launch, compile_launch, launches
+    from kernels.registry import OPERATIONS
+
+    known: list[Launch] = []
+    rows = []
+    capability = GPUS[gpu].capability
+    for case, shape in zip(_cases(operation), OPERATIONS[operation].compiled_shapes, strict=True):
+        for launch in launches(OPERATIONS[operation], shape, getattr(torch, dtype), GPUS[gpu]):
+            if any(launch.same_as(other) for other in known):
+                continue
+            known.append(launch)
+            numbers = astuple(compile_launch(launch, GPUS[gpu]))
+            cost = (math.prod(launch.grid), moved[case, capability, launch.name])
+            row = Row(triton.__version__, f"sm_{capability}", launch.name, dtype, case, *numbers, *cost)
+            rows.append(row)
+    return rows
 
 
 @contextmanager
-def caught_launches() -> Iterator[list[Launch]]:
-    """Collect the launches of the enclosed code instead of carrying them out; equal ones once."""
-    caught: list[Launch] = []
-
-    def catch(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
-        options = {name: value for name, value in kwargs.items() if name not in self.arg_names}
-        named = {name: value for name, value in kwargs.items() if name in self.arg_names}
-        launch = Launch(self, {**dict(zip(self.arg_names, args, strict=False)), **named}, options)
-        if not any(launch.same_as(other) for other in caught):
-            caught.append(launch)
-
-    with patch.object(JITFunction, "run", catch):
-        yield caught
-
-
-def launches(operation: Operation, shape: Shape, dtype: torch.dtype, gpu: Gpu) -> list[Launch]:
-    """Return the launches that an operation makes for a shape on a GPU."""
-    if INTERPRETED:
-        raise RuntimeError(
-            "kernels imported under TRITON_INTERPRET=1 cannot be compiled: use another process"
-        )
-    with assuming(gpu), caught_launches() as caught:
-        operation.fast(**operation.inputs(shape, dtype, torch.device("cpu")))
-    return caught
+def _workers(interpreted: bool) -> Iterator[ProcessPoolExecutor]:
+    """Have one process a core, whose kernels are interpreted or not."""
+    before = os.environ.pop("TRITON_INTERPRET", None)
+    try:
+        if interpreted:
+            os.environ["TRITON_INTERPRET"] = "1"
+        with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as workers:
+            yield workers
+    finally:
+        os.environ.pop("TRITON_INTERPRET", None)
+        if before is not None:
+            os.environ["TRITON_INTERPRET"] = before
 
 
-def compile_launch(launch: Launch, gpu: Gpu) -> Resources:
-    """Compile a launch for a GPU and read what it needs there."""
-    signature, constants, attributes = launch.signature()
-    source = ASTSource(launch.kernel, dict(signature), dict(constants), dict(attributes))
-    compiled = triton.compile(source, target=GPUTarget("cuda", gpu.capability, 32), options=launch.options)
-    usage = _resource_usage(compiled.asm["cubin"])
-    return Resources(int(compiled.metadata.shared), usage["REG"], usage["STACK"])
+def compile_everything(dtypes: Sequence[str]) -> list[Row]:
+    """Count and compile all launches of all operations in ``dtypes`` for all GPUs."""
+    from kernels.gpus import GPUS
+
+    each = list(itertools.product(OPERATION_NAMES, dtypes))
+    with _workers(interpreted=True) as workers:
+        moved = dict(zip(each, workers.map(count_all, *zip(*each, strict=True)), strict=True))
+    tasks = [(*named, gpu, moved[named]) for named in each for gpu in range(len(GPUS))]
+    with _workers(interpreted=False) as workers:
+        return [row for rows in workers.map(compile_all, *zip(*tasks, strict=True)) for row in rows]
 
 
-def _resource_usage(cubin: bytes) -> dict[str, int]:
-    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        report = subprocess.run(
-            [tool, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True
-        ).stdout
-    return {name: int(value) for name, value in re.findall(r"\b(REG|STACK):(\d+)", report)}
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="kernels.compilation", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="make the table's rows of this triton anew")
+    parser.add_argument("--dtype", choices=DTYPES, help="only launches of this type")
+    chosen = parser.parse_args(arguments)
+    from kernels.gpus import GPUS
+
+    dtypes = (chosen.dtype,) if chosen.dtype else DTYPES
+    found = compile_everything(dtypes)
+    table = read_table()
+    if chosen.write:
+        table = renewed(table, found, dtypes)
+        write_table(table)
+    failures = complaints(found, table, {f"sm_{gpu.capability}": gpu.shared_bytes for gpu in GPUS}, dtypes)
+    for row in found:
+        if row not in failures:
+            print(f"ok   {row}")
+    for row, why in failures.items():
+        print(f"FAIL {row}: {why}")
+    verdict = f"{len(failures)} fail" if failures else "every launch fits"
+    print(f"triton {found[0].triton}, {len(GPUS)} GPUs, {', '.join(dtypes)}, {len(found)} launches: {verdict}")
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,14 +18,16 @@ class Gpu:
     """Compute capability as one number, 90 for 9.0."""
     shared_bytes: int
     """Most shared memory of one block (CUDA programming guide, technical specifications)."""
+    processors: int
+    """Multiprocessors. No launch depends on them; they say how much of the chip a grid fills."""
 
 
 GPUS = (
-    Gpu("A100", 80, 163 * 1024),
-    Gpu("RTX 3090", 86, 99 * 1024),
-    Gpu("H100, H200", 90, 227 * 1024),
-    Gpu("B200", 100, 227 * 1024),
-    Gpu("RTX 5090", 120, 99 * 1024),
+    Gpu("A100", 80, 163 * 1024, 108),
+    Gpu("RTX 3090", 86, 99 * 1024, 82),
+    Gpu("H100, H200", 90, 227 * 1024, 132),
+    Gpu("B200", 100, 227 * 1024, 148),
+    Gpu("RTX 5090", 120, 99 * 1024, 170),
 )
 
 _assumed: ContextVar[Gpu | None] = ContextVar("assumed_gpu", default=None)

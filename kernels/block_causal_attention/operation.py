@@ -24,12 +24,14 @@ def _inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inputs:
     size = (tokens, shape["heads"], shape["head_dim"])
     query, key, value = (torch.randn(size, generator=generator).to(device, dtype) for _ in range(3))
     first = torch.zeros(tokens, dtype=torch.int32)
+    class_key = torch.zeros(tokens, dtype=torch.int32, device=device) if shape.get("class_key") else None
     return {
         "query": query,
         "key": key,
         "value": value,
         "first": first.to(device),
         "end": end.to(device, torch.int32),
+        "class_key": class_key,
     }
 
 
@@ -61,7 +63,9 @@ OPERATION = Operation(
         )
     ),
     compiled_shapes=tuple(
-        {"tokens": 300, "frames": 4, "heads": 2, "head_dim": head_dim} for head_dim in (16, 32, 64, 96, 128)
+        {"tokens": 300, "frames": 4, "heads": 2, "head_dim": head_dim, "class_key": class_key}
+        for head_dim in (16, 32, 64, 96, 128)
+        for class_key in (0, 1)
     ),
     tolerance=ROUNDING,
 )

@@ -36,7 +36,7 @@ def _inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inputs:
     state.pending.copy_(chosen)
     state.blocked.scatter_(1, state.group, float("-inf"))
     state.taken.fill_(group)
-    return {"state": state, "weights": weights}
+    return {"state": state, "weights": weights, "sequential": bool(shape.get("sequential"))}
 
 
 def _weights(shape: Shape, dtype: torch.dtype, device: torch.device, generator: torch.Generator) -> Any:
@@ -65,9 +65,9 @@ def _weights(shape: Shape, dtype: torch.dtype, device: torch.device, generator: 
 def _on_a_copy(step: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return ``step`` that leaves the small tensors of its state as they were, so that it can be repeated."""
 
-    def call(state: DecoderState, weights: Any) -> Tensor:
+    def call(state: DecoderState, weights: Any, sequential: bool = False) -> Tensor:
         before = {name: getattr(state, name).clone() for name in _CHANGED}
-        predictions = step(state, weights)
+        predictions = step(state, weights, sequential)
         for name, value in before.items():
             getattr(state, name).copy_(value)
         return predictions
@@ -108,7 +108,10 @@ OPERATION = Operation(
         {**_ODD, "batch": 2, "cached": 150},
         {**_FULL, "batch": 1, "cached": 70},
     ),
-    compiled_shapes=({**_FULL, "batch": 1, "cached": 400},),
+    compiled_shapes=(
+        {**_FULL, "batch": 1, "cached": 400, "sequential": 0},
+        {**_FULL, "batch": 1, "cached": 400, "sequential": 1},
+    ),
     tolerance=ROUNDING,
     native=_on_a_copy(native.step),
 )

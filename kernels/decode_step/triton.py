@@ -107,7 +107,7 @@ def _launch_attention(
     )  # fmt: skip
     combine_kernel[(batch, width // narrow)](
         scratch.stream, scratch.partial, scratch.top, scratch.total, layer.output, state.length,
-        state.finished, **common, **split, BLOCK_OUT=narrow,
+        state.finished, **common, **split, BLOCK_OUT=narrow, num_stages=2,
     )  # fmt: skip
 
 

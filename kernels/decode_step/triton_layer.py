@@ -202,25 +202,18 @@ def _combined(
     p_partial, p_max, p_sum, i_row, used,
     HEAD_DIM: tl.constexpr, SPLITS: tl.constexpr, TOKENS: tl.constexpr,
 ):  # fmt: skip
-    """Return a head's (tokens, head_dim) attention from its ``used`` splits, in their order.
-
-    The loops are unrolled, so that all loads are under way at once; splits that are not used load nothing.
-    """
-    o_token = tl.arange(0, TOKENS)[:, None]
-    o_d = tl.arange(0, HEAD_DIM)[None, :]
-    b_top = tl.full([TOKENS, 1], float("-inf"), tl.float32)
-    for i_split in tl.static_range(SPLITS):
-        b_max = tl.load(p_max + i_row + i_split * TOKENS + o_token, mask=o_token * 0 + i_split < used, other=float("-inf"))
-        b_top = tl.maximum(b_top, b_max)
-    b_total = tl.zeros([TOKENS, 1], tl.float32)
-    b_head = tl.zeros([TOKENS, HEAD_DIM], tl.float32)
-    for i_split in tl.static_range(SPLITS):
-        o_row = i_row + i_split * TOKENS + o_token
-        m_row = o_token * 0 + i_split < used
-        b_share = tl.exp2(tl.load(p_max + o_row, mask=m_row, other=float("-inf")) - b_top)
-        b_total += tl.load(p_sum + o_row, mask=m_row, other=0.0) * b_share
-        b_head += tl.load(p_partial + o_row * HEAD_DIM + o_d, mask=m_row, other=0.0) * b_share
-    return b_head / b_total
+    """Return a head's (tokens, head_dim) attention from its ``used`` splits; the others load nothing."""
+    o_split = tl.arange(0, SPLITS)[:, None]
+    o_row = i_row + o_split * TOKENS + tl.arange(0, TOKENS)[None, :]
+    m_row = (o_split < used) & (o_row >= 0)
+    # (splits, tokens)
+    b_max = tl.load(p_max + o_row, mask=m_row, other=float("-inf"))
+    b_share = tl.exp2(b_max - tl.max(b_max, 0)[None, :])
+    b_total = tl.sum(tl.load(p_sum + o_row, mask=m_row, other=0.0) * b_share, 0)
+    # (splits, tokens, head_dim)
+    o_cell = o_row[:, :, None] * HEAD_DIM + tl.arange(0, HEAD_DIM)[None, None, :]
+    b_partial = tl.load(p_partial + o_cell, mask=m_row[:, :, None], other=0.0)
+    return tl.sum(b_partial * b_share[:, :, None], 0) / b_total[:, None]
 
 
 @triton.jit
