@@ -41,9 +41,9 @@ bench: $(STAMP)  ## Measure: GPU= SUITE= ATTN= CHUNK= DTYPE= SETTING= BATCH= ENG
 		$(if $(TASK_CHECKPOINT),--task-checkpoint '$(TASK_CHECKPOINT)') $(if $(GEOMETRY),--geometry '$(GEOMETRY)') \
 		$(if $(PLAN),--plan) $(if $(RESUME),--resume '$(RESUME)')
 
-evaluate: $(STAMP)  ## The published reconstruction evaluation: VIDEO= OUTPUT_DIR= ARGS='--max-clips 2 ...'
-	@$(BIN)/python -m bench evaluate $(if $(VIDEO),--video '$(VIDEO)') \
-		$(if $(OUTPUT_DIR),--output-dir '$(OUTPUT_DIR)') $(ARGS)
+evaluate: $(STAMP)  ## The published reconstruction evaluation: VIDEO= OUTPUT_DIR= GPU= RESUME= ARGS='--max-clips 2'
+	@$(BIN)/python -m bench evaluate --device '$(GPU)' --out '$(OUT)' $(if $(VIDEO),--video '$(VIDEO)') \
+		$(if $(OUTPUT_DIR),--output-dir '$(OUTPUT_DIR)') $(if $(RESUME),--resume '$(RESUME)') $(ARGS)
 
 # make exits with 2 whatever a command's exit code was; 1 it knows only in question mode (-q), for "not up to date". So
 # that the verdict "worse" comes out as 1, the comparison is made while this file is read, and question mode hands it on.

@@ -4,10 +4,10 @@ import hashlib
 import json
 import os
 import pickle
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
@@ -15,48 +15,10 @@ from torch import Tensor, nn
 
 from autogaze.errors import InputError
 from autogaze.files import replacing, write_text
-
-PINNED_REVISIONS = {
-    "nvidia/AutoGaze": "5100fae739ec1bf3f875914fa1b703846a18943a",
-    "bfshi/VideoMAE_AutoGaze": "34001937344859e687d336cd44ec8962018ae46b",
-    "facebook/vit-mae-large": "142cb8c25e1b1bc1769997a919aa1b5a2345a6b8",
-    "facebook/dinov2-with-registers-base": "a1d738ccfa7ae170945f210395d99dde8adb1805",
-    "google/siglip2-base-patch16-224": "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2",
-}
-"""The revision of each published checkpoint that is used unless another one is named."""
+from autogaze.hub import PINNED_REVISIONS as PINNED_REVISIONS
+from autogaze.hub import resolve as resolve
 
 _NAMED_KEYS = 10
-
-
-def resolve(source: str | os.PathLike[str], revision: str | None, files: Sequence[str]) -> Path:
-    """Return the folder that holds a checkpoint.
-
-    ``source`` is a folder, or a hub id (``owner/name``) of which those of ``files`` that exist are
-    downloaded, at ``revision`` or else at the pinned one. Raises ``InputError`` where neither can be had.
-    """
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise InputError(f"checkpoint {source} is a file; name the folder that holds it")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", os.fspath(source)) or os.fspath(source).startswith("."):
-        raise InputError(
-            f"checkpoint folder {source} does not exist; name a folder, or a hub id such as nvidia/AutoGaze"
-        )
-    return _download(os.fspath(source), revision or PINNED_REVISIONS.get(os.fspath(source)), files)
-
-
-def _download(hub_id: str, revision: str | None, files: Sequence[str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(files)))
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise InputError(
-            f"checkpoint {hub_id} at revision {revision or 'main'} is neither a folder here nor on the hub "
-            f"({type(error).__name__}); check name, revision and network, or name a downloaded folder"
-        ) from error
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -85,6 +47,46 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"weights file {path} holds no plain state dict, which maps names to tensors")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+WEIGHT_FILES = ("*.safetensors", "model.safetensors.index.json")
+"""What transformers writes weights into."""
+
+OLD_WEIGHT_FILE = "pytorch_model.bin"
+"""What it once wrote them into: read where there is nothing else."""
+
+
+def read_weights(folder: Path, model: str) -> dict[str, Tensor]:
+    """Return the tensors of a folder that transformers wrote, in one file or several.
+
+    Raises ``InputError`` for a folder without any, which says what a ``model`` ("an encoder") is.
+    """
+    names = ("model.safetensors", "model.safetensors.index.json", OLD_WEIGHT_FILE)
+    whole, shards, old = (folder / name for name in names)
+    if whole.is_file():
+        return read_state(whole)
+    if shards.is_file():
+        files = sorted(set(read_json(shards).get("weight_map", {}).values()))
+        return {name: tensor for shard in files for name, tensor in read_state(folder / shard).items()}
+    if old.is_file():
+        return read_state(old)
+    found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+    raise InputError(f"checkpoint folder {folder} holds {found}; {model} is config.json and {whole.name}")
+
+
+_SIGLIP_TEXT = ("text_model.", "logit_scale", "logit_bias")
+"""What a SigLIP checkpoint holds of the text model and the loss that ties both together."""
+
+_SIGLIP_VISION = "vision_model."
+"""Stands before every key of the vision model; transformers 5 leaves it out when it saves that alone."""
+
+
+def siglip_vision_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the vision model's part of a SigLIP checkpoint, each name with its prefix."""
+    own = {name: tensor for name, tensor in state.items() if not name.startswith(_SIGLIP_TEXT)}
+    if any(name.startswith(_SIGLIP_VISION) for name in own):
+        return own
+    return {_SIGLIP_VISION + name: tensor for name, tensor in own.items()}
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
@@ -129,15 +131,22 @@ def _some(keys: Sequence[str]) -> str:
     return ", ".join(keys[:_NAMED_KEYS]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def write_checkpoint(folder: str | os.PathLike[str], config: Mapping[str, Any], module: nn.Module) -> None:
-    """Write ``config.json`` and ``model.safetensors`` into ``folder``, each complete or not at all."""
+def write_checkpoint(
+    folder: str | os.PathLike[str],
+    config: Mapping[str, Any],
+    module: nn.Module,
+    others: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> None:
+    """Write ``config.json`` and ``model.safetensors`` into ``folder``, each complete or not at all, and
+    ``others``, more JSON files by their names."""
     from safetensors.torch import save_file
 
     target = Path(folder)
     try:
         with replacing(target / "model.safetensors") as weights:
             save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, weights)
-        write_text(target / "config.json", json.dumps(dict(config), indent=2) + "\n")
+        for name, values in {**others, "config.json": config}.items():
+            write_text(target / name, json.dumps(dict(values), indent=2) + "\n")
     except OSError as error:
         raise InputError(
             f"checkpoint folder {target} cannot be written: {error.strerror or error}"

@@ -38,57 +38,69 @@ _SYNTHETIC_CLIPS = 1000
 _VIDEO_EXT = ".mp4"
 
 
+Out = Annotated[Path, typer.Option(help="Label file to write or to continue.")]
+Source = Annotated[Literal["synthetic", "folder"], typer.Option(help="Where clips come from.")]
+Root = Annotated[str | None, typer.Option(help="With folder: folders with train/ and val/ inside.")]
+OfSplit = Annotated[Split, typer.Option(help="Part of the data set.")]
+Count = Annotated[
+    int | None, typer.Option(min=1, help="Clips to label: 1000 synthetic ones or all videos by default.")
+]
+ClipLen = Annotated[int, typer.Option(min=1, help="Frames of a clip.")]
+SampleRate = Annotated[
+    int, typer.Option(min=1, help="With folder: one frame in so many is in a clip, as in training.")
+]
+VideoExt = Annotated[str, typer.Option(help="With folder: ending of video files.")]
+TaskCheckpoint = Annotated[
+    str | None, typer.Option(help="Reconstructor: a folder or a hub id; the embedded one if not given.")
+]
+OfMode = Annotated[Mode, typer.Option(help="Try every patch that is left, or the most promising.")]
+Candidates = Annotated[
+    int, typer.Option(min=1, help="Patches that accelerated tries at a step: better labels, more time.")
+]
+Group = Annotated[
+    int, typer.Option(min=1, help="Patches that accelerated takes at a step; above 1, untried.")
+]
+GainRates = Annotated[
+    str,
+    typer.Option(help="Share of its score that a patch of each scale gains, as 0,0.5,1,1; learnt if empty."),
+]
+OfPrecision = Annotated[
+    Precision, typer.Option(help="Of the reconstructor; bfloat16 is quicker where there is hardware.")
+]
+RatioMin = Annotated[float, typer.Option(help="Least average gazing ratio of a clip.")]
+RatioMax = Annotated[float, typer.Option(help="Greatest average gazing ratio of a clip.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the gazing ratios and of synthetic clips.")]
+OfShard = Annotated[str, typer.Option(help="Part of the work for this process: 0/2, 1/2.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Clips searched together.")]
+Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
+CompareExact = Annotated[
+    int | None, typer.Option(min=1, help="Label nothing; compare both modes on this many clips.")
+]
+
+
 @app.command()
 def label(
-    out: Annotated[Path, typer.Option(help="Label file to write or to continue.")] = Path(
-        "gazing_labels.json"
-    ),
-    dataset: Annotated[Literal["synthetic", "folder"], typer.Option(help="Where clips come from.")] = (
-        "synthetic"
-    ),
-    root: Annotated[
-        str | None, typer.Option(help="With folder: folders with train/ and val/ inside.")
-    ] = None,
-    split: Annotated[Split, typer.Option(help="Part of the data set.")] = "train",
-    count: Annotated[
-        int | None, typer.Option(min=1, help="Clips to label: 1000 synthetic ones or all videos by default.")
-    ] = None,
-    clip_len: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 16,
-    frame_sample_rate: Annotated[
-        int, typer.Option(min=1, help="With folder: one frame in so many is in a clip, as in training.")
-    ] = 1,
-    video_ext: Annotated[str, typer.Option(help="With folder: ending of video files.")] = _VIDEO_EXT,
-    task_checkpoint: Annotated[
-        str | None, typer.Option(help="Reconstructor: a folder or a hub id; the embedded one if not given.")
-    ] = None,
-    mode: Annotated[Mode, typer.Option(help="Try every patch that is left, or the most promising.")] = (
-        "accelerated"
-    ),
-    candidates: Annotated[
-        int, typer.Option(min=1, help="Patches that accelerated tries at a step: better labels, more time.")
-    ] = CANDIDATES,
-    group: Annotated[
-        int,
-        typer.Option(min=1, help="Patches that accelerated takes at a step; above 1, untried."),
-    ] = 1,
-    gain_rates: Annotated[
-        str,
-        typer.Option(
-            help="Share of its score that a patch of each scale gains, as 0,0.5,1,1; learnt if empty."
-        ),
-    ] = "",
-    precision: Annotated[
-        Precision, typer.Option(help="Of the reconstructor; bfloat16 is quicker where there is hardware.")
-    ] = "float32",
-    ratio_min: Annotated[float, typer.Option(help="Least average gazing ratio of a clip.")] = 0.02,
-    ratio_max: Annotated[float, typer.Option(help="Greatest average gazing ratio of a clip.")] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the gazing ratios and of synthetic clips.")] = 0,
-    shard: Annotated[str, typer.Option(help="Part of the work for this process: 0/2, 1/2.")] = "0/1",
-    batch_size: Annotated[int, typer.Option(min=1, help="Clips searched together.")] = 4,
-    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")] = "cpu",
-    compare_exact: Annotated[
-        int | None, typer.Option(min=1, help="Label nothing; compare both modes on this many clips.")
-    ] = None,
+    out: Out = Path("gazing_labels.json"),
+    dataset: Source = "synthetic",
+    root: Root = None,
+    split: OfSplit = "train",
+    count: Count = None,
+    clip_len: ClipLen = 16,
+    frame_sample_rate: SampleRate = 1,
+    video_ext: VideoExt = _VIDEO_EXT,
+    task_checkpoint: TaskCheckpoint = None,
+    mode: OfMode = "accelerated",
+    candidates: Candidates = CANDIDATES,
+    group: Group = 1,
+    gain_rates: GainRates = "",
+    precision: OfPrecision = "float32",
+    ratio_min: RatioMin = 0.02,
+    ratio_max: RatioMax = 0.2,
+    seed: Seed = 0,
+    shard: OfShard = "0/1",
+    batch_size: BatchSize = 4,
+    device: Device = "cpu",
+    compare_exact: CompareExact = None,
 ) -> None:
     """Record greedy gazes for a gaze model to learn from."""
     settings = LabelSettings(

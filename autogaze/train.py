@@ -35,6 +35,9 @@ def compose(name: str, overrides: Sequence[str] = (), config_dir: str | Path | N
         raise InputError(
             "training needs Hydra, which is not installed; pip install 'autogaze-bench[train]'"
         ) from None
+    from autogaze.training.released import check_task, named_run
+
+    check_task([name, *overrides])
     # Of equal names the user's own counts. Hydra looks for the first file in one folder, for groups in all.
     homes = {path.stem: folder for folder in _folders(config_dir) for path in folder.glob("*.yaml")}
     if name not in homes:
@@ -49,7 +52,7 @@ def compose(name: str, overrides: Sequence[str] = (), config_dir: str | Path | N
         raise InputError(
             f"training configuration {name} cannot be composed: {_explained(' '.join(str(error).split()))}"
         ) from None
-    return dict(values)
+    return named_run(name, values)
 
 
 def _explained(complaint: str) -> str:
@@ -94,6 +97,7 @@ def train(values: dict[str, Any]) -> bool:
 
     from autogaze.training.builders import build_dataset, build_objective, check_labels, doubts
     from autogaze.training.distributed import joined_process
+    from autogaze.training.released import check_flash_attention
     from autogaze.training.settings import read_settings
     from autogaze.training.trainer import Trainer
 
@@ -101,6 +105,7 @@ def train(values: dict[str, Any]) -> bool:
     check_labels(settings)
     disable_progress_bar()  # one for each file written would tear the run's own
     with joined_process(settings.trainer.device) as process:
+        check_flash_attention(settings, process.device)
         for doubt in doubts(settings) if process.is_first else ():
             print(f"! {doubt}", file=sys.stderr)
         train_data, val_data = (build_dataset(settings.dataset, split) for split in ("train", "val"))

@@ -1,117 +1,124 @@
-"""Run one cell in a process of its own, and turn whatever becomes of that process into a record."""
+"""Isolation: cells measured in processes of their own, and whatever becomes of such a process a record.
 
-import os
-import selectors
+A process is a fork of a server that has imported everything (:mod:`bench.fork_server`), or a new interpreter
+where there is no server.
+"""
+
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from typing import IO
 
+from autogaze.child_process import ChildProcess, fate
+from bench.fork_server import ForkedChild, ForkServer, ForkServerError
 from bench.job import Event, Job
 from bench.journal import utc_now
 from bench.records import Record, Sample, Status
 
-_TAIL_LINES = 30
-_CHUNK = 1 << 16
+_FAREWELL_SECONDS = 30.0
+"""How long a child that is done may take to end."""
 
 
-def run_job(job: Job, timeout_seconds: float, on_phase: Callable[[str], None]) -> Record:
+Child = ChildProcess | ForkedChild
+
+
+def run_job(
+    job: Job, timeout_seconds: float, on_phase: Callable[[str], None], server: ForkServer | None = None
+) -> Record:
     """Measure ``job`` in a child process and return its record; ``on_phase`` hears what the child is doing.
 
     The child leads a process group of its own, which is killed when time is up and when this function is left
     early (``KeyboardInterrupt``). A child that dies without a record leaves one that says how, with the
     samples it had sent.
     """
+    (record,) = run_jobs([job], timeout_seconds, on_phase, server)
+    return record
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    timeout_seconds: float,
+    on_phase: Callable[[str], None],
+    server: ForkServer | None = None,
+) -> Generator[Record]:
+    """Measure jobs one after another in one child process and yield the record of each as it is done.
+
+    Each has ``timeout_seconds``. A child that dies or runs out of time is replaced by a new one for the jobs
+    that are left. Close the iterator to kill the child before its end.
+    """
+    left = list(jobs)
+    while left:
+        on_phase("start")
+        with _child(server) as child:
+            is_there = True
+            while left and is_there:
+                record, is_there = _measured(child, left.pop(0), timeout_seconds, on_phase)
+                yield record
+            if is_there:  # It cleans up after itself.
+                child.finish(time.monotonic() + _FAREWELL_SECONDS)
+
+
+def _child(server: ForkServer | None) -> Child:
+    if server is not None:
+        with suppress(ForkServerError):
+            return server.start()
+    return ChildProcess("bench.worker", options=("-X", "faulthandler"), leads_group=True)
+
+
+def _measured(
+    child: Child, job: Job, timeout_seconds: float, on_phase: Callable[[str], None]
+) -> tuple[Record, bool]:
+    """Have the child measure a job; return its record, and whether the child can measure another."""
     started, begun = utc_now(), time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        record, samples, exit_code = _converse(job, output, begun + timeout_seconds, on_phase)
-        if record is None:
-            status, reason = _fate(exit_code, timeout_seconds)
-            tail = _tail(output)
-            if tail and exit_code is not None and exit_code > 0:
-                reason = f"{reason}: {tail.splitlines()[-1]}"
-            record = Record(
-                cell=job.cell, status=status, reason=reason, samples=tuple(samples), details={"stderr": tail}
-            )
-    return record.model_copy(update={"started": started, "elapsed_seconds": time.monotonic() - begun})
-
-
-def _converse(
-    job: Job, output: IO[bytes], deadline: float, on_phase: Callable[[str], None]
-) -> tuple[Record | None, list[Sample], int | None]:
-    """Start the child and listen to its end; return record, samples and exit code (None: time was up)."""
-    reading, writing = os.pipe()
-    child = subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-m", "bench.worker", str(writing)],
-        stdin=subprocess.PIPE,
-        stdout=output,
-        stderr=output,
-        pass_fds=[writing],
-        start_new_session=True,
-    )
-    os.close(writing)
-    record: Record | None = None
+    deadline = begun + timeout_seconds
     samples: list[Sample] = []
+    is_there = True
+    child.printed.forget()
     try:
-        _give(child, job)
-        for line in _lines(reading, deadline):
-            event = Event.model_validate_json(line)
-            samples += event.samples
-            record = event.record or record
-            if event.kind == "phase":
-                on_phase(event.phase)
-        return record, samples, child.wait(timeout=max(0.0, deadline - time.monotonic()))
-    except (TimeoutError, subprocess.TimeoutExpired):
-        return record, samples, None
-    finally:
-        os.close(reading)
-        _kill_group(child)
+        record = _listen(child, job, deadline, samples, on_phase)
+    except (TimeoutError, EOFError) as end:
+        is_there = False
+        status, reason = _blame(child, end, deadline) or (
+            Status.TIMEOUT,
+            f"not done after {timeout_seconds:g} s",
+        )
+        record = Record(
+            cell=job.cell,
+            status=status,
+            reason=reason,
+            samples=tuple(samples),
+            details={"stderr": child.printed.tail()},
+        )
+    times = {"started": started, "elapsed_seconds": time.monotonic() - begun}
+    return record.model_copy(update=times), is_there
 
 
-def _give(child: subprocess.Popen[bytes], job: Job) -> None:
-    assert child.stdin is not None
-    with suppress(BrokenPipeError):  # It died at once: its exit code tells.
-        child.stdin.write(job.model_dump_json().encode())
-        child.stdin.close()
+def _listen(
+    child: Child, job: Job, deadline: float, samples: list[Sample], on_phase: Callable[[str], None]
+) -> Record:
+    """Give the child its job and return the record that it sends; ``samples`` gets those sent before."""
+    child.send(job.model_dump_json())
+    while True:
+        event = Event.model_validate_json(child.receive(deadline))
+        samples += event.samples
+        if event.kind == "phase":
+            on_phase(event.phase)
+        if event.record is not None:
+            return event.record
 
 
-def _lines(pipe: int, deadline: float) -> Iterator[bytes]:
-    """Give the complete lines arriving on ``pipe`` until it closes; ``TimeoutError`` at the deadline."""
-    rest = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while True:
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise TimeoutError
-            chunk = os.read(pipe, _CHUNK)
-            if not chunk:
-                return
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
-
-
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    """Kill the child and all it started; not an error where nothing is left of them."""
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-
-
-def _fate(exit_code: int | None, timeout_seconds: float) -> tuple[Status, str]:
+def _blame(child: Child, end: Exception, deadline: float) -> tuple[Status, str] | None:
+    """Say what became of a child that sent no record; None where its time was up."""
+    try:
+        exit_code = None if isinstance(end, TimeoutError) else child.exit_code(deadline)
+    except TimeoutError:  # It has closed its pipe and lives on.
+        exit_code = None
     if exit_code is None:
-        return Status.TIMEOUT, f"not done after {timeout_seconds:g} s"
+        return None
     if exit_code == -signal.SIGKILL:
         return Status.OUT_OF_MEMORY, "killed by the system, probably for want of memory"
     if exit_code < 0:
-        return Status.FAILED, f"died of {signal.Signals(-exit_code).name}"
-    return Status.FAILED, f"ended with exit code {exit_code} and no result"
-
-
-def _tail(output: IO[bytes]) -> str:
-    """Return the last lines of what the child printed."""
-    output.seek(max(0, output.seek(0, os.SEEK_END) - _CHUNK))
-    return "\n".join(output.read().decode(errors="replace").splitlines()[-_TAIL_LINES:])
+        return Status.FAILED, fate(exit_code)
+    tail = child.printed.tail() if exit_code > 0 else ""
+    last_words = f": {tail.splitlines()[-1]}" if tail else ""
+    return Status.FAILED, f"{fate(exit_code)} and no result{last_words}"

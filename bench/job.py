@@ -1,8 +1,7 @@
 """Job: the message from the parent to a measuring process, and its answer.
 
-A job goes down as one JSON document on standard input. Events come up as JSON lines on a pipe of their own,
-because libraries print on standard output: samples as they are taken, so that those before a crash are kept,
-and at the end the record.
+A job goes down as a line of JSON, and so do events come up: samples as they are taken, so that those before a
+crash are kept, and at the end the record.
 """
 
 import math
@@ -30,6 +29,8 @@ class Job(BaseModel):
     time_budget_seconds: float
     timeout_seconds: float = math.inf
     """When it is given up, counted from the start of its process."""
+    folder: str | None = None
+    """The run's folder, for arrays that the workload has kept; None to keep none."""
 
 
 class Event(BaseModel):

@@ -111,7 +111,7 @@ def read_run(folder: Path) -> tuple[Run, list[Record]]:
             record = Record.model_validate(_migrated(json.loads(line), version, "record"))
         except ValueError as error:
             raise InputError(
-                f"line {number} of {folder / JOURNAL_FILE} is not a record ({_first_line(error)}): "
+                f"line {number} of {folder / JOURNAL_FILE} is not a record ({_complaint(error)}): "
                 f"remove that line to read the rest"
             ) from error
         newest[record.cell.key] = record
@@ -141,7 +141,7 @@ def read_head(folder: Path) -> tuple[int, Run]:
         return version, Run.model_validate(_migrated(document, version, "run"))
     except ValidationError as error:
         raise InputError(
-            f"{folder / RUN_FILE} does not fit its schema ({_first_line(error)}): measure again"
+            f"{folder / RUN_FILE} does not fit its schema ({_complaint(error)}): measure again"
         ) from error
 
 
@@ -168,5 +168,10 @@ def _migrated(document: Document, version: int, kind: str) -> Document:
     return document
 
 
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).splitlines()[:3])
+def _complaint(error: ValueError) -> str:
+    """Return the first thing that is wrong with a document, and where: ``status: Field required``."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

@@ -20,6 +20,13 @@ OURS = "ours"
 """The stage that is the same work done by this project, in turns with a peer's; it lies outside the whole."""
 
 
+ARRAYS = "arrays"
+"""The detail of a record that names the file of its arrays, relative to the run's folder."""
+
+ARRAYS_FOLDER = "arrays"
+"""Where in a run's folder such files lie."""
+
+
 SCHEMA_VERSION = 1
 
 AxisValue = str | int | float | bool | None

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, fields
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,13 +13,14 @@ from autogaze.errors import InputError
 from bench import journal
 from bench.devices import Device, find_devices
 from bench.environment import describe, differences
-from bench.isolation import run_job
+from bench.fork_server import ForkServer, ForkServerError, open_fork_server
+from bench.isolation import run_jobs
 from bench.job import Job
 from bench.parquet import export
 from bench.plan import Plan, earlier_records, estimate, time_left
 from bench.records import AxisValue, Cell, Record, Run
-from suites.loader import Point, Suite, check_inputs
-from suites.workload import Inputs
+from suites.loader import Point, Suite, check_inputs, workload_class
+from suites.workload import Inputs, Sharing
 
 _BLOCK = 1 << 20
 
@@ -100,15 +103,52 @@ def proceed(folder: Path, progress: Progress, retry: bool = False) -> list[Recor
     earlier = earlier_records(folder.parent, device)
     estimates = [estimate(cell, earlier, _number(run, "time_budget_seconds")) for cell in cells]
     taken: list[float] = []
-    with journal.appending(folder) as append:
+    jobs = [_job(run, cell, device, inputs, folder) for cell in cells]
+    with ExitStack() as stack:
+        append = stack.enter_context(journal.appending(folder))
+        server = stack.enter_context(_forking(jobs))
+        records_to_come = _measured(jobs, _number(run, "timeout_seconds"), progress.phase, server)
+        stack.enter_context(closing(records_to_come))
         for number, cell in enumerate(cells, start=1):
             progress.begin(cell, number, len(cells), time_left(estimates, taken))
-            record = run_job(_job(run, cell, device, inputs), _number(run, "timeout_seconds"), progress.phase)
+            record = next(records_to_come)
             append(record)
             progress.end(record)
             taken.append(record.elapsed_seconds)
     export(folder)
     return journal.read_run(folder)[1]
+
+
+def _measured(
+    jobs: Sequence[Job],
+    timeout_seconds: float,
+    on_phase: Callable[[str], None],
+    server: ForkServer | None,
+) -> Generator[Record]:
+    """Measure each job in a process of its own, those that share one where they follow each other in one."""
+    for _, together in groupby(enumerate(jobs), key=_process):
+        with closing(run_jobs([job for _, job in together], timeout_seconds, on_phase, server)) as records:
+            yield from records
+
+
+@contextmanager
+def _forking(jobs: Sequence[Job]) -> Iterator[ForkServer | None]:
+    """Open a server that forks the processes of ``jobs``; None where there is no need or can be none."""
+    with ExitStack() as stack:
+        server = None
+        with suppress(ForkServerError):
+            if jobs:
+                targets = list(dict.fromkeys(job.target for job in jobs))
+                server = stack.enter_context(open_fork_server(targets))
+        yield server
+
+
+def _process(numbered: tuple[int, Job]) -> tuple[str, int]:
+    """Return what is equal for jobs that are measured in one process."""
+    number, job = numbered
+    workload: object = workload_class(job.cell.workload, {job.cell.workload: job.target})
+    shares = isinstance(workload, Sharing) and workload.shares_process
+    return job.target, -1 if shares else number
 
 
 def _inputs(run: Run, device: Device) -> Inputs:
@@ -122,7 +162,7 @@ def _target(run: Run, cell: Cell) -> str:
     return _text(run, f"workload.{cell.workload}") or ""
 
 
-def _job(run: Run, cell: Cell, device: Device, inputs: Inputs) -> Job:
+def _job(run: Run, cell: Cell, device: Device, inputs: Inputs, folder: Path) -> Job:
     return Job(
         cell=cell,
         target=_target(run, cell),
@@ -131,6 +171,7 @@ def _job(run: Run, cell: Cell, device: Device, inputs: Inputs) -> Job:
         min_samples=int(_number(run, "min_samples")),
         time_budget_seconds=_number(run, "time_budget_seconds"),
         timeout_seconds=_number(run, "timeout_seconds"),
+        folder=str(folder.resolve()),
     )
 
 

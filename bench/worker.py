@@ -1,4 +1,4 @@
-"""The measuring process: one cell, one process. ``python -m bench.worker FD`` with a job on standard input.
+"""The measuring process: a program for :class:`autogaze.child_process.ChildProcess` that is sent jobs.
 
 The order of a cell: build the workload (stage ``setup``); warm up; then repeat until there are enough samples
 and the time budget is used. The whole of every repetition is stage ``end_to_end``. Its clock has stopped, and
@@ -10,19 +10,20 @@ which lies outside the repetition. Memory is then the peer's.
 Nothing here imports torch, unless the device is a CUDA one: it is the workload that decides what is loaded.
 """
 
-import ctypes
 import gc
+import hashlib
 import importlib
 import os
-import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from autogaze.errors import BackendUnavailable, InputError
+from autogaze.files import replacing
 from autogaze.stages import observed_by
 from bench.fingerprint import fingerprint
 from bench.job import Event, Job
@@ -30,7 +31,7 @@ from bench.meters.clocks import DeviceClock, StageClock, device_clock
 from bench.meters.cpu_load import OTHERS, LoadMeter, others_share
 from bench.meters.memory import MemoryMeter
 from bench.meters.power import PowerMeter, open_meter
-from bench.records import OURS, WHOLE, FrameQuality, Memory, Record, Sample, Status
+from bench.records import ARRAYS, ARRAYS_FOLDER, OURS, WHOLE, FrameQuality, Memory, Record, Sample, Status
 from suites.workload import Doubting, Inputs, Paired, Quality, Workload
 
 _WARMUPS_HOST = 1
@@ -44,8 +45,6 @@ cell takes fewer samples, and is not lost."""
 
 _BUSY = 0.1
 """Share of the CPUs that others may use before a reader is told."""
-
-_PR_SET_PDEATHSIG = 1
 
 Send = Callable[[Event], None]
 
@@ -62,6 +61,8 @@ class Measurement:
     joules: list[float] = field(default_factory=list)
     workload: Workload | None = None
     memory: MemoryMeter | None = None
+    kept: dict[str, Any] = field(default_factory=dict)
+    """Details of the record that say where arrays are kept."""
 
 
 def measure(job: Job, send: Send) -> Record:
@@ -124,6 +125,7 @@ def _measure(job: Job, send: Send, measurement: Measurement) -> None:
         measurement.judged.append(judge(output))
         del output
         longest = max(longest, time.perf_counter() - round_began)
+    measurement.kept = _keep_arrays(job, measurement.judged[-1])
 
 
 def _repeat(
@@ -212,6 +214,19 @@ def _keep(measurement: Measurement, send: Send, samples: Sequence[Sample]) -> No
     send(Event(kind="samples", samples=tuple(samples)))
 
 
+def _keep_arrays(job: Job, quality: Quality) -> dict[str, Any]:
+    """Write the arrays that a workload keeps into the run's folder; return what the record says of them."""
+    if job.folder is None or not quality.arrays:
+        return {}
+    import numpy as np
+
+    # A cell's key has characters that file systems do not, and may be longer than they allow.
+    name = f"{ARRAYS_FOLDER}/{hashlib.sha256(job.cell.key.encode()).hexdigest()[:16]}.npz"
+    with replacing(Path(job.folder, name)) as beside, beside.open("wb") as file:
+        np.savez_compressed(file, **dict(quality.arrays))
+    return {ARRAYS: name}
+
+
 def _record(
     job: Job,
     measurement: Measurement,
@@ -248,7 +263,13 @@ def _record(
         patch_hash=hashes.pop() if len(hashes) == 1 else None,
         memory=measurement.memory.peaks() if measurement.memory else Memory(),
         energy_joules=sum(joules) / len(joules) if joules else None,
-        details={**(workload.details if workload else {}), **_process_details(), **(details or {})},
+        details={
+            **(workload.details if workload else {}),
+            **(judged[-1].details if judged else {}),
+            **measurement.kept,
+            **_process_details(),
+            **(details or {}),
+        },
     )
 
 
@@ -295,22 +316,20 @@ def _is_torch_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error)
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end this process when its parent dies: an orphan would spoil the next measurement."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def main() -> None:
-    _die_with_parent()
-    job = Job.model_validate_json(sys.stdin.buffer.read())
-    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as pipe:
+def serve(commands: int, answers: int) -> None:
+    """Measure one job after another: lines from and to these file descriptors."""
+    with os.fdopen(commands, encoding="utf-8") as jobs, os.fdopen(answers, "w", encoding="utf-8") as pipe:
 
         def send(event: Event) -> None:
             pipe.write(event.model_dump_json() + "\n")
             pipe.flush()
 
-        send(Event(kind="record", record=measure(job, send)))
+        for line in jobs:
+            send(Event(kind="record", record=measure(Job.model_validate_json(line), send)))
+
+
+def main() -> None:
+    serve(int(sys.argv[1]), int(sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,28 @@
-"""The files of ``make evaluate``: those of the published evaluator, name by name and column by column."""
+"""The published reconstruction evaluation, from the records of its cells: rows by clip and by frame, means by
+setting."""
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 
-import pandas as pd
+from reports.columns import (
+    KEPT,
+    CellColumn,
+    count_column,
+    identity_columns,
+    quality_column,
+    time_column,
+)
+from reports.document import Column, Table, tabulate
+from reports.naming import cell_label
+from reports.results import CellResult
+from reports.units import Value
 
-from reports.charts import Panel, Series, curves, heat_map
-from reports.document import Column, tabulate
-from reports.markdown import markdown_table
-from reports.naming import setting_kind
-from reports.style import styled
-from reports.units import fixed
-from reports.visualization import write_visualization
+Row = dict[str, Value]
 
-__all__ = ["CLIP_COLUMNS", "FRAME_COLUMNS", "write_evaluation", "write_visualization"]
+WORKLOAD = "evaluate"
 
 CLIP_COLUMNS = (
     "clip_name",
@@ -35,7 +42,8 @@ CLIP_COLUMNS = (
     "non_padded_gazes_by_frame",
     "num_gazing_each_frame",
 )
-"""One row for each clip and setting. Times are in seconds; the last two are JSON lists, a number a frame."""
+"""One row for each clip and setting. Times are in seconds, medians over the timed repetitions; the last two
+are JSON lists, a number a frame. A cell that did not succeed has its name and its setting alone."""
 FRAME_COLUMNS = (
     "clip_name",
     "clip_start",
@@ -49,8 +57,7 @@ FRAME_COLUMNS = (
     "ssim",
 )
 """One row for each frame of each clip and setting; ``frame_idx`` counts within the clip."""
-
-_MEANS = (
+MEANS = (
     "actual_gaze_ratio",
     "non_padded_gazes",
     "reconstruction_loss",
@@ -61,133 +68,172 @@ _MEANS = (
     "gaze_seconds",
     "reconstruction_seconds",
 )
-_DECIMALS = {
-    "actual_gaze_ratio": 4,
-    "non_padded_gazes": 1,
-    "reconstruction_loss": 4,
-    "pixel_mae": 4,
-    "psnr": 3,
-    "ssim": 4,
-    "gaze_seconds": 4,
-    "reconstruction_seconds": 4,
+"""The columns of which there are means over clips for each setting."""
+
+_FIGURES = {
+    "reconstruction_loss": "loss",
+    "pixel_mae": "mae",
+    "pixel_mse": "mse",
+    "psnr": "psnr",
+    "ssim": "ssim",
 }
-"""The columns of ``summary.txt`` and how they are rounded there."""
-_CURVES = {
-    "psnr": ("PSNR", "dB"),
-    "ssim": ("SSIM", "1 = equal"),
-    "reconstruction_loss": ("Reconstruction loss", "loss"),
-    "pixel_mae": ("Pixel MAE", "MAE"),
-    "non_padded_gazes": ("Gazes", "gazes per frame"),
-    "gaze_seconds": ("Gaze time", "s per clip"),
-    "reconstruction_seconds": ("Reconstruction time", "s per clip"),
-}
-
-Row = Mapping[str, Any]
+"""Published column to the figure of a frame."""
+_LIMIT = re.compile(r"(ratio|task)_([0-9.]+)")
+"""A part of a setting's name, such as ``ratio_0.75_task_0.70``."""
 
 
-def write_evaluation(
-    folder: Path, metadata: object, clips: Sequence[Row], frames: Sequence[Row], notes: Sequence[str] = ()
-) -> list[Path]:
-    """Write every file of an evaluation but its visualizations into ``folder``; return the files.
+@dataclass(frozen=True)
+class SettingResult:
+    """The cells of one run that differ in their clip alone."""
 
-    ``metadata`` is anything that JSON can hold. ``clips`` and ``frames`` have exactly the columns
-    :data:`CLIP_COLUMNS` and :data:`FRAME_COLUMNS`; an argument that was not given is None. ``notes`` are the
-    caveats to print beside the figures. Raises ``ValueError`` for other columns.
-    """
-    by_clip, by_frame = _table(clips, CLIP_COLUMNS), _table(frames, FRAME_COLUMNS)
-    means = by_clip.groupby("setting", sort=True)[list(_MEANS)].mean().reset_index()
-    (folder / "plots").mkdir(parents=True, exist_ok=True)
-    pages = {
-        "metadata.json": json.dumps(metadata, indent=2) + "\n",
-        "metrics_by_clip_setting.csv": by_clip.to_csv(index=False),
-        "metrics_by_frame.csv": by_frame.to_csv(index=False),
-        "summary_by_setting.csv": means.to_csv(index=False),
-        "summary.txt": _summary(by_clip, means, notes),
-    }
-    for name, page in pages.items():
-        (folder / name).write_text(page, encoding="utf-8")
-    return [*(folder / name for name in pages), *_write_plots(folder, by_frame, means, notes)]
+    name: str
+    """What tells it from the others: its setting, and the run where there are several."""
+    results: tuple[CellResult, ...]
 
+    @property
+    def setting(self) -> str:
+        return str(self.results[0].axis("setting"))
 
-def _table(rows: Sequence[Row], columns: Sequence[str]) -> pd.DataFrame:
-    for row in rows:
-        if set(row) != set(columns):
-            raise ValueError(f"evaluation rows need the columns {', '.join(columns)}; found {', '.join(row)}")
-    return pd.DataFrame(rows, columns=list(columns))
+    def mean(self, value: Callable[[CellResult], Value]) -> Value:
+        """Return the mean of a figure over the clips that have it."""
+        found = [value(result) for result in self.results if result.ok]
+        numbers = [number for number in found if isinstance(number, int | float)]
+        return fmean(numbers) if numbers else None
+
+    @property
+    def status(self) -> str:
+        ok = sum(result.ok for result in self.results)
+        return "ok" if ok == len(self.results) else f"{ok} of {len(self.results)} clips"
 
 
-def _summary(by_clip: pd.DataFrame, means: pd.DataFrame, notes: Sequence[str]) -> str:
-    def column(name: str) -> Column[dict[str, Any]]:
-        return Column(name, name, lambda row: row[name], "", fixed(_DECIMALS[name]))
-
-    starts = sorted(by_clip["clip_start"].unique().tolist())
-    rows: list[dict[str, Any]] = [
-        {str(name): value for name, value in row.items()}
-        for row in means.sort_values("actual_gaze_ratio").to_dict("records")
+def by_setting(results: Iterable[CellResult]) -> list[SettingResult]:
+    """Gather cells that differ in their clip alone, in the order of the plan."""
+    found: dict[tuple[object, ...], list[CellResult]] = {}
+    for result in results:
+        axes = tuple((name, value) for name, value in result.cell.axes.items() if name != "clip")
+        found.setdefault((result.run.id, axes), []).append(result)
+    firsts = [members[0] for members in found.values()]
+    return [
+        SettingResult(
+            cell_label(members[0], firsts, "clip") if len(firsts) > 1 else str(members[0].axis("setting")),
+            tuple(members),
+        )
+        for members in found.values()
     ]
-    setting: Column[dict[str, Any]] = Column("setting", "setting", lambda row: row["setting"], numeric=False)
-    table = tabulate([setting, *(column(name) for name in _DECIMALS)], rows)
-    return "\n".join(
+
+
+def columns(results: Sequence[CellResult]) -> list[CellColumn]:
+    """Return what the summary says of a clip or of a setting."""
+
+    def time(key: str, heading: str, stage: str) -> CellColumn:
+        return time_column(key, heading, stage, "frame", note="times are medians in ms per frame")
+
+    return [
+        KEPT,
+        count_column("gazes", "gazes", "selected_patches", spare=1, note="gazes are per clip"),
+        quality_column("loss", "loss", "", 4),
+        quality_column("mae", "MAE", "", 4, spare=2),
+        quality_column("psnr", "PSNR", "dB", 2),
+        quality_column("ssim", "SSIM", "", 4),
+        time("gaze", "gaze", "gaze"),
+        time("reconstruct", "reconstr.", "reconstruct"),
+    ]
+
+
+def settings_table(results: Sequence[CellResult]) -> Table:
+    """Return a row for each setting: means over its clips, and how many clips there are of those planned."""
+    settings = by_setting(results)
+    named = identity_columns([setting.results[0] for setting in settings])
+
+    def of_first(column: CellColumn) -> Column[SettingResult]:
+        return _lifted(column, lambda setting: column.value(setting.results[0]))
+
+    def mean(column: CellColumn) -> Column[SettingResult]:
+        return _lifted(column, lambda setting: setting.mean(column.value))
+
+    return tabulate(
         [
-            "# AutoGaze Reconstruction Evaluation",
-            "",
-            f"Clip starts: {', '.join(str(start) for start in starts)}",
-            f"Number of clips: {by_clip['clip_name'].nunique()}",
-            *(f"Note: {note}" for note in notes),
-            "",
-            markdown_table(table),
-            "",
-        ]
+            *(of_first(column) for column in named if column.key != "clip"),
+            *(mean(column) for column in columns(results)),
+            Column("status", "status", lambda setting: setting.status, numeric=False),
+        ],
+        settings,
+    ).without_empty()
+
+
+def _lifted(column: CellColumn, value: Callable[[SettingResult], Value]) -> Column[SettingResult]:
+    return Column(
+        column.key,
+        column.heading,
+        value,
+        column.unit,
+        column.format,
+        column.numeric,
+        column.spare,
+        column.note,
     )
 
 
-def _write_plots(
-    folder: Path, by_frame: pd.DataFrame, means: pd.DataFrame, notes: Sequence[str]
-) -> list[Path]:
-    settings = list(dict.fromkeys(by_frame["setting"]))
+def clip_name(result: CellResult) -> str:
+    """Return the published name of the cell's clip: ``clip_01_start_0016``."""
+    return str(result.axis("clip"))
 
-    def along(name: str) -> dict[str, list[float]]:
-        """Return the mean over clips of a column for each frame, by setting."""
-        table = by_frame.groupby(["setting", "frame_idx"])[name].mean()
-        return {setting: table.loc[setting].tolist() for setting in settings}
 
-    def by_frame_panel(name: str) -> Panel:
-        lines = [Series(setting, range(len(values)), values) for setting, values in along(name).items()]
-        return Panel(*_CURVES[name], lines)
+def _name(result: CellResult) -> Row:
+    return {
+        "clip_name": clip_name(result),
+        "clip_start": int(clip_name(result).rpartition("_")[2]),
+        "setting": str(result.axis("setting")),
+    }
 
-    def titled(title: str) -> str:
-        return "\n".join([title, *notes])
 
-    gazes = along("non_padded_gazes")
-    along_frames = ("psnr", "ssim", "reconstruction_loss", "non_padded_gazes")
-    with styled():
-        figures = {
-            "gaze_heatmap": heat_map(
-                settings, list(gazes.values()), titled("Gazes in each frame, mean over clips")
-            ),
-            "per_frame_curves": curves(
-                [by_frame_panel(name) for name in along_frames],
-                titled("Quality by frame, mean over clips"),
-                "frame of the clip",
-            ),
-            "tradeoff_curves": curves(
-                [_tradeoff(means, name) for name in _CURVES if name in means and name != "non_padded_gazes"],
-                titled("Quality and time against gazed patches, means over clips"),
-                "patches gazed at, %",
-            ),
+def clip_row(result: CellResult) -> Row:
+    """Return the row of a clip at a setting, in :data:`CLIP_COLUMNS`."""
+    limits = dict(_LIMIT.findall(str(result.axis("setting"))))
+    row: Row = {
+        **dict.fromkeys(CLIP_COLUMNS),
+        **_name(result),
+        "gazing_ratio_arg": float(limits["ratio"]) if "ratio" in limits else None,
+        "task_loss_requirement_arg": float(limits["task"]) if "task" in limits else None,
+    }
+    if not result.ok:
+        return row
+    slots = (result.detail("gaze_outputs") or {}).get("num_gazing_each_frame")
+    return row | {
+        "non_padded_gazes": sum(frame.gazes for frame in result.frames),
+        "actual_gaze_ratio": result.kept_ratio,
+        **{column: result.quality(figure) for column, figure in _FIGURES.items()},
+        "gaze_seconds": result.median("gaze"),
+        "reconstruction_seconds": result.median("reconstruct"),
+        "non_padded_gazes_by_frame": json.dumps([frame.gazes for frame in result.frames]),
+        "num_gazing_each_frame": json.dumps(slots),
+    }
+
+
+def frame_rows(result: CellResult) -> list[Row]:
+    """Return the rows of the frames of a clip at a setting, in :data:`FRAME_COLUMNS`."""
+    if not result.ok:
+        return []
+    return [
+        {
+            **_name(result),
+            "frame_idx": frame.frame,
+            "non_padded_gazes": frame.gazes,
+            **{column: getattr(frame, figure) for column, figure in _FIGURES.items()},
         }
-        paths = []
-        for name, figure in figures.items():
-            paths.append(folder / "plots" / f"{name}.png")
-            figure.savefig(paths[-1])
-    return paths
+        for frame in result.frames
+    ]
 
 
-def _tradeoff(means: pd.DataFrame, name: str) -> Panel:
-    ordered = means.sort_values("actual_gaze_ratio")
-    kinds = [setting_kind(setting) for setting in ordered["setting"]]
-    lines = []
-    for kind in dict.fromkeys(sorted(kinds)):
-        rows = ordered[[found == kind for found in kinds]]
-        lines.append(Series(kind, (100 * rows["actual_gaze_ratio"]).tolist(), rows[name].tolist()))
-    return Panel(*_CURVES[name], lines)
+def setting_rows(clips: Sequence[Row]) -> list[Row]:
+    """Return for each setting, in the order of their names, the means over the clips that have figures."""
+    rows: list[Row] = []
+    for setting in sorted({str(row["setting"]) for row in clips}):
+        mine = [row for row in clips if row["setting"] == setting]
+        rows.append({"setting": setting} | {name: _mean([row[name] for row in mine]) for name in MEANS})
+    return rows
+
+
+def _mean(values: Iterable[Value]) -> float | None:
+    numbers = [float(value) for value in values if isinstance(value, int | float)]
+    return fmean(numbers) if numbers else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import mean
 
 from bench.records import WHOLE
+from reports import evaluation_plots
 from reports.charts import (
     Figure,
     MissingDataError,
@@ -27,7 +28,7 @@ from reports.results import MEANINGLESS, PIPELINE, CellResult
 from reports.roofline import roofline
 from reports.selector_plots import agreement, overlap_by_selector, quality_by_selector, stopping_rule
 from reports.style import styled
-from reports.summaries import ENCODE, ENGINES, KERNEL, QUALITY, VIDEO, View, groups
+from reports.summaries import ENCODE, ENGINES, EVALUATION, KERNEL, QUALITY, VIDEO, View, groups
 
 QUALITIES = {
     "psnr": ("PSNR", "dB"),
@@ -341,5 +342,26 @@ PLOTS = (
         "frame sees later.",
         agreement,
         (ENGINES,),
+    ),
+    Plot(
+        "evaluation_tradeoff",
+        "Quality and time against gazed patches",
+        "Means over clips, for each setting of the evaluation; the time of a clip is a median.",
+        evaluation_plots.tradeoff_curves,
+        (EVALUATION,),
+    ),
+    Plot(
+        "evaluation_by_frame",
+        "Evaluation by frame",
+        "Reconstruction quality and gaze count along a clip, for each setting: means over clips.",
+        evaluation_plots.per_frame_curves,
+        (EVALUATION,),
+    ),
+    Plot(
+        "evaluation_gazes",
+        "Gazes by frame, for each setting",
+        "How many patches were chosen in each frame: means over clips.",
+        evaluation_plots.gaze_heat_map,
+        (EVALUATION,),
     ),
 )

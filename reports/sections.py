@@ -37,8 +37,9 @@ Fact = tuple[str, AxisValue]
 READING: tuple[tuple[frozenset[str], str], ...] = (
     (
         frozenset(),
-        "Every cell ran in a process of its own. Set-up and warm-up are outside the timed repetitions; they "
-        "have a table of their own.",
+        "Every cell ran in a process of its own; only those of the workload evaluate share one, which loads "
+        "the models once. Set-up and warm-up are outside the timed repetitions; they have a table of their "
+        "own.",
     ),
     (
         frozenset(),

@@ -26,7 +26,9 @@ from reports.columns import (
     step_time,
     time_column,
 )
-from reports.document import Column
+from reports.document import Column, Table
+from reports.evaluation import columns as evaluation_columns
+from reports.evaluation import settings_table
 from reports.naming import axes_text, axis_text, usual_axes, which
 from reports.results import EAGER, CellResult, peer
 from reports.units import giga, mean_count, microseconds, percent
@@ -53,6 +55,8 @@ class View:
     plot."""
     points: str = ""
     """The axis that names those points."""
+    table: Callable[[Sequence[CellResult]], Table] | None = None
+    """The summary as a whole, where its rows are not cells."""
 
 
 @dataclass(frozen=True)
@@ -290,6 +294,7 @@ ATTENTION = View(
 )
 KERNEL = View("Kernels", "call", _kernel, _kernel_remarks, apart="operation", rivals="form", points="size")
 QUALITY = View("Selectors", "clip", _quality, _ENGINE_RAN, apart="source")
+EVALUATION = View("Evaluation", "clip", evaluation_columns, _ENGINE_RAN, table=settings_table)
 CEILING = View("Ceilings", "call", _ceiling)
 OTHER = View("Other workloads", "call", _other)
 """For workloads that a suite brings itself: only what can be said of any."""
@@ -301,5 +306,6 @@ VIEWS: Mapping[str, View] = {
     "kernel": KERNEL,
     "ceiling": CEILING,
     "quality": QUALITY,
+    "evaluate": EVALUATION,
 }
 """Workload name to its view; a run over several engines reads ``gaze`` in the view ``ENGINES``."""

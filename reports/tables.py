@@ -27,7 +27,10 @@ Row = TypeVar("Row")
 
 
 def summary_table(group: Group) -> Table:
-    """Return the table to read first: what each cell costs and gives, without empty columns."""
+    """Return the table to read first: what each cell, or each row of its view's own table, costs and gives,
+    without empty columns."""
+    if group.view.table is not None:
+        return group.view.table(group.results)
     columns = [*identity_columns(group.results), *group.view.columns(group.results), STATUS]
     return tabulate(columns, group.results).without_empty()
 

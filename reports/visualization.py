@@ -21,30 +21,24 @@ TOP = 44
 def write_visualization(
     path: Path,
     title: str,
-    original: NDArray[np.floating],
-    reconstruction: NDArray[np.floating],
+    original: NDArray[np.uint8],
+    reconstruction: NDArray[np.uint8],
     masks: Sequence[NDArray[np.generic]],
     scales: Sequence[int],
 ) -> None:
     """Write a PNG with a column for each frame; rows are the original, each scale, and the reconstruction.
 
-    ``original`` and ``reconstruction`` are (frames, 3, height, width) in [0, 1]. ``masks`` has one (frames,
+    ``original`` and ``reconstruction`` are (frames, height, width, 3) uint8. ``masks`` has one (frames,
     side·side) array for each of ``scales`` (side lengths in pixels): patches that are not chosen are dimmed,
     chosen ones outlined.
     """
-    rows = [("original", [_picture(frame) for frame in original])]
+    pictures = [Image.fromarray(frame) for frame in original]
+    rows = [("original", pictures)]
     for scale, mask in zip(scales, masks, strict=True):
-        rows.append(
-            (f"{scale} px", [_gazed(_picture(frame), seen, scale) for frame, seen in zip(original, mask)])
-        )
-    rows.append(("reconstruction", [_picture(frame) for frame in reconstruction]))
+        rows.append((f"{scale} px", [_gazed(each, seen, scale) for each, seen in zip(pictures, mask)]))
+    rows.append(("reconstruction", [Image.fromarray(frame) for frame in reconstruction]))
     path.parent.mkdir(parents=True, exist_ok=True)
     _mosaic(title, rows, len(original)).save(path)
-
-
-def _picture(frame: NDArray[np.floating]) -> Image.Image:
-    levels = (np.clip(np.nan_to_num(frame), 0, 1) * 255).round().astype(np.uint8)
-    return Image.fromarray(levels.transpose(1, 2, 0))
 
 
 def _gazed(picture: Image.Image, seen: NDArray[np.generic], scale: int) -> Image.Image:

@@ -4,22 +4,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autogaze.errors import InputError
-from autogaze.files import write_text
+from autogaze.files import replacing, write_text
 from reports.csv_files import write_csv_files
+from reports.evaluation import WORKLOAD
+from reports.evaluation_files import write_evaluation
 from reports.html import to_html
 from reports.markdown import to_markdown
+from reports.naming import varying_axes
 from reports.plots import write_plots
 from reports.results import CellResult, load_results
 from reports.sections import document
+
+EVALUATION_FOLDER = "evaluation"
+"""Where in a run's folder the published evaluator's files lie."""
 
 
 def write_all(folder: Path) -> list[Path]:
     """Write the report of the run in ``folder`` into it; return the files.
 
     These are ``report.md``, ``report.html`` (self-contained), ``cells.csv``, ``stages.csv``, ``frames.csv``
-    and ``plots/*.png``. Raises ``InputError`` for a folder that is no run, or that cannot be written.
+    and ``plots/*.png``; of the suite ``evaluate`` also ``evaluation/``, the published evaluator's files.
+    Raises ``InputError`` for a folder that is no run, or that cannot be written.
     """
-    return _write(load_results([folder]), folder)
+    results = load_results([folder])
+    written = _write(results, folder)
+    evaluated = [result for result in results if result.cell.workload == WORKLOAD]
+    return written + (_write_evaluations(evaluated, folder) if evaluated else [])
 
 
 def write_comparable(folders: Sequence[Path], out: Path) -> list[Path]:
@@ -32,6 +42,19 @@ def write_comparable(folders: Sequence[Path], out: Path) -> list[Path]:
         raise InputError("no run to report on was named: name run folders under results/, such as RUNS='a b'")
     unique = list({folder.resolve(): folder for folder in folders}.values())
     return _write(load_results(unique), out)
+
+
+def _write_evaluations(results: Sequence[CellResult], run: Path) -> list[Path]:
+    """Write the published evaluator's files into the run's folder: into folders of their own where the clips
+    were evaluated in several ways."""
+    out = run / EVALUATION_FOLDER
+    ways: dict[str, list[CellResult]] = {}
+    varying = [name for name in varying_axes(results) if name not in ("clip", "setting")]
+    for result in results:
+        ways.setdefault("_".join(str(result.axis(name)) for name in varying), []).append(result)
+    with replacing(out) as beside:
+        written = [path for way, cells in ways.items() for path in write_evaluation(cells, run, beside / way)]
+    return [out / path.relative_to(beside) for path in written]
 
 
 def _write(results: Sequence[CellResult], out: Path) -> list[Path]:

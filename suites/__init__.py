@@ -32,6 +32,7 @@ WORKLOADS = {
     "kernel": "suites.kernels:Kernel",
     "ceiling": "suites.ceilings:Ceiling",
     "quality": "suites.quality:SelectorQuality",
+    "evaluate": "suites.evaluation:Evaluation",
 }
 """Workload name to ``module:class``. The planning process imports the module too, to check axis values: it
 must not import torch at its top."""

@@ -1,7 +1,7 @@
 """The workload ``attention``: one call of one attention backend, checked against the definition before it is
 timed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -54,10 +54,10 @@ def visible_pairs(layout: "FrameLayout", batch: int) -> int:
     """Return how many pairs of real tokens see each other, over a batch: the least there is to compute."""
     import torch
 
-    from autogaze.attention.packed import row_of
+    from autogaze.attention.packed import packing_of
 
     pairs = 0
-    for segment in row_of(layout, batch, torch.device("cpu")).segments:
+    for segment in packing_of(layout, batch, torch.device("cpu")).layout.segments:
         n, before = segment.length, segment.start - segment.video_start
         if layout.frame_independent:
             before = 0
@@ -73,6 +73,7 @@ def visible_pairs(layout: "FrameLayout", batch: int) -> int:
 class Attention:
     """One call on random queries, keys and values, the layout's masks made beforehand as for a deep model."""
 
+    preload: ClassVar[Sequence[str]] = ("autogaze.attention", "torch.profiler")
     axes: ClassVar[Mapping[str, Axis]] = {
         "backend": Axis("sdpa", known=ATTENTION_BACKENDS),
         "mask": Axis("block_causal", known=MASKS),

@@ -1,7 +1,7 @@
 """Ceilings of a device, measured: matrix product and memory rates that other figures are held against."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -90,6 +90,7 @@ class Ceiling:
     among the cells of the same device and precision.
     """
 
+    preload: ClassVar[Sequence[str]] = ("torch",)
     axes: ClassVar[Mapping[str, Axis]] = {"dtype": Axis("float32", known=DTYPES)}
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:

@@ -7,7 +7,7 @@ whatever the encoder computes in, so that all cells of a setting encode the same
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -54,6 +54,11 @@ class Encode(ClipWorkload):
         "engine": Axis("auto", known=ENGINES),
         "attn_type": Axis("block_causal", known=("block_causal", "causal", "bidirectional")),
     }
+    preload: ClassVar[Sequence[str]] = (
+        *ClipWorkload.preload,
+        "autogaze.embedded.encoder",
+        "autogaze.vision_encoders.siglip.work",
+    )
     reconstructs = False
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:

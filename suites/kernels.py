@@ -59,6 +59,7 @@ def _form(operation: "Operation", form: str, dtype: Any, device: Any) -> Callabl
 class Kernel:
     """One operation in one form, at the ``size``-th of its timed shapes."""
 
+    preload: ClassVar[Sequence[str]] = ("kernels.registry",)
     axes: ClassVar[Mapping[str, Axis]] = {
         "operation": Axis("decode_step", known=OPERATION_NAMES),
         "form": Axis("triton", known=FORMS),

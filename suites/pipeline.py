@@ -86,6 +86,7 @@ class Pipeline:
             {"video": video},
             gazing_ratio=setting.gazing_ratio,
             task_loss_requirement=setting.task_loss_requirement,
+            generate_only=True,
         )
         return output
 

@@ -5,7 +5,7 @@ Time is measured too, but this workload is there for its frames: one selector is
 clip. Heavy imports stay inside functions, as in :mod:`suites.video`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -61,6 +61,11 @@ class SelectorQuality(Judged):
         **{name: axis for name, axis in AXES.items() if name not in ("batch", "engine")},
         "engine": Axis("auto", known=ENGINES),
     }
+    preload: ClassVar[Sequence[str]] = (
+        *Judged.preload,
+        "autogaze.datasets.synthetic",
+        "autogaze.selectors",
+    )
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         self._style = STYLES.get(str(axes["source"]))
@@ -164,6 +169,7 @@ class SelectorQuality(Judged):
             gazing_ratio=setting.gazing_ratio,
             task_loss_requirement=setting.task_loss_requirement,
             step_positions=self._positions,
+            generate_only=True,
         )
         return output
 

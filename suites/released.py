@@ -1,27 +1,23 @@
 """The released package as a peer: its public call, on our video and our weights, beside our engines.
 
 The package has the name of this one, so it is never imported here: a child process runs
-:mod:`suites.released_worker` with the checkout at the head of its path, and is spoken to over its standard
-input and output. Its times are taken in the child, around the call alone, the device synchronised at both
-ends.
+:mod:`suites.released_worker` in the checkout, which is thereby at the head of its path. Its times are taken
+in the child, around the call alone, the device synchronised at both ends.
 """
 
 import functools
 import json
 import os
-import selectors
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-import weakref
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from autogaze.child_process import ChildProcess, fate
 from autogaze.errors import InputError
 from suites.settings import GazeSetting
 from suites.workload import Inputs
@@ -48,15 +44,9 @@ BATCH_MATES = (
 )
 PEER_MEMORY = "memory is that of the released package's process, which holds the gaze model alone"
 
-_CHILD = Path(__file__).with_name("released_worker.py")
-_START = (
-    "import runpy, sys; sys.path[:] = [sys.argv[2], *filter(None, sys.path)]; "
-    "runpy.run_path(sys.argv[1], run_name='__main__')"
-)
+_WORKER = Path(__file__).with_name("released_worker.py")
 _PATH_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH")
 """They lead our interpreter to our packages, and the child must not find these."""
-_CHUNK = 1 << 16
-_TAIL_LINES = 30
 _OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError")
 _FAREWELL_SECONDS = 10.0
 
@@ -73,10 +63,7 @@ class ReleasedPackage:
     def __init__(self, upstream: str | None, python: str | None = None) -> None:
         checkout, program = _checkout(upstream), _interpreter(python)
         self._folder = tempfile.TemporaryDirectory(prefix="released-")
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
-        self._process = _started(checkout, program, self._errors)
-        self._end = weakref.finalize(self, _ended, self._process)
-        self._unread = b""
+        self._child = _started(checkout, program)
         try:
             versions = self._ask("import_package")
         except ChildProcessError as error:
@@ -91,7 +78,7 @@ class ReleasedPackage:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._child.pid
 
     def load(self, checkpoint: Path, device: str, dtype: str, threads: int) -> None:
         """Load the weights in a hub folder; ``threads`` are those that it computes with on a CPU."""
@@ -131,18 +118,14 @@ class ReleasedPackage:
 
     def close(self) -> None:
         """End the process and remove its files."""
-        self._end()
-        self._errors.close()
+        self._child.close()
         self._folder.cleanup()
 
     def _ask(self, command: str, **arguments: Any) -> Any:
         """Give a command and return its result."""
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # It died: the answer that does not come says so.
-            self._process.stdin.write(json.dumps({"do": command, **arguments}).encode() + b"\n")
-            self._process.stdin.flush()
+        self._child.send(json.dumps({"do": command, **arguments}))
         try:
-            answer = json.loads(self._line(time.monotonic() + PATIENCE_SECONDS))
+            answer = json.loads(self._child.receive(time.monotonic() + PATIENCE_SECONDS))
         except TimeoutError:
             raise self._failure(
                 f"the released package did not answer '{command}' within {PATIENCE_SECONDS:g} s"
@@ -154,42 +137,20 @@ class ReleasedPackage:
         sentence = f"the released package failed at '{command}': {answer['error']}"
         if answer["kind"] in _OUT_OF_MEMORY:
             raise MemoryError(sentence)
-        raise ChildProcessError(sentence) from RuntimeError(self._tail())
-
-    def _line(self, deadline: float) -> bytes:
-        """Return the next line that the child writes."""
-        assert self._process.stdout is not None
-        pipe = self._process.stdout.fileno()
-        with selectors.DefaultSelector() as selector:
-            selector.register(pipe, selectors.EVENT_READ)
-            while b"\n" not in self._unread:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise TimeoutError
-                chunk = os.read(pipe, _CHUNK)
-                if not chunk:
-                    raise EOFError
-                self._unread += chunk
-        line, _, self._unread = self._unread.partition(b"\n")
-        return line
+        raise ChildProcessError(sentence) from RuntimeError(self._child.printed.tail())
 
     def _failure(self, sentence: str) -> ChildProcessError:
         """Return the error that ends with the last line the child printed, with more of it in its cause."""
-        tail = self._tail()
+        tail = self._child.printed.tail()
         error = ChildProcessError(f"{sentence}: {tail.splitlines()[-1]}" if tail else sentence)
         error.__cause__ = RuntimeError(tail)
         return error
 
     def _fate(self) -> str:
         try:
-            code = self._process.wait(_FAREWELL_SECONDS)
-        except subprocess.TimeoutExpired:
+            return fate(self._child.exit_code(time.monotonic() + _FAREWELL_SECONDS))
+        except TimeoutError:
             return "gave no answer"
-        return f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-    def _tail(self) -> str:
-        self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - _CHUNK))
-        printed = self._errors.read().decode(errors="replace").strip()
-        return "\n".join(printed.splitlines()[-_TAIL_LINES:])
 
 
 @functools.cache
@@ -221,7 +182,7 @@ def _checkout(upstream: str | None) -> Path:
             f"UPSTREAM {upstream} is not a checkout of the released code: it has no folder {PACKAGE}; "
             "name the folder that holds it"
         )
-    if (folder / "suites" / _CHILD.name).exists():
+    if (folder / "suites" / _WORKER.name).exists():
         raise InputError(
             f"UPSTREAM {upstream} holds this project, which would be measured against itself: name a "
             "checkout of the released code"
@@ -239,30 +200,16 @@ def _interpreter(python: str | None) -> str:
     return os.path.abspath(found)  # Not resolved: a link into a virtual environment must stay one.
 
 
-def _started(checkout: Path, program: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+def _started(checkout: Path, program: str) -> ChildProcess:
     environment = {name: value for name, value in os.environ.items() if name not in _PATH_VARIABLES}
     try:
-        return subprocess.Popen(
-            [program, "-c", _START, str(_CHILD), str(checkout)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            cwd=checkout,
-            env=environment,
+        return ChildProcess(
+            str(_WORKER), str(checkout), python=program, folder=checkout, environment=environment
         )
     except OSError as error:
         raise InputError(
             f"UPSTREAM_PYTHON {program} cannot be started ({error.strerror}): name a Python interpreter"
         ) from error
-
-
-def _ended(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        with suppress(OSError):  # What was still to be written has no reader any more.
-            if pipe is not None:
-                pipe.close()
 
 
 def _last_words(error: ChildProcessError) -> str:

@@ -1,19 +1,16 @@
-"""The program that holds the released package, started by :mod:`suites.released`.
+"""The program that holds the released package, for :class:`autogaze.child_process.ChildProcess`.
 
 It runs in a process, and often with an interpreter, of its own, with the checkout at the head of its path:
-here ``autogaze`` is the released package, and nothing of this project is imported. Commands come as JSON
-lines on standard input; each is answered by a JSON line on what was standard output, and whatever the package
-prints goes to standard error. It ends with its input, or at once where the process that started it is killed.
+here ``autogaze`` is the released package, and nothing of this project is imported. Commands come as lines of
+JSON, and each is answered by one.
 """
 
-import ctypes
 import gc
 import importlib
 import inspect
 import json
 import os
 import platform
-import signal
 import sys
 import time
 import traceback
@@ -26,8 +23,6 @@ from typing import Any, TextIO
 
 _ATTENTION = ("attn_mode", "use_flash_attn", "_attn_implementation")
 """Where configurations of the released package and of transformers say how attention is computed."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -151,17 +146,10 @@ def serve(session: Session, commands: Iterable[str], answers: TextIO) -> None:
         answers.flush()
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end this process when its parent dies: amid a call it would not hear its input end."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def main() -> None:
-    _die_with_parent()
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    serve(Session(Path(sys.argv[2])), sys.stdin, answers)
+    commands, answers = (int(descriptor) for descriptor in sys.argv[1:3])
+    with os.fdopen(commands, encoding="utf-8") as lines, os.fdopen(answers, "w", encoding="utf-8") as pipe:
+        serve(Session(Path(sys.argv[3])), lines, pipe)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ that measures.
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.stages import stage, took
 from suites.axes import ATTENTION_BACKENDS, DTYPES, ENGINES, at_least_one
 from suites.pipeline import Pipeline, Result
+from suites.preflight import check_clip_inputs
 from suites.released import BATCH_MATES, PEER_MEMORY, RELEASED, ReleasedPackage, check_upstream, load_peer
 from suites.settings import canonical_setting, parse_setting
 from suites.workload import Axis, AxisValue, Inputs, Quality
@@ -41,13 +42,24 @@ class ClipWorkload:
     """A clip cut into the cell's chunks."""
 
     axes: ClassVar[Mapping[str, Axis]] = AXES
+    preload: ClassVar[Sequence[str]] = (
+        "autogaze.embedded.reconstructor",
+        "autogaze.models.autogaze",
+        "autogaze.models.autogaze.work",
+        "autogaze.tasks.video_mae_reconstruction.metrics",
+        "autogaze.tasks.video_mae_reconstruction.work",
+        "autogaze.video.video_file",
+        "av",
+    )
     reconstructs: ClassVar[bool]
     peer: ReleasedPackage | None = None
     """Chooses the patches where the engine is ``released``."""
 
     @classmethod
     def check(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
-        """Raise ``InputError`` where the engine is the released package and that cannot be imported."""
+        """Raise ``InputError`` for a video or checkpoint that is not there, and where the engine is the
+        released package and that cannot be imported."""
+        check_clip_inputs(inputs)
         if axes.get("engine") == RELEASED:
             check_upstream(inputs.upstream, inputs.upstream_python)
 
@@ -71,7 +83,7 @@ class ClipWorkload:
             "auto" if axes["engine"] == RELEASED else str(axes["engine"]),
             reconstructs=self.reconstructs,
         )
-        self.details, self.notes = self.pipeline.details, list(self.pipeline.notes)
+        self.details, self.notes = self.pipeline.details, [*self.pipeline.notes, *self.source.remarks]
         if axes["engine"] == RELEASED:
             self.peer = load_peer(inputs, str(axes["dtype"]))
             self.details |= {"ours.engine": self.details["gaze.engine"], "gaze.engine": RELEASED}

@@ -41,6 +41,8 @@ class Inputs:
     """How a video that is not square becomes so; the gaze model and the reconstructor see the same
     picture."""
     seed: int = 0
+    pictured_clips: int = 0
+    """Clips of an evaluation, from the first on, whose pictures are kept in the run's folder."""
     upstream: str | None = None
     """Folder of a checkout of the released code, to be held against ours; None for no such peer."""
     upstream_python: str | None = None
@@ -58,6 +60,10 @@ class Quality:
     """Work of the repetition: clips, frames, candidate_patches, selected_patches, padded_patches ..."""
     figures: dict[str, float] = field(default_factory=dict)
     """Figures of quality that are no mean over frames: ``agreement`` ..."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What else the outputs say, as JSON can hold it: slots of each frame ..."""
+    arrays: Mapping[str, Any] = field(default_factory=dict)
+    """Arrays of numpy by name that are kept in the run's folder, for pictures to be drawn from."""
 
 
 class Workload(Protocol):
@@ -69,6 +75,8 @@ class Workload(Protocol):
     """
 
     axes: ClassVar[Mapping[str, Axis]]
+    preload: ClassVar[Sequence[str]]
+    """Modules that its methods import: a process that many cells are forked from imports them once."""
     notes: list[str]
     """Caveats to print beside the figures."""
     details: dict[str, Any]
@@ -114,6 +122,18 @@ class Selective(Protocol):
 
         ``typed`` names the axes whose values came from the command line: who types a value wants it.
         """
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """A workload whose cells are measured one after another in the same process where they follow each other:
+    what the first has loaded serves the next.
+
+    For many short cells that are there for their figures of quality. What one leaves behind, such as memory,
+    is there when the next is measured.
+    """
+
+    shares_process: ClassVar[bool]
 
 
 class Peer(Protocol):

@@ -29,7 +29,7 @@ def write_gaze_model(folder: str | Path) -> None:
     model: Any = AutoGaze(AutoGazeConfig(**reference["configs"]["tiny"]))
     fill(model, 3, reference["weight_gains"])
     model.save_pretrained(folder)
-    AutoGazeImageProcessor(size={"height": 224, "width": 224}).save_pretrained(folder)
+    AutoGazeImageProcessor.of_checkpoint(224).save_pretrained(folder)
 
 
 def write_siglip(folder: str | Path, image_size: int, patch_size: int) -> None:

@@ -104,3 +104,62 @@ def test_encoders_of_any_input_and_patch_size(video_path: str) -> None:
 
     assert video_input_siglip_384.shape == (1, 2, 3, 384, 384)
     assert siglip_outputs_384.last_hidden_state.shape == (*gaze_outputs_392["gazing_pos"].shape, 32)
+
+
+def test_streaming_frame_by_frame(video_path: str) -> None:
+    from autogaze.datasets.video_utils import read_video_pyav, transform_video_for_pytorch
+    from autogaze.models.autogaze import AutoGaze, AutoGazeImageProcessor
+
+    autogaze_transform = AutoGazeImageProcessor.from_pretrained("nvidia/AutoGaze")
+    autogaze_model: Any = AutoGaze.from_pretrained("nvidia/AutoGaze")
+    with av.open(video_path) as container:
+        raw_video = read_video_pyav(container=container, indices=list(range(8)))
+    video = transform_video_for_pytorch(raw_video, autogaze_transform)[None]
+    with torch.inference_mode():
+        gaze_outputs = autogaze_model({"video": video}, gazing_ratio=0.1)
+
+    outputs = []
+    past_key_values = past_inputs_embeds = past_attention_mask = past_conv_values = None
+    for t in range(video.shape[1]):
+        output = autogaze_model(
+            {"video": video[:, t : t + 1]},
+            gazing_ratio=0.1,
+            generate_only=True,
+            use_cache=True,
+            past_key_values=past_key_values,
+            past_inputs_embeds=past_inputs_embeds,
+            past_attention_mask=past_attention_mask,
+            past_conv_values=past_conv_values,
+        )
+        outputs.append(output)
+        past_key_values, past_inputs_embeds = output["past_key_values"], output["past_input_embeds"]
+        past_attention_mask, past_conv_values = output["past_attention_mask"], output["past_conv_values"]
+
+    patches = autogaze_model.num_vision_tokens_each_frame
+    streaming_gazing_pos = torch.cat([o["gazing_pos"] + patches * t for t, o in enumerate(outputs)], dim=1)
+    assert torch.allclose(gaze_outputs["gazing_pos"], streaming_gazing_pos)
+
+
+def test_looking_at_what_was_chosen(video_path: str) -> None:
+    from autogaze.datasets.video_utils import read_video_pyav, transform_video_for_pytorch
+    from autogaze.models.autogaze import AutoGaze, AutoGazeImageProcessor
+    from autogaze.utils import UnNormalize, get_gazing_pos_from_gazing_mask
+
+    autogaze_transform = AutoGazeImageProcessor.from_pretrained("nvidia/AutoGaze")
+    autogaze_model: Any = AutoGaze.from_pretrained("nvidia/AutoGaze", use_flash_attn=False, device_map=None)
+    with av.open(video_path) as container:
+        raw_video = read_video_pyav(container=container, indices=list(range(2)))
+    video = autogaze_transform(images=list(raw_video), return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        gaze_outputs = autogaze_model({"video": video}, gazing_ratio=0.1)
+    unnormalize = UnNormalize(
+        autogaze_transform.image_mean, autogaze_transform.image_std, autogaze_transform.rescale_factor
+    )
+    pictures = unnormalize(transform_video_for_pytorch(raw_video, autogaze_transform))
+    positions, padded = get_gazing_pos_from_gazing_mask(torch.cat(gaze_outputs["gazing_mask"], -1).flatten(1))
+
+    assert pictures.shape == (2, 3, 224, 224)
+    assert 0 <= pictures.min() < pictures.max() <= 1
+    assert positions.tolist() == gaze_outputs["gazing_pos"].sort(dim=1).values.tolist()
+    assert not padded.any()
+    assert (gaze_outputs["log_action_probs"] < 0).all()

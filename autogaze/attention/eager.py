@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from autogaze.attention.cached import CachedLayout
 from autogaze.attention.layout import FrameLayout
 
 
@@ -42,6 +43,14 @@ def attend_rows(
     """Return the rows ``rows`` of :func:`attend`, for sequences whose whole score matrix is out of reach."""
     visible = visibility(layout, query.device, rows)
     return masked_softmax_attention(query[:, :, rows], key, value, visible, scale)
+
+
+def attend_cached(query: Tensor, keys: Tensor, values: Tensor, layout: CachedLayout, scale: float) -> Tensor:
+    """Attention over a cache; see :data:`autogaze.attention.registry.AttendCached`."""
+    scores, bias = (query @ keys.transpose(-1, -2)).float() * scale, layout.bias(query, keys)
+    if bias is not None:
+        scores = scores + bias
+    return scores.softmax(dim=-1).to(values.dtype) @ values
 
 
 def masked_softmax_attention(

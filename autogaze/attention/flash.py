@@ -1,7 +1,7 @@
 """Attention by variable-length flash kernels: padding left out, no mask ever built.
 
-On a GPU these are FlashAttention-2's, of the flash-attn package or torch's own; on a CPU it is ATen's flash
-kernel, called once for each sequence.
+On a GPU these are FlashAttention-2's, of the flash-attn package or torch's own: one launch for all videos. On
+a CPU it is ATen's flash kernel, which computes a sequence at a time.
 
 The kernels see sequences of queries, each over a range of consecutive keys, causal or not. Every mask is such
 sequences: a whole video for ``causal`` and ``bidirectional``, a frame where frames are independent (the class
@@ -26,15 +26,15 @@ import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, groupby, pairwise
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
-from autogaze.attention.layout import FrameLayout
-from autogaze.attention.packed import Row, Segment, row_of
+from autogaze.attention.cached import CachedLayout
+from autogaze.attention.packed import PackedLayout, Segment
 from autogaze.errors import BackendUnavailable
 
 _DTYPES = (torch.float16, torch.bfloat16)
@@ -165,37 +165,38 @@ def _torch_kernel() -> Kernel:
 
 def _run_on_host(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, scale: float) -> Tensor:
     """Compute a call on the CPU: there is no launch to save by computing the sequences as one."""
-    output = torch.empty_like(query)
-    for queries, keys in _ranges(sequences):
-        q, k, v = (
-            tensor[rows].transpose(0, 1)[None]
-            for tensor, rows in ((query, queries), (key, keys), (value, keys))
-        )
-        mask = None
-        if sequences.causal and q.shape[2] != k.shape[2]:
-            # Aligned at the end, where is_causal aligns at the start; only blocks of a cache come here.
-            mask = query.new_zeros(q.shape[2], k.shape[2])
-            mask.masked_fill_(torch.ones_like(mask).triu(1 + k.shape[2] - q.shape[2]).bool(), float("-inf"))
-        # Pinned, so that no other kernel can stand in.
-        with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+    q, k, v = (tensor.transpose(0, 1)[None] for tensor in (query, key, value))  # (1, heads, total, head_dim)
+    outputs = []
+    # Pinned, so that no other kernel can stand in.
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        for start, tokens, first, seen in _ranges(sequences):
+            causal, mask = sequences.causal, None
+            if causal and tokens != seen:
+                # Aligned at the end, where is_causal aligns at the start: a class token is before the frame.
+                causal, mask = False, query.new_full((tokens, seen), float("-inf")).triu_(1 + seen - tokens)
             attended = scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, is_causal=sequences.causal and mask is None, scale=scale
+                q.narrow(2, start, tokens),
+                k.narrow(2, first, seen),
+                v.narrow(2, first, seen),
+                attn_mask=mask,
+                is_causal=causal,
+                scale=scale,
             )
-        output[queries] = attended[0].transpose(0, 1)
-    return output
+            outputs.append(attended.transpose(1, 2))
+    return torch.cat(outputs, dim=1)[0]
 
 
-def _ranges(sequences: Sequences) -> Iterator[tuple[slice, slice]]:
-    """Give the queries and the keys of every sequence that has queries."""
-    queries, starts = sequences.cu_query.tolist(), sequences.cu_key.tolist()
+def _ranges(sequences: Sequences) -> Iterator[tuple[int, int, int, int]]:
+    """Give for every sequence that has queries the first of them and their number, and the same of keys."""
+    queries, keys = sequences.cu_query.tolist(), sequences.cu_key.tolist()
     used = (sequences.cu_key.diff() if sequences.used is None else sequences.used).tolist()
-    for query, query_end, start, length in zip(queries, queries[1:], starts, used):
-        if query < query_end:
-            yield slice(query, query_end), slice(start, start + length)
+    for start, end, first, seen in zip(queries, queries[1:], keys, used):
+        if start < end:
+            yield start, end - start, first, seen
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
-    """Masked softmax attention; every tensor is (batch, heads, length, head_dim)."""
+def attend_packed(query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float) -> Tensor:
+    """Masked softmax attention in a row of tokens; every tensor is (total, heads, head_dim)."""
     kernel = find_kernel(query.device.type)
     shares = layout.kind == "block_causal" and not layout.frame_independent
     if shares and not kernel.on_host and _learns(query, key, value):
@@ -204,66 +205,71 @@ def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale
             "attention backend 'flash_attention_2' computes no gradients under a block-causal mask; "
             "use 'sdpa' or 'flex', or torch.no_grad()"
         )
-    return attend_with(kernel, query, key, value, layout, scale)
+    return attend_packed_with(kernel, query, key, value, layout, scale)
 
 
 def _learns(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
-def attend_with(
-    kernel: Kernel, query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float
+def attend_packed_with(
+    kernel: Kernel, query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float
 ) -> Tensor:
-    """Masked softmax attention by a given kernel."""
+    """Masked softmax attention in a row of tokens by a given kernel."""
     _check_head(query, kernel)
     device = query.device
-    row = row_of(layout, query.shape[0], device)
-    if row.length == 0:
-        return row.unpack(row.pack(value), query.shape)
     at_once = kernel.takes_used and (kernel.on_host or not _learns(query, key, value))
-    plan = layout.once(
-        ("flash", query.shape[0], device, at_once), lambda: _plan(row, layout, device, at_once)
-    )
-    q, k, v = (row.pack(tensor) for tensor in (query, key, value))
+    plan = layout.once(("flash", device, at_once), lambda: _plan(layout, device, at_once))
     if plan.keys is not None:
-        k, v = k[plan.keys], v[plan.keys]
+        key, value = key[plan.keys], value[plan.keys]
     if plan.query_order is not None:
-        q = q[plan.query_order]
-    outputs = [kernel.run(q[queries], k, v, sequences, scale) for queries, sequences in plan.calls]
+        query = query[plan.query_order]
+    outputs = [kernel.run(query[queries], key, value, sequences, scale) for queries, sequences in plan.calls]
     output = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     if plan.query_order is not None:
         output = torch.empty_like(output).index_copy(0, plan.query_order, output)
-    return row.unpack(output, query.shape)
+    return output
 
 
-def attend_cached(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """Attention over a cache, as :data:`autogaze.attention.registry.CachedAttend`."""
-    return attend_cached_with(find_kernel(query.device.type), query, keys, values, bias, scale)
+def attend_cached(query: Tensor, keys: Tensor, values: Tensor, layout: CachedLayout, scale: float) -> Tensor:
+    """Attention over a cache; see :data:`autogaze.attention.registry.AttendCached`.
+
+    The kernel of the CPU takes the heads of a cache as they lie, but has no mask that ends at the last key.
+    """
+    kernel = find_kernel(query.device.type)
+    if not kernel.on_host:
+        return attend_cached_with(kernel, query, keys, values, layout, scale)
+    bias = layout.bias(query, keys)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        return scaled_dot_product_attention(query, keys, values, attn_mask=bias, scale=scale)
 
 
 def attend_cached_with(
-    kernel: Kernel, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float
+    kernel: Kernel, query: Tensor, keys: Tensor, values: Tensor, layout: CachedLayout, scale: float
 ) -> Tensor:
     """Attention over a cache by a given kernel: one sequence a video.
 
-    The kernel takes no bias, but each video's last token tells which keys there are. For a batch, the cache
-    of the layer is copied into a row, since its heads lie apart.
+    For a batch, the cache of the layer is copied into a row, since its heads lie apart.
     """
     _check_head(query, kernel)
     batch, heads, tokens, head_dim = query.shape
-    cached = keys.shape[2]
-    seen = (bias[..., -1, :] == 0).expand(batch, *bias.shape[1:-2], cached).view(batch, cached)
-    begin = torch.arange(batch, device=query.device)
-    first = begin * cached + seen.to(torch.uint8).argmax(dim=1)
-    sequences = Sequences(
-        cu_query=_with_gaps(begin * tokens, begin * tokens + tokens),
-        cu_key=_with_gaps(first, first + seen.sum(dim=1)),
+    sequences = layout.once(
+        ("flash", tokens, keys.shape[2], query.device),
+        lambda: _cached_sequences(layout.seen, tokens, keys.shape[2], query.device),
+    )
+    q, k, v = (tensor.transpose(1, 2).flatten(0, 1) for tensor in (query, keys, values))
+    return kernel.run(q, k, v, sequences, scale).view(batch, tokens, heads, head_dim).transpose(1, 2)
+
+
+def _cached_sequences(seen: Sequence[int], tokens: int, cached: int, device: torch.device) -> Sequences:
+    starts = range(len(seen))
+    return Sequences(
+        cu_query=_with_gaps([(video * tokens, (video + 1) * tokens) for video in starts], device),
+        cu_key=_with_gaps([(video * cached, video * cached + seen[video]) for video in starts], device),
         longest_query=tokens,
         longest_key=cached,
         causal=True,
     )
-    q, k, v = (tensor.transpose(1, 2).flatten(0, 1) for tensor in (query, keys, values))
-    return kernel.run(q, k, v, sequences, scale).view(batch, tokens, heads, head_dim).transpose(1, 2)
 
 
 def _check_head(query: Tensor, kernel: Kernel) -> None:
@@ -277,36 +283,32 @@ def _check_head(query: Tensor, kernel: Kernel) -> None:
         )
 
 
-def _plan(row: Row, layout: FrameLayout, device: torch.device, at_once: bool) -> _Plan:
+def _plan(layout: PackedLayout, device: torch.device, at_once: bool) -> _Plan:
     everything = slice(None)
     if layout.frame_independent:
-        sequences, keys = _frames_apart(row, layout, device)
+        sequences, keys = _frames_apart(layout, device)
         return _Plan(((everything, sequences),), keys=keys)
     if layout.kind == "block_causal":
         if at_once:
-            return _Plan(((everything, _prefixes(row.segments, device)),))
-        return _frame_after_frame(row, device)
-    lengths = [segments[-1].end - segments[0].start for segments in _by_video(row.segments)]
+            return _Plan(((everything, _prefixes(layout.segments, device)),))
+        return _frame_after_frame(layout.segments, device)
+    lengths = [length for length in layout.lengths if length]
     whole = _cumulative(lengths, device)
     return _Plan(
         ((everything, Sequences(whole, whole, max(lengths), max(lengths), layout.kind == "causal")),)
     )
 
 
-def _by_video(segments: Iterable[Segment]) -> list[list[Segment]]:
-    return [list(video) for _, video in groupby(segments, key=lambda segment: segment.video_start)]
-
-
-def _frames_apart(row: Row, layout: FrameLayout, device: torch.device) -> tuple[Sequences, Tensor | None]:
+def _frames_apart(layout: PackedLayout, device: torch.device) -> tuple[Sequences, Tensor | None]:
     """Every segment a sequence, over itself and the class token."""
-    queries = [segment.length for segment in row.segments]
-    extra = [int(layout.class_token and segment.frame >= 0) for segment in row.segments]
+    queries = [segment.length for segment in layout.segments]
+    extra = [int(layout.class_token and segment.frame >= 0) for segment in layout.segments]
     lengths = [length + more for length, more in zip(queries, extra, strict=True)]
     keys = None
     if layout.class_token:
         spans = [
             span
-            for segment, more in zip(row.segments, extra, strict=True)
+            for segment, more in zip(layout.segments, extra, strict=True)
             for span in ((segment.video_start, segment.video_start + more), (segment.start, segment.end))
         ]
         keys = torch.cat([torch.arange(*span) for span in spans]).to(device)
@@ -328,27 +330,22 @@ def _prefixes(segments: Sequence[Segment], device: torch.device) -> Sequences:
     )
 
 
-def _frame_after_frame(row: Row, device: torch.device) -> _Plan:
+def _frame_after_frame(segments: Sequence[Segment], device: torch.device) -> _Plan:
     """One call for each frame, in which every video that has tokens there is a sequence over its prefix."""
-    ordered = sorted(row.segments, key=lambda segment: (segment.frame, segment.start))
+    ordered = sorted(segments, key=lambda segment: (segment.frame, segment.start))
     calls, place = [], 0
-    for _, frame in groupby(ordered, key=lambda segment: segment.frame):
-        segments = list(frame)
-        ends = list(accumulate(segment.length for segment in segments))
-        bounds = [
-            (end - segment.length, end, segment.video_start, segment.end)
-            for segment, end in zip(segments, ends, strict=True)
-        ]
-        q_start, q_end, k_start, k_end = torch.tensor(bounds, device=device).unbind(1)
+    for _, of_videos in groupby(ordered, key=lambda segment: segment.frame):
+        frame = list(of_videos)
+        ends = list(accumulate((segment.length for segment in frame), initial=0))
         sequences = Sequences(
-            cu_query=_with_gaps(q_start, q_end),
-            cu_key=_with_gaps(k_start, k_end),
-            longest_query=max(segment.length for segment in segments),
-            longest_key=max(segment.end - segment.video_start for segment in segments),
+            cu_query=_with_gaps(list(pairwise(ends)), device),
+            cu_key=_with_gaps([(segment.video_start, segment.end) for segment in frame], device),
+            longest_query=max(segment.length for segment in frame),
+            longest_key=max(segment.end - segment.video_start for segment in frame),
         )
         calls.append((slice(place, place + ends[-1]), sequences))
         place += ends[-1]
-    if len(_by_video(row.segments)) == 1:
+    if ordered == list(segments):
         return _Plan(tuple(calls))
     order = torch.cat([torch.arange(segment.start, segment.end) for segment in ordered])
     return _Plan(tuple(calls), query_order=order.to(device))
@@ -358,9 +355,9 @@ def _cumulative(lengths: Iterable[int], device: torch.device) -> Tensor:
     return torch.tensor(list(accumulate(lengths, initial=0)), dtype=torch.int32, device=device)
 
 
-def _with_gaps(starts: Tensor, ends: Tensor) -> Tensor:
+def _with_gaps(ranges: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
     """Return (2 S + 1,) int32 cumulative lengths of S ranges and what lies before each, itself a sequence.
 
     Queries follow each other, so what lies before theirs is empty: keys that nobody asks for cost nothing.
     """
-    return pad(torch.stack([starts, ends], dim=1).flatten(), (1, 0)).to(torch.int32)
+    return torch.tensor([0, *chain.from_iterable(ranges)], dtype=torch.int32, device=device)

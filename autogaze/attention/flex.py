@@ -20,8 +20,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from autogaze.attention.cached import CachedLayout
 from autogaze.attention.layout import FrameLayout
-from autogaze.attention.packed import Row, Seen, row_of, seen_by
+from autogaze.attention.packed import PackedLayout, Seen, by_runs, packing_of, seen_by
 from autogaze.errors import BackendUnavailable
 from autogaze.stages import stage
 
@@ -62,31 +63,46 @@ def _cpu_obstacle() -> str | None:
     return None
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
-    """Masked softmax attention; every tensor is (batch, heads, length, head_dim)."""
-    row = row_of(layout, query.shape[0], query.device)
-    if row.length == 0:
-        return row.unpack(row.pack(value), query.shape)
-    mask = layout.once(("flex", row.length, query.device), lambda: block_mask(row, layout, query.device))
-    q, k, v = (row.pack(tensor).transpose(0, 1)[None] for tensor in (query, key, value))
-    output = run(q, k, v, scale, block_mask=mask)  # (1, heads, total, head_dim)
-    return row.unpack(output[0].transpose(0, 1), query.shape)
+def attend_packed(query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float) -> Tensor:
+    """Masked softmax attention in a row of tokens; every tensor is (total, heads, head_dim).
 
-
-def attend_cached(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """Attention over a cache, as :data:`autogaze.attention.registry.CachedAttend`.
-
-    Each video's last token tells which keys there are: two numbers, looked up by a rule that stays the same
-    while the cache grows, so that nothing is compiled anew.
+    Equal videos are a batch that shares one mask. Others are one call on a GPU. On a CPU they are a call for
+    each run of equal ones, since the kernel would compute wholly what blocks of two videos have in common:
+    measured with eight videos of 270 to 410 tokens, 1.3 to 1.7 times the time.
     """
-    batch, tokens, cached = query.shape[0], query.shape[2], keys.shape[2]
-    seen = (bias[..., -1, :] == 0).expand(batch, *bias.shape[1:-2], cached).view(batch, cached)
-    begin = seen.to(torch.uint8).argmax(dim=1)
-    first, ahead = _table(begin), _table(begin + seen.sum(dim=1) - tokens)
+    if query.device.type == "cpu" or len(layout.runs) == 1:
+        return _runs(query, key, value, layout, scale)
+    return attend_row(query, key, value, layout, scale)
+
+
+def attend_row(query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float) -> Tensor:
+    """:func:`attend_packed` in one call, whatever the videos."""
+    mask = layout.once(("flex", query.device), lambda: block_mask(layout, query.device))
+    q, k, v = (tensor.transpose(0, 1)[None] for tensor in (query, key, value))
+    return run(q, k, v, scale, block_mask=mask)[0].transpose(0, 1)
+
+
+def _attend_equals(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
+    """The same for a batch without padding; every tensor is (batch, heads, length, head_dim)."""
+    device = query.device
+    mask = layout.once(("flex", device), lambda: block_mask(packing_of(layout, 1, device).layout, device))
+    return run(query, key, value, scale, block_mask=mask)
+
+
+_runs = by_runs(_attend_equals)
+
+
+def attend_cached(query: Tensor, keys: Tensor, values: Tensor, layout: CachedLayout, scale: float) -> Tensor:
+    """Attention over a cache; see :data:`autogaze.attention.registry.AttendCached`.
+
+    What a video sees is looked up by a rule that stays the same while the cache grows, so that nothing is
+    compiled anew.
+    """
+    tokens, device = query.shape[2], query.device
+    ahead = layout.once(("flex", tokens, device), lambda: _table(layout.seen_on(device) - tokens))
 
     def visible(score: Tensor, video: Tensor, head: Tensor, token: Tensor, key: Tensor) -> Tensor:
-        inside = (key >= first[video]) & (key <= token + ahead[video])
-        return torch.where(inside, score, -float("inf"))
+        return torch.where(key <= token + ahead[video], score, -float("inf"))
 
     return run(query, keys, values, scale, score_mod=visible)
 
@@ -112,11 +128,11 @@ def run(query: Tensor, key: Tensor, value: Tensor, scale: float, **form: Any) ->
                 return _compiled()(query, key, value, scale=scale, **form)
 
 
-def block_mask(row: Row, layout: FrameLayout, device: torch.device) -> Any:
+def block_mask(layout: PackedLayout, device: torch.device) -> Any:
     """Return the ``BlockMask`` of a row of tokens, in memory that grows with its length."""
     from torch.nn.attention.flex_attention import BlockMask
 
-    seen = seen_by(row, layout, device)
+    seen = seen_by(layout, device)
     some, every = _seen_blocks(seen)
     partly_count, partly = _listed(some & ~every)
     wholly_count, wholly = _listed(every)
@@ -127,7 +143,7 @@ def block_mask(row: Row, layout: FrameLayout, device: torch.device) -> Any:
         wholly,
         BLOCK_SIZE=BLOCK,
         mask_mod=_rule(seen),
-        seq_lengths=(row.length, row.length),
+        seq_lengths=(layout.length, layout.length),
     )
 
 

@@ -1,6 +1,6 @@
 """Who may see whom: the one description of an attention mask that every backend reads."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -17,7 +17,24 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
-class FrameLayout:
+class Layout:
+    """What all layouts have in common: what backends derive from one is kept in it.
+
+    Make one for a forward pass and hand it to every layer.
+    """
+
+    _derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, key: Hashable, build: Callable[[], _T]) -> _T:
+        """Return ``build()``, called at the first use of ``key`` only: masks are made once a pass."""
+        if key not in self._derived:
+            self._derived[key] = build()
+        value: _T = self._derived[key]
+        return value
+
+
+@dataclass(frozen=True, eq=False)
+class FrameLayout(Layout):
     """A sequence of tokens from consecutive frames, and the rule by which they see each other.
 
     ``block_causal``: a token sees its own frame and all frames before it. ``causal``: a token sees itself and
@@ -28,8 +45,6 @@ class FrameLayout:
     ``bidirectional`` without ``frame_independent``, where it too sees everyone.
 
     A padded token is seen by nobody but itself. What it sees is not defined, only that its output is finite.
-
-    Make one layout for a forward pass and hand it to every layer: what backends derive from it is kept in it.
     """
 
     tokens_per_frame: tuple[int, ...]
@@ -39,13 +54,9 @@ class FrameLayout:
     kind: Kind = "block_causal"
     frame_independent: bool = False
     class_token: bool = False
-    _derived: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise unknown_name("kind of attention mask", self.kind, get_args(Kind))
-        if any(tokens < 0 for tokens in self.tokens_per_frame):
-            raise InputError(f"tokens per frame {list(self.tokens_per_frame)} must not be negative")
+        check_mask(self.kind, self.tokens_per_frame)
         if self.padding is None:
             return
         shape, slots = tuple(self.padding.shape), sum(self.tokens_per_frame)
@@ -79,40 +90,10 @@ class FrameLayout:
         frames = torch.arange(len(self.tokens_per_frame), device=device).repeat_interleave(slots)
         return torch.nn.functional.pad(frames, (int(self.class_token), 0), value=-1)
 
-    def once(self, key: Hashable, build: Callable[[], _T]) -> _T:
-        """Return ``build()``, called at the first use of ``key`` only: masks are made once a pass."""
-        if key not in self._derived:
-            self._derived[key] = build()
-        value: _T = self._derived[key]
-        return value
 
-    def packed(self) -> "tuple[FrameLayout, Tensor | None]":
-        """Return an equivalent layout with as few padded slots as the batch allows, and where its slots were.
-
-        Inside each frame the real slots move to the front, in their order, and the frame shrinks to as many
-        as the fullest video has. The second value is (B, slots of the new layout) int64, the old slot of each
-        new one, or None where nothing changed. A batch of one ends up without padding.
-        """
-        if self.padding is None or not bool(self.padding.any()):
-            return FrameLayout(
-                self.tokens_per_frame, None, self.kind, self.frame_independent, self.class_token
-            ), None
-        by_frame = torch.split(self.padding, list(self.tokens_per_frame), dim=1)
-        most = torch.stack([(~padded).sum(dim=1).amax() for padded in by_frame]).tolist()
-        firsts = accumulate(self.tokens_per_frame[:-1], initial=0)
-        slots = torch.cat(
-            [
-                first + padded.to(torch.uint8).argsort(dim=1, stable=True)[:, :count]
-                for first, padded, count in zip(firsts, by_frame, most, strict=True)
-            ],
-            dim=1,
-        )
-        padding = self.padding.gather(1, slots)
-        layout = FrameLayout(
-            tuple(most),
-            padding if bool(padding.any()) else None,
-            self.kind,
-            self.frame_independent,
-            self.class_token,
-        )
-        return layout, slots
+def check_mask(kind: str, tokens_per_frame: Sequence[int]) -> None:
+    """Raise ``InputError`` for an unknown kind of mask, and for negative numbers of tokens."""
+    if kind not in get_args(Kind):
+        raise unknown_name("kind of attention mask", kind, get_args(Kind))
+    if any(tokens < 0 for tokens in tokens_per_frame):
+        raise InputError(f"tokens per frame {list(tokens_per_frame)} must not be negative")

@@ -10,13 +10,20 @@ sight.
 
 Training in bfloat16 on a CPU is the exception: there :mod:`autogaze.attention.cpu_bf16` is twice as fast as
 torch's kernel.
+
+Over a cache, cuDNN is left out on a GPU. From torch 2.11 on it comes first for half precision on Hopper, and
+it plans anew for every shape, which takes tens of milliseconds: every step of a clip has another length.
 """
+
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from autogaze.attention import cpu_bf16
+from autogaze.attention.cached import CachedLayout, additive
 from autogaze.attention.layout import FrameLayout
 
 
@@ -30,6 +37,25 @@ def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale
         mask = _key_masks(layout, [slice(0, layout.length)], query.dtype)[0]
         return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     return _frame_by_frame(query, key, value, layout, scale)
+
+
+def attend_cached(query: Tensor, keys: Tensor, values: Tensor, layout: CachedLayout, scale: float) -> Tensor:
+    """Attention over a cache; see :data:`autogaze.attention.registry.AttendCached`."""
+    with kernels_without_plans(query.device, query.dtype):
+        return scaled_dot_product_attention(
+            query, keys, values, attn_mask=layout.bias(query, keys), scale=scale
+        )
+
+
+_WITHOUT_PLANS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+def kernels_without_plans(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Leave torch's kernels the choice, but for cuDNN's where they would come first: in half precision on a
+    GPU."""
+    if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16):
+        return sdpa_kernel(_WITHOUT_PLANS, set_priority=True)
+    return nullcontext()
 
 
 def _frame_by_frame(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
@@ -81,19 +107,17 @@ def _key_masks(layout: FrameLayout, seen: list[slice], dtype: torch.dtype) -> li
         spans = [torch.cat([padded[:, s] for s in (*first, keys)], dim=1) for keys in seen]
         needed = torch.stack([span.any() for span in spans]).tolist()
         return [
-            _additive(span, dtype) if any_padded else None
+            _key_mask(span, dtype) if any_padded else None
             for span, any_padded in zip(spans, needed, strict=True)
         ]
 
     return layout.once(("sdpa masks", dtype), build)
 
 
-def _additive(padded: Tensor, dtype: torch.dtype) -> Tensor:
+def _key_mask(padded: Tensor, dtype: torch.dtype) -> Tensor:
     # Where a video has no real key at all, only padded queries look, and their output must just be finite.
     hidden = padded & ~padded.all(dim=1, keepdim=True)
-    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill(hidden, float("-inf"))[
-        :, None, None
-    ]
+    return additive(hidden[:, None, None], dtype)
 
 
 def _real_first(layout: FrameLayout) -> tuple[Tensor, Tensor] | None:

@@ -6,8 +6,8 @@ import importlib.util
 import torch
 from torch import Tensor
 
-from autogaze.attention.layout import FrameLayout
-from autogaze.attention.packed import Seen, row_of, seen_by
+from autogaze.attention.cached import CachedLayout
+from autogaze.attention.packed import PackedLayout, seen_by
 from autogaze.errors import BackendUnavailable
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -28,44 +28,43 @@ def obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
     return None
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, layout: FrameLayout, scale: float) -> Tensor:
-    """Masked softmax attention; every tensor is (batch, heads, length, head_dim)."""
+def attend_packed(query: Tensor, key: Tensor, value: Tensor, layout: PackedLayout, scale: float) -> Tensor:
+    """Masked softmax attention in a row of tokens; every tensor is (total, heads, head_dim)."""
     from kernels.block_causal_attention.triton import interval_attention
 
     _check(query, key, value)
-    row = row_of(layout, query.shape[0], query.device)
-    if row.length == 0:
-        return row.unpack(row.pack(value), query.shape)
-    seen: Seen = layout.once(
-        ("intervals", row.length, query.device), lambda: seen_by(row, layout, query.device)
-    )
+    seen = seen_by(layout, query.device)
     apart = seen.apart if layout.class_token and layout.frame_independent else None
-    output = interval_attention(
-        row.pack(query), row.pack(key), row.pack(value), seen.first, seen.last, apart, scale
-    )
-    return row.unpack(output, query.shape)
+    return interval_attention(query, key, value, seen.first, seen.last, apart, scale)
 
 
-def attend_cached(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """Attention over a cache, as :data:`autogaze.attention.registry.CachedAttend`.
+def attend_cached(query: Tensor, keys: Tensor, values: Tensor, layout: CachedLayout, scale: float) -> Tensor:
+    """Attention over a cache; see :data:`autogaze.attention.registry.AttendCached`.
 
-    The kernel takes no bias, but each video's last token tells which keys there are. The cache of the layer
-    is copied into a row, since its heads lie apart; the engine ``triton`` has a kernel that reads it in
-    place.
+    The cache of the layer is copied into a row, since its heads lie apart; the engine ``triton`` has a kernel
+    that reads it in place.
     """
     from kernels.block_causal_attention.triton import interval_attention
 
     _check(query, keys, values)
     batch, heads, tokens, head_dim = query.shape
-    cached = keys.shape[2]
-    seen = (bias[..., -1, :] == 0).expand(batch, *bias.shape[1:-2], cached).view(batch, cached)
-    first = torch.arange(batch, device=query.device) * cached + seen.to(torch.uint8).argmax(dim=1)
-    behind = first + seen.sum(dim=1) - tokens + 1
-    end = behind[:, None] + torch.arange(tokens, device=query.device)  # (batch, tokens)
+    bounds = layout.once(
+        ("intervals", tokens, keys.shape[2], query.device),
+        lambda: _cached_intervals(layout, tokens, keys.shape[2], query.device),
+    )
     q, k, v = (tensor.transpose(1, 2).flatten(0, 1) for tensor in (query, keys, values))
-    bounds = (first.repeat_interleave(tokens).int(), end.flatten().int())
     output = interval_attention(q, k, v, *bounds, scale=scale)
     return output.view(batch, tokens, heads, head_dim).transpose(1, 2)
+
+
+def _cached_intervals(
+    layout: CachedLayout, tokens: int, cached: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return (batch × tokens,) int32: the first key of each query in a row of caches, and the one behind its
+    last."""
+    first = cached * torch.arange(len(layout.seen), device=device)
+    last = (first + layout.seen_on(device))[:, None] - tokens + 1 + torch.arange(tokens, device=device)
+    return first.repeat_interleave(tokens).int(), last.flatten().int()
 
 
 def _check(query: Tensor, key: Tensor, value: Tensor) -> None:

@@ -29,7 +29,7 @@ def clip_path() -> Path:
 def gaze_checkpoint(checkpoint: str | os.PathLike[str] | None, revision: str | None = None) -> Path:
     """Return the folder that holds a gaze model: ``checkpoint`` itself, or what a hub id names, fetched; the
     embedded one if it is None."""
-    from autogaze.checkpoints import resolve
+    from autogaze.hub import resolve
 
     if checkpoint is None:
         return GAZE_FOLDER

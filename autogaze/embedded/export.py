@@ -49,7 +49,7 @@ def _write(gaze: AutoGaze | None, reconstructor: VideoMAEReconstruction | None, 
     if gaze is not None:
         gaze.config.name_or_path = ""  # where it lay is nobody's business
         gaze.half().save_pretrained(out / "gaze")
-        AutoGazeImageProcessor().save_pretrained(out / "gaze")
+        AutoGazeImageProcessor.of_checkpoint(gaze.arch.image_size).save_pretrained(out / "gaze")
     if reconstructor is not None:
         reconstructor.half().save(out / RECONSTRUCTOR_FOLDER.name)
 

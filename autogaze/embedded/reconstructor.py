@@ -27,6 +27,6 @@ def seeded_reconstructor(
     """Return a reconstructor as it is before any training, the same on every machine, ready for evaluation;
     the small one unless ``config`` says otherwise."""
     config = config if loss_type is None else config.with_losses(loss_type)
-    task = VideoMAEReconstruction(config, attn_implementation)
+    task = VideoMAEReconstruction(config, attn_implementation=attn_implementation)
     load_strict(task, initial_state(config), "the seeded state")
     return task.eval()

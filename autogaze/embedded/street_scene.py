@@ -21,8 +21,8 @@ from autogaze.datasets.synthetic import paint
 from autogaze.embedded import clip_path, street_scenery
 from autogaze.embedded import street_sprites as sprites
 from autogaze.errors import InputError
+from autogaze.video.container import import_av
 from autogaze.video.preprocessing import Frames
-from autogaze.video.timeline import import_av
 
 FRAMES, SIZE, FPS = 64, 448, 25
 STOP, BRAKING, LEAVING = range(40, 53), 5, 6

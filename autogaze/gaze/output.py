@@ -1,7 +1,7 @@
 """The output of the gaze model and of every other patch selector."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from autogaze.errors import InputError
 from autogaze.gaze.grid import PatchGrid
 from autogaze.gaze.packed import PackedGaze, count_gazes
 
@@ -30,6 +31,28 @@ class KeyedOutput(Mapping[str, Any]):
     @classmethod
     def _names(cls) -> list[str]:
         return [field.name for field in fields(cls)]  # type: ignore[arg-type]  # every child is a dataclass
+
+
+Scorer = Callable[[], tuple[Tensor, Tensor] | None]
+"""Returns the log-probabilities and predicted losses of an output's gazes; None where they can no longer be
+had."""
+
+
+class OnDemand:
+    """A field of :class:`GazeOutput` that is worked out when it is first read, if someone offered to."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._place = f"_{name}"
+
+    def __get__(self, output: "GazeOutput | None", owner: type | None = None) -> Tensor | None:
+        if output is None:
+            return None  # the dataclass's default
+        output.score()
+        value: Tensor | None = getattr(output, self._place)
+        return value
+
+    def __set__(self, output: "GazeOutput", value: Tensor | None) -> None:
+        setattr(output, self._place, value)
 
 
 @dataclass(eq=False)
@@ -58,13 +81,49 @@ class GazeOutput(KeyedOutput):
     num_vision_tokens_each_frame: int
     """Candidate patches in each frame, over all scales."""
     frame_sampling_rate: int = 1
-    log_action_probs: Tensor | None = None
-    """(B, N) log-probability of each gaze; only after scoring."""
-    task_loss_prediction: Tensor | None = None
-    """(B, N) predicted reconstruction loss after each slot; only after scoring."""
+    log_action_probs: OnDemand = OnDemand()
+    """(B, N) log-probability of each gaze, or None where nobody scores; worked out when it is first read."""
+    task_loss_prediction: OnDemand = OnDemand()
+    """(B, N) predicted reconstruction loss after each slot; likewise."""
     has_task_loss_requirement: bool = False
     task_loss_requirement: Tensor | None = None
     """(B, T) requested reconstruction loss."""
+    past_key_values: Any = None
+    """What a released call with ``use_cache`` hands on to the next; so are the other three."""
+    past_input_embeds: Any = None
+    past_attention_mask: Any = None
+    past_conv_values: Any = None
+
+    def __post_init__(self) -> None:
+        self._scorer: Scorer | None = None
+
+    def score_later(self, scorer: Scorer) -> None:
+        """Have the scores worked out by ``scorer`` once one of them is read."""
+        self._scorer = scorer
+
+    def score(self) -> None:
+        """Work out the scores, if that was put off.
+
+        Raises:
+            InputError: if it is too late.
+        """
+        if self._scorer is None:
+            return
+        scores = self._scorer()
+        if scores is None:
+            raise InputError(
+                "these gazes were not scored, and the model has been called again or trained since: read "
+                "log_action_probs before, or call with generate_only=False"
+            )
+        self._scorer = None
+        self.log_action_probs, self.task_loss_prediction = scores
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled and copied: scores that can still be had, but no way to have them."""
+        if self._scorer is not None and (scores := self._scorer()) is not None:
+            self._scorer = None
+            self.log_action_probs, self.task_loss_prediction = scores
+        return {**vars(self), "_scorer": None if self._scorer is None else _too_late}
 
     def gazes_each_frame(self) -> Tensor:
         """Return (B, T) int64: gazes that are not padding, on the host."""
@@ -95,6 +154,10 @@ class GazeOutput(KeyedOutput):
         not."""
         real = self.gazing_pos[video][~self.if_padded_gazing[video]].to("cpu", torch.int64)
         return hashlib.sha256(real.numpy().astype("<i8").tobytes()).hexdigest()[:16]
+
+
+def _too_late() -> None:
+    return None
 
 
 def gazing_masks(gazing_pos: Tensor, if_padded_gazing: Tensor, frames: int, grid: PatchGrid) -> list[Tensor]:

@@ -4,10 +4,9 @@ In a thresholded mode nine of ten slots of a padded gaze hold nothing. A row hol
 whatever works token by token (embedding, projections, perceptrons) costs what was gazed at and no more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate, chain
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -19,8 +18,7 @@ from autogaze.attention import Kind, PackedLayout
 class PackedGaze:
     """The real gazes of a batch in a row: video by video, frame by frame, in the order they were chosen.
 
-    With B videos, T frames and N slots in the padded form. Cumulative lengths are those that variable-length
-    attention kernels take.
+    With B videos, T frames and N slots in the padded form.
     """
 
     positions: Tensor
@@ -63,26 +61,6 @@ class PackedGaze:
         """Frames of each video."""
         return len(self.num_gazing_each_frame)
 
-    @cached_property
-    def cu_seqlens(self) -> Tensor:
-        """(B + 1,) int32, on the device: where each video begins in the row, and where the last one ends."""
-        return self._cumulative([sum(video) for video in self.gazes_each_frame])
-
-    @cached_property
-    def cu_seqlens_each_frame(self) -> Tensor:
-        """(B * T + 1,) int32, on the device: the same for each frame."""
-        return self._cumulative(chain.from_iterable(self.gazes_each_frame))
-
-    @property
-    def max_seqlen(self) -> int:
-        """Gazes of the video that has most."""
-        return max((sum(video) for video in self.gazes_each_frame), default=0)
-
-    @property
-    def max_seqlen_each_frame(self) -> int:
-        """Gazes of the frame that has most."""
-        return max(chain.from_iterable(self.gazes_each_frame), default=0)
-
     @property
     def if_padded_gazing(self) -> Tensor:
         """(B, N) bool: True where the padded form holds no gaze."""
@@ -108,11 +86,6 @@ class PackedGaze:
         slots = sum(self.num_gazing_each_frame)
         padded = rows.new_zeros(self.batch * slots, *rows.shape[1:]).index_copy(0, self.slots, rows)
         return padded.view(self.batch, slots, *rows.shape[1:])
-
-    def _cumulative(self, lengths: Iterable[int]) -> Tensor:
-        return torch.tensor(
-            list(accumulate(lengths, initial=0)), dtype=torch.int32, device=self.positions.device
-        )
 
 
 def count_gazes(if_padded_gazing: Tensor, num_gazing_each_frame: Sequence[int]) -> Tensor:

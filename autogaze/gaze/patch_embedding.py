@@ -33,17 +33,21 @@ def read_gaze(
         _check_grid(gazing_info.num_vision_tokens_each_frame, grid, model)
         gaze = gazing_info
     else:
-        _check_grid(gazing_info.get("num_vision_tokens_each_frame", per_frame), grid, model)
+        _check_grid(_claimed_patches(gazing_info, per_frame), grid, model)
         gaze = _packed(gazing_info, video, per_frame)
     if gaze.frames != video.shape[1]:
         raise InputError(f"the gaze covers {gaze.frames} frames, the video has {video.shape[1]}")
     if gaze.batch != len(video):
         raise InputError(f"the gaze is for a batch of {gaze.batch} videos, the video holds {len(video)}")
     frame = gaze.frame_of_gaze() % max(gaze.frames, 1)
-    if not torch.equal(gaze.positions.cpu().div(per_frame, rounding_mode="floor"), frame):
+    positions = gaze.positions.cpu()
+    if not torch.equal(positions.div(per_frame, rounding_mode="floor"), frame):
+        finest = grid.counts[-1]
+        alone = torch.equal(positions.div(finest, rounding_mode="floor"), frame)
+        hint = f"; these are of {finest} patches a frame, so give the {model} scales={grid.scales[-1]}"
         raise InputError(
             f"gazing_pos holds positions outside the frame their slot belongs to; frame t has positions "
-            f"{per_frame} * t to {per_frame} * t + {per_frame - 1}"
+            f"{per_frame} * t to {per_frame} * t + {per_frame - 1}{hint if alone else ''}"
         )
     return gaze
 
@@ -121,6 +125,14 @@ def position_tables(table: Tensor, sides: Sequence[int]) -> list[Tensor]:
     return [
         F.interpolate(square, size=(s, s), mode="bicubic", align_corners=False).flatten(2)[0].T for s in sides
     ]
+
+
+def _claimed_patches(gazing_info: Mapping[str, Any], otherwise: int) -> int:
+    """Return how many patches a frame has by what a gaze says of itself."""
+    if "num_vision_tokens_each_frame" in gazing_info:
+        return int(gazing_info["num_vision_tokens_each_frame"])
+    masks = gazing_info.get("gazing_mask")
+    return sum(int(mask.shape[-1]) for mask in masks) if masks else otherwise
 
 
 def _check_grid(claimed: int, grid: PatchGrid, model: str) -> None:

@@ -34,7 +34,8 @@ from torch import Tensor
 from autogaze.gaze.grid import PatchGrid, cover
 from autogaze.initialization.dct import cosine_basis, cosine_frequencies
 from autogaze.models.autogaze.configuration_autogaze import Architecture
-from autogaze.models.autogaze.decoder import DecoderLayer, rotations
+from autogaze.models.autogaze.decoder import rotations
+from autogaze.models.autogaze.decoder_stack import DecoderLayer
 from autogaze.models.autogaze.modeling_autogaze import AutoGaze
 from autogaze.models.autogaze.vision import CausalConvBlock, VisionTrunk
 

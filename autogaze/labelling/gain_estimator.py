@@ -29,7 +29,7 @@ _PRIOR = 1e-4
 first measurement outweighs it."""
 
 
-class Promise:
+class GainEstimator:
     """Guesses for one frame after another of a batch of clips.
 
     Nothing in it depends on more than one clip. ``rates``, one for each scale, say what share of its score a
@@ -70,24 +70,24 @@ class Promise:
         return guesses.argsort(dim=1, descending=True, stable=True)[:, :count]
 
     def propose(self, clips: Tensor, closed: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Return ``count`` patches to take together, and what each promises: both (len(clips), count).
+        """Return ``count`` patches to take together, and the gain of each: both (len(clips), count).
 
         Each is the best after those before it, as far as they mend what they can: a patch that only shows
         again what another shows is not among them.
         """
         errors, closed = self._errors[clips], closed.clone()
-        rows, taken, promised = torch.arange(len(clips), device=clips.device), [], []
+        rows, taken, estimated = torch.arange(len(clips), device=clips.device), [], []
         for _ in range(count):
             guesses = self._guesses(clips, errors).masked_fill(closed, float("-inf"))
             worth, patch = guesses.max(dim=1)
             closed[rows, patch] = True
             errors = self._mended(clips, errors, patch)
             taken.append(patch)
-            promised.append(worth.clamp(min=_PRIOR))
-        return torch.stack(taken, dim=1), torch.stack(promised, dim=1)
+            estimated.append(worth.clamp(min=_PRIOR))
+        return torch.stack(taken, dim=1), torch.stack(estimated, dim=1)
 
     def along(self, clips: Tensor, taken: Tensor) -> Tensor:
-        """Return what every patch promises before each of the patches ``taken``, (len(clips), k).
+        """Return what every patch would gain before each of the patches ``taken``, (len(clips), k).
 
         Returns (len(clips), k, patches): each the guesses after the patches before it, as far as they mend
         what they can.

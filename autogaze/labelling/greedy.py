@@ -1,9 +1,10 @@
 """The greedy search: patches added one at a time, each the one that lowers the reconstruction loss most.
 
-``exact`` tries every patch that is left at every step. ``accelerated`` tries the few that promise most
-(:mod:`autogaze.labelling.gain_estimator`) and takes the best of those; the losses it records are true ones.
-With ``group`` patches to a step it takes so many on their promise and tries them together: the loss after a
-group is a true one, and those inside it are interpolated by what each patch promised.
+``exact`` tries every patch that is left at every step. ``accelerated`` tries the few with the greatest
+estimated gain (:mod:`autogaze.labelling.gain_estimator`) and takes the best of those; the losses it records
+are true ones.
+With ``group`` patches to a step it takes so many on their estimates and tries them together: the loss after a
+group is a true one, and those inside it are interpolated by what each patch was estimated to gain.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from autogaze.datasets.labels import GazeLabels
 from autogaze.errors import InputError, unknown_name
-from autogaze.labelling.gain_estimator import Promise
+from autogaze.labelling.gain_estimator import GainEstimator
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 from autogaze.tasks.video_mae_reconstruction.incremental import IncrementalReconstruction
 
@@ -53,10 +54,10 @@ def greedy_gaze(
 
     ``budgets`` are the patches of each of the T frames, or those of each frame for each clip. ``candidates``
     is how many patches ``accelerated`` tries at a step, and ``group`` how many it takes: more than one only
-    on their promise, untried, with ``candidates`` of no effect. ``gain_rates``, one for each scale, are what
-    promises go by instead of what is learnt on the way
-    (:class:`~autogaze.labelling.gain_estimator.Promise`). A clip is given what it would be given alone, up to
-    the rounding of losses.
+    on their estimates, untried, with ``candidates`` of no effect. ``gain_rates``, one for each scale, are
+    what estimates go by instead of what is learnt on the way
+    (:class:`~autogaze.labelling.gain_estimator.GainEstimator`). A clip is given what it would be given alone,
+    up to the rounding of losses.
 
     Raises ``InputError`` for a video that does not fit the task, a task that is not causal, budgets that do
     not fit the video, rates that do not fit the scales, and an unknown mode.
@@ -95,11 +96,11 @@ def greedy_frames(
         raise InputError("the exact search tries all patches and guesses nothing, so it takes no gain rates")
     reconstruction = IncrementalReconstruction(task, video)
     by_clip = _check_budgets(budgets, video, reconstruction.grid.patches_per_frame)
-    promise = None
+    estimator = None
     if mode == "accelerated":
-        promise = Promise(reconstruction.grid, len(video), video.device, gain_rates)
+        estimator = GainEstimator(reconstruction.grid, len(video), video.device, gain_rates)
     for of_frame in zip(*by_clip, strict=True):
-        search = _FrameSearch(reconstruction, of_frame, promise)
+        search = _FrameSearch(reconstruction, of_frame, estimator)
         gazes = search.by_groups(group) if group > 1 else search.one_by_one(candidates)
         reconstruction.advance([gaze.patches for gaze in gazes])
         yield gazes
@@ -113,35 +114,35 @@ class _FrameSearch:
         self,
         reconstruction: IncrementalReconstruction,
         budgets: Sequence[int],
-        promise: Promise | None,
+        estimator: GainEstimator | None,
     ) -> None:
         everyone, device = range(len(budgets)), reconstruction.device
         patches = reconstruction.grid.patches_per_frame
-        self.reconstruction, self.budgets, self.promise = reconstruction, budgets, promise
+        self.reconstruction, self.budgets, self.estimator = reconstruction, budgets, estimator
         self.chosen = torch.empty(len(budgets), max(budgets), dtype=torch.int64, device=device)
         self.losses = torch.empty(len(budgets), max(budgets), device=device)
         self.closed = torch.zeros(len(budgets), patches, dtype=torch.bool, device=device)
-        if promise is not None:
+        if estimator is not None:
             blank = reconstruction.frames(everyone, self.chosen[:, None, :0])
             self.before = reconstruction.losses(everyone, blank)[:, 0]
             at_best = reconstruction.frames_at_best(everyone)
-            promise.begin(reconstruction.original(everyone), blank[:, 0], at_best)
+            estimator.begin(reconstruction.original(everyone), blank[:, 0], at_best)
 
     @torch.inference_mode()
     def one_by_one(self, candidates: int) -> list[FrameGaze]:
         """Try patches at every step, and take the best."""
-        reconstruction, promise = self.reconstruction, self.promise
+        reconstruction, estimator = self.reconstruction, self.estimator
         for step in range(max(self.budgets)):
             clips = self._clips([budget > step for budget in self.budgets])
-            if promise is None:
+            if estimator is None:
                 tried = self.closed[clips].logical_not().nonzero()[:, 1].view(len(clips), -1)
             else:
                 left = self.closed.shape[1] - step
-                tried = promise.best(clips, self.closed[clips], min(candidates, left))
+                tried = estimator.best(clips, self.closed[clips], min(candidates, left))
             trial = _try(reconstruction, clips, self.chosen[clips, :step], tried)
-            if promise is not None:
-                promise.learn(clips, tried, self.before[clips, None] - trial.losses)
-                promise.update(clips, reconstruction.original(clips.tolist()), trial.frames)
+            if estimator is not None:
+                estimator.learn(clips, tried, self.before[clips, None] - trial.losses)
+                estimator.update(clips, reconstruction.original(clips.tolist()), trial.frames)
                 self.before[clips] = trial.losses.amin(dim=1)
             best = trial.losses.argmin(dim=1, keepdim=True)
             self._take(clips, step, tried.gather(1, best), trial.losses.gather(1, best))
@@ -149,28 +150,28 @@ class _FrameSearch:
 
     @torch.inference_mode()
     def by_groups(self, group: int) -> list[FrameGaze]:
-        """Take patches on their promise, and see what came of them after each group."""
-        promise = self.promise
-        assert promise is not None
+        """Take patches on their estimates, and see what came of them after each group."""
+        estimator = self.estimator
+        assert estimator is not None
         for step in range(0, max(self.budgets), group):
             # A clip whose budget ends inside the group has a smaller one of its own: a loss is true only of
             # patches that the clip is given.
             left = [min(group, budget - step) for budget in self.budgets]
             for count in sorted({count for count in left if count > 0}):
-                self._take_group(self._clips([each == count for each in left]), step, count, promise)
+                self._take_group(self._clips([each == count for each in left]), step, count, estimator)
         return self._found()
 
-    def _take_group(self, clips: Tensor, step: int, count: int, promise: Promise) -> None:
+    def _take_group(self, clips: Tensor, step: int, count: int, estimator: GainEstimator) -> None:
         """Take ``count`` patches in each of ``clips`` from place ``step`` on, and learn from what comes of
         it."""
         reconstruction, numbers = self.reconstruction, clips.tolist()
-        taken, promised = promise.propose(clips, self.closed[clips], count)
+        taken, estimated = estimator.propose(clips, self.closed[clips], count)
         sets = torch.cat([self.chosen[clips, :step], taken], dim=1)[:, None]
         frames = reconstruction.frames(numbers, sets)
         after = reconstruction.losses(numbers, frames)  # (clips, 1)
-        gained = (self.before[clips, None] - after) * promised / promised.sum(dim=1, keepdim=True)
-        promise.learn(clips, taken, gained)
-        promise.update(clips, reconstruction.original(numbers), frames[:, 0])
+        gained = (self.before[clips, None] - after) * estimated / estimated.sum(dim=1, keepdim=True)
+        estimator.learn(clips, taken, gained)
+        estimator.update(clips, reconstruction.original(numbers), frames[:, 0])
         self._take(clips, step, taken, self.before[clips, None] - gained.cumsum(dim=1))
         self.before[clips] = after[:, 0]
 

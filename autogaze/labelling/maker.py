@@ -31,11 +31,13 @@ from autogaze.datasets.labels import (
 from autogaze.errors import InputError
 from autogaze.files import write_text
 from autogaze.labelling.greedy import CANDIDATES, Mode, as_labels, greedy_frames
-from autogaze.models.autogaze import AutoGazeConfig
-from autogaze.models.autogaze.budgets import budgets_of, draw_ratio, draw_ratios
+from autogaze.models.autogaze.budgets import budgets_of, dirichlet_ratios, exponential_ratio
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 
 Precision = Literal["float32", "bfloat16"]
+
+_RATE = 10.0
+"""Of the exponential distribution of average ratios: the gaze model's own."""
 
 _FIRST_FRAME, _OTHER_FRAMES = 10, 3
 """Concentration of the Dirichlet distribution that splits a clip's patches over its frames."""
@@ -110,30 +112,17 @@ def draw_budgets(
 ) -> tuple[int, ...]:
     """Draw how many patches each of a clip's frames is given: the same for a clip's name and a seed, always.
 
-    The average ratio is exponentially distributed inside its bounds, with the gaze model's own rate, and
-    Dirichlet(10, 3, ..., 3) splits it over the frames (Shi et al., 2026).
+    The average ratio is exponentially distributed inside its bounds, and Dirichlet(10, 3, ..., 3) splits it
+    over the frames (Shi et al., 2026).
     """
-    defaults = AutoGazeConfig().gazing_ratio_config
-    config = AutoGazeConfig(
-        gazing_ratio_config={
-            "sample_strategy_during_training": "exponential",
-            "exponential": {
-                "lambda": defaults["exponential"]["lambda"],
-                "gazing_ratio_min": settings.ratio_min,
-                "gazing_ratio_max": settings.ratio_max,
-            },
-        },
-        gazing_ratio_each_frame_config={
-            "sample_strategy_during_training": "dirichlet",
-            "dirichlet": {"alpha": ",".join(map(str, [_FIRST_FRAME] + [_OTHER_FRAMES] * (frames - 1)))},
-        },
-    )
+    weights = torch.full((frames,), float(_OTHER_FRAMES))
+    weights[0] = _FIRST_FRAME
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(
             zlib.crc32(f"{settings.seed} {get_relative_video_path(video_path)}".encode())
         )
-        mean = draw_ratio(config, training=True)
-        ratios = draw_ratios(config, True, mean, frames, rollout=lambda ratios: ratios)
+        mean = exponential_ratio(settings.ratio_min, settings.ratio_max, _RATE)
+        ratios = dirichlet_ratios(weights, mean)
     return budgets_of(ratios, patches_per_frame)
 
 

@@ -1,4 +1,4 @@
-"""Gains that every patch promises along given gazes: what a policy can be taught with.
+"""Gains that every patch is estimated to bring along given gazes: what a policy can be taught with.
 
 The greedy search tells which patch it takes. A policy learns more from what *every* patch would have gained,
 and most where it goes itself: then patches that show again what was just seen are told to be worth nothing.
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autogaze.errors import InputError
 from autogaze.gaze.output import GazeOutput
-from autogaze.labelling.gain_estimator import Promise
+from autogaze.labelling.gain_estimator import GainEstimator
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 from autogaze.tasks.video_mae_reconstruction.incremental import IncrementalReconstruction
 
@@ -20,22 +20,22 @@ from autogaze.tasks.video_mae_reconstruction.incremental import IncrementalRecon
 class Gains(NamedTuple):
     """For N slots of B clips."""
 
-    promised: Tensor
-    """(B, N, patches) float32, at least 0: the loss that each patch promises to take off at a slot."""
+    estimated: Tensor
+    """(B, N, patches) float32, at least 0: the loss that each patch is estimated to take off at a slot."""
     losses: Tensor
     """(B, N) float32: the frame's reconstruction loss after each slot."""
 
 
 @torch.inference_mode()
-def promised_gains(
+def estimated_gains(
     task: VideoMAEReconstruction, video: Tensor, gaze: GazeOutput, rates: Sequence[float], group: int
 ) -> Gains:
     """Return the gains along the gazes of ``video``, (B, T, 3, H, W) normalised.
 
     The frame is reconstructed after every ``group`` gazes, and there losses are true ones; inside a group
-    they are interpolated by what each gaze promised. ``rates`` are those of
-    :class:`~autogaze.labelling.gain_estimator.Promise`. Raises ``InputError`` for a video that does not fit
-    the task, a task that is not causal, rates that are not one for each scale, and gazes with padding.
+    they are interpolated by the estimate for each gaze. ``rates`` are those of
+    :class:`~autogaze.labelling.gain_estimator.GainEstimator`. Raises ``InputError`` for a video that does not
+    fit the task, a task that is not causal, rates that are not one for each scale, and gazes with padding.
     """
     if bool(gaze.if_padded_gazing.any()):
         raise InputError("gains are told of gazes without padding; choose them without a requirement")
@@ -43,15 +43,15 @@ def promised_gains(
         raise InputError("gains need gain rates, one for each scale, such as 0, 0.5, 1 and 1")
     reconstruction = IncrementalReconstruction(task, video)
     grid = reconstruction.grid
-    promise = Promise(grid, len(video), video.device, rates)
+    estimator = GainEstimator(grid, len(video), video.device, rates)
     slots = gaze.num_gazing_each_frame.tolist()
     frames = (gaze.gazing_pos % grid.patches_per_frame).split(slots, dim=1)
-    parts = [_along_frame(reconstruction, promise, frame, group) for frame in frames]
+    parts = [_along_frame(reconstruction, estimator, frame, group) for frame in frames]
     return Gains(*(torch.cat(each, dim=1) for each in zip(*parts, strict=True)))
 
 
 def _along_frame(
-    reconstruction: IncrementalReconstruction, promise: Promise, patches: Tensor, group: int
+    reconstruction: IncrementalReconstruction, estimator: GainEstimator, patches: Tensor, group: int
 ) -> Gains:
     """Return the gains along (B, k) patches of the current frame, and go on to the next."""
     clips = torch.arange(len(patches), device=patches.device)
@@ -63,16 +63,16 @@ def _along_frame(
         return frames[:, 0], reconstruction.losses(numbers, frames)
 
     picture, loss = shown(0)
-    promise.begin(original, picture, reconstruction.frames_at_best(numbers))
-    promised, losses = [], []
+    estimator.begin(original, picture, reconstruction.frames_at_best(numbers))
+    estimated, losses = [], []
     for start in range(0, patches.shape[1], group):
         taken = patches[:, start : start + group]
-        guesses = promise.along(clips, taken)
-        promised.append(guesses)
+        guesses = estimator.along(clips, taken)
+        estimated.append(guesses)
         picture, after = shown(start + taken.shape[1])
-        promise.update(clips, original, picture)
+        estimator.update(clips, original, picture)
         parts = guesses.gather(2, taken[..., None])[..., 0].clamp(min=1e-9).cumsum(dim=1)
         losses.append(loss + (after - loss) * parts / parts[:, -1:])
         loss = after
     reconstruction.advance(patches.tolist())
-    return Gains(torch.cat(promised, dim=1).float(), torch.cat(losses, dim=1).float())
+    return Gains(torch.cat(estimated, dim=1).float(), torch.cat(losses, dim=1).float())

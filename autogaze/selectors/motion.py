@@ -1,9 +1,11 @@
 """Selector by motion vectors: patches where a video encoder found motion, or content that no motion explains.
 
 An encoder has looked for motion already, and its vectors lie in the file: whoever decodes it anyway has them
-for a fifth more time. A block is worth the length of its vector. A block without one, in a picture predicted
+for a fifth more time. A block is worth the length of its vector, divided by how many frames lie between the
+picture and the one it refers to. A block without one, in a picture predicted
 from others, was coded anew because nothing in those pictures resembles it: it counts as motion out of reach.
-That is all that a decoder tells of the residual.
+That is all that a decoder tells of the residual. Nor does it tell which picture a vector points into, only
+whether it is an earlier or a later one: it is taken to be the nearest of those that could be referred to.
 
 The vectors say where something moves, but not how much there is to see in it. Natural pictures hold about the
 same energy in every octave of detail, so what moves is taken to be worth the same at every scale, and a patch
@@ -13,8 +15,8 @@ scales first.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,8 +28,11 @@ from torch import Tensor
 from autogaze.errors import BackendUnavailable, InputError, unknown_name
 from autogaze.gaze.grid import PatchGrid, pooled
 from autogaze.selectors.energy import order_by
+from autogaze.stages import count
+from autogaze.video.bitstreams import h264
+from autogaze.video.container import Decoding, demuxed, import_av, reopen_file, video_stream
+from autogaze.video.orientation import Orientation, orientation_of
 from autogaze.video.preprocessing import FitMode, unnormalize
-from autogaze.video.timeline import decode, import_av, video_stream
 
 _CELL = 4
 """Side in pixels of the smallest block that has a vector of its own."""
@@ -37,6 +42,12 @@ _OUT_OF_REACH = 16.0
 
 _CODECS = (("libx264", "h264"), ("mpeg4", "mpeg4"))
 """Encoders and their decoders, the better ones first."""
+
+_BIDIRECTIONAL = 3
+"""FFmpeg's type of pictures that may refer to later ones."""
+
+_REACH = 16
+"""Frames before and behind a clip that its pictures may refer to; no codec here holds more."""
 
 _EXPORT = {"flags2": "+export_mvs"}
 
@@ -113,7 +124,7 @@ def _encoded_motion(clip: Tensor) -> Iterator[Motion]:
         packets += encoder.encode(picture)
     for packet in [*packets, *encoder.encode(None), None]:
         for picture in decoder.decode(packet):
-            yield _motion(picture)
+            yield _painted(_vectors(picture), _cells_of(picture))
 
 
 def _even(pixels: Tensor) -> Tensor:
@@ -145,27 +156,98 @@ def _file_motion(path: Path, start: int, frames: int) -> list[Motion]:
     """Return the motion of the ``frames`` from ``start``, fewer where the file ends before."""
     av = import_av()
     try:
-        container = av.open(str(path))
-    except (OSError, av.FFmpegError) as error:
+        with reopen_file(path)(Decoding.DEFINED) as container:
+            stream = video_stream(container)
+            # With a thread for each frame, the vectors change from run to run.
+            stream.thread_type = "SLICE"
+            stream.codec_context.options = _EXPORT
+            codec = stream.codec_context.name
+            before, pictures = _pictures(container, stream, start, start + frames)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise InputError(f"video '{path}' cannot be opened: {error}; name a readable video file") from error
-    with container:
-        stream = video_stream(container)
-        stream.codec_context.options = _EXPORT
-        try:
-            pictures = list(islice(decode(container, stream), start, start + frames))
-        except (OSError, av.FFmpegError) as error:
-            raise InputError(
-                f"video '{path}' is damaged before frame {start + frames} ({error.strerror}): check it with "
-                "a player, and copy or record it again"
-            ) from None
-        if not pictures:
-            raise InputError(f"video '{path}' ends before frame {start}: start earlier")
-        if len(pictures) > 1 and not any(_vectors(picture) is not None for picture in pictures):
-            raise InputError(
-                f"video '{path}' ({stream.codec_context.name}) tells no motion vectors in frames {start} to "
-                f"{start + len(pictures) - 1}: H.264 and MPEG-4 with predicted pictures do"
-            )
-        return [_motion(picture) for picture in pictures]
+    except av.FFmpegError as error:
+        raise InputError(
+            f"video '{path}' is damaged before frame {start + frames} ({error.strerror}): check it with "
+            "a player, and copy or record it again"
+        ) from None
+    clip = pictures[before : before + frames]
+    if not clip:
+        raise InputError(f"video '{path}' ends before frame {start}: start earlier")
+    if len(clip) > 1 and not any(picture.vectors is not None for picture in clip):
+        raise InputError(
+            f"video '{path}' ({codec}) tells no motion vectors in frames {start} to "
+            f"{start + len(clip) - 1}: H.264 and MPEG-4 with predicted pictures do"
+        )
+    return [_motion_of(pictures, before + number, codec) for number in range(len(clip))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """What is kept of a decoded picture."""
+
+    vectors: Any
+    """Structured array; None without vectors."""
+    cells: tuple[int, int]
+    """Down and across."""
+    is_bidirectional: bool
+    is_reference: bool
+    decoded: int
+    """Its place in the order of decoding."""
+    orientation: Orientation
+
+
+def _pictures(container: Any, stream: Any, start: int, end: int) -> tuple[int, list[_Picture]]:
+    """Return how many pictures before ``start`` follow, and the pictures up to ``end`` with those before and
+    behind them that they may refer to."""
+    is_h264 = stream.codec_context.name == "h264"
+    size = h264.units_before(bytes(stream.codec_context.extradata or b"")) if is_h264 else 0
+    packets: dict[int, tuple[int, bool]] = {}
+    found: list[_Picture] = []
+    first, number = max(0, start - _REACH), -1
+    for packet in demuxed(container, stream):
+        if packet.pts is not None:
+            packets[packet.pts] = len(packets), is_h264 and h264.is_reference(bytes(packet), size)
+        for frame in packet.decode():
+            count("decoded_frames")
+            number += 1
+            decoded, is_reference = packets.get(frame.pts, (number, False))
+            picture = _picture(frame, decoded, is_reference)
+            if number >= first:
+                found.append(picture)
+            if number >= end + (_REACH if picture.is_bidirectional else 0):
+                return start - first, found
+    return start - first, found
+
+
+def _picture(frame: Any, decoded: int, is_reference: bool) -> _Picture:
+    is_bidirectional = frame.pict_type == _BIDIRECTIONAL
+    return _Picture(
+        _vectors(frame),
+        _cells_of(frame),
+        is_bidirectional,
+        is_reference or not is_bidirectional,
+        decoded,
+        orientation_of(frame),
+    )
+
+
+def _motion_of(pictures: list[_Picture], number: int, codec: str) -> Motion:
+    """Return the motion of a picture: its vectors, each divided by the distance to where it points.
+
+    Pictures of MPEG-4 between two others show what the next one shows, or where that has no vectors the last:
+    most of their blocks move as those do, and have no vectors of their own.
+    """
+    picture = pictures[number]
+    if codec == "mpeg4" and picture.is_bidirectional:
+        anchors = [n for n, other in enumerate(pictures) if not other.is_bidirectional]
+        around = [n for n in anchors if n > number][:1] + [n for n in anchors if n < number][-1:]
+        told = next((n for n in around if pictures[n].vectors is not None), number)
+        if told != number:
+            return _motion_of(pictures, told, codec)
+    usable = [n for n, other in enumerate(pictures) if other.is_reference and other.decoded < picture.decoded]
+    past = number - max((n for n in usable if n < number), default=number - 1)
+    future = min((n for n in usable if n > number), default=number + 1) - number
+    return picture.orientation.turn(_painted(picture.vectors, picture.cells, past, future))
 
 
 def _vectors(picture: Any) -> Any:
@@ -174,15 +256,20 @@ def _vectors(picture: Any) -> Any:
     return None if data is None else data.to_ndarray()
 
 
-def _motion(picture: Any) -> Motion:
-    """Return the motion of one picture; where a block has vectors to several pictures, the longest."""
-    rows, columns = -(-picture.height // _CELL), -(-picture.width // _CELL)
-    vectors = _vectors(picture)
+def _cells_of(picture: Any) -> tuple[int, int]:
+    return -(-picture.height // _CELL), -(-picture.width // _CELL)
+
+
+def _painted(vectors: Any, cells: tuple[int, int], past: int = 1, future: int = 1) -> Motion:
+    """Return the motion of a picture that refers to others so many frames away.
+
+    Where a block has vectors to several pictures, the longest counts.
+    """
+    rows, columns = cells
     if vectors is None:
         return np.zeros((rows, columns), np.float32)
-    length = np.hypot(vectors["motion_x"], vectors["motion_y"])
-    length = length / np.maximum(vectors["motion_scale"], 1) / np.abs(vectors["source"]).clip(1)
-    length = length.astype(np.float32)
+    length = np.hypot(vectors["motion_x"], vectors["motion_y"]) / np.maximum(vectors["motion_scale"], 1)
+    length = (length / np.where(vectors["source"] < 0, past, future)).astype(np.float32)
     # Around the picture lies a margin of one cell, which takes what of a block is outside.
     canvas = np.full((rows + 2, columns + 2), -1, np.float32)
     # Blocks are many and their sizes few: all of one size are painted at once.

@@ -1,29 +1,33 @@
 """Builders of data sets, models and the objective from settings."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch.utils.data import Subset
 
-from autogaze.checkpoints import load_strict
+from autogaze.checkpoints import load_strict, read_state
 from autogaze.datasets.labels import check_scales
 from autogaze.datasets.synthetic import SyntheticVideos
 from autogaze.embedded import gaze_checkpoint
 from autogaze.embedded.reconstructor import CONFIG
-from autogaze.errors import InputError, unknown_name
+from autogaze.errors import InputError
 from autogaze.initialization.gaze_model import initialize
 from autogaze.initialization.reconstructor import initial_state
 from autogaze.models.autogaze import AutoGaze, AutoGazeConfig
 from autogaze.models.autogaze.budgets import draw_ratio, draw_ratios, draw_requirement
 from autogaze.tasks.video_mae_reconstruction import VideoMAEConfig, VideoMAEReconstruction
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, architecture
+from autogaze.tasks.video_mae_reconstruction.released import check_settings
 from autogaze.training.algorithms.distillation import DistillationSettings, GainDistillation
 from autogaze.training.algorithms.grpo import GRPO, GRPOSettings
 from autogaze.training.algorithms.ntp import NextTokenPrediction
 from autogaze.training.algorithms.objective import Objective
 from autogaze.training.algorithms.reconstruction import Reconstruction
-from autogaze.training.masks import MaskMixture
+from autogaze.training.masks import MaskMixture, Masks, PolicyMasks
+from autogaze.training.released import check_preprocessing
 from autogaze.training.seeds import derived_seed
 from autogaze.training.settings import DatasetSettings, TaskSettings, TrainingSettings
 
@@ -71,34 +75,48 @@ def _synthetic(settings: DatasetSettings, split: Literal["train", "val"], labels
     return SyntheticVideos(split, style, settings.seed, settings.clip_len, settings.size, length, labels)
 
 
+def gaze_config(model: Mapping[str, Any]) -> AutoGazeConfig:
+    """Return the gaze model's configuration from the group ``model``, which says of pictures what is done
+    anyway."""
+    return AutoGazeConfig(**{name: value for name, value in model.items() if name != "preprocessing"})
+
+
 def build_task(settings: TaskSettings, weights: str | None) -> VideoMAEReconstruction:
-    """Return a reconstructor: with the weights of a checkpoint, or new ones."""
-    if weights is not None:
-        return VideoMAEReconstruction.from_checkpoint(weights, None, settings.attn_implementation)
-    for name in settings.recon_model_config:
-        if name not in VideoMAEConfig.key_names():
-            raise unknown_name("key of task.recon_model_config", name, VideoMAEConfig.key_names())
+    """Return a reconstructor: with the weights of a checkpoint, or new ones.
+
+    ``weights`` is a folder or hub id, which knows its own sizes, or as in the released training a file of
+    weights alone, whose sizes the group ``task`` gives.
+    """
+    attention = settings.attn_implementation, settings.attn_mode
+    if weights is not None and not Path(weights).is_file():
+        return VideoMAEReconstruction.from_checkpoint(weights, None, attention[0], attn_mode=attention[1])
+    check_settings(settings.recon_model_config, "task.recon_model_config")
     base = CONFIG.to_dict() if settings.recon_model == EMBEDDED else architecture(settings.recon_model)
     config = VideoMAEConfig.from_dict(base | settings.recon_model_config | {"scales": settings.scales})
     features = [loss for loss in config.losses if loss in FEATURE_BACKBONES]
-    if features:
+    if features and weights is None:
         raise InputError(
             f"the losses {', '.join(features)} compare features of trained networks, and a new reconstructor "
             "has none; name a checkpoint that holds them in trainer.task_weights, or use loss_type l1"
         )
-    task = VideoMAEReconstruction(replace(config, trained=True), settings.attn_implementation)
-    load_strict(task, initial_state(config), "the initial state")
+    task = VideoMAEReconstruction(
+        replace(config, trained=True), attn_implementation=attention[0], attn_mode=attention[1]
+    )
+    if weights is None:
+        load_strict(task, initial_state(config), "the initial state")
+    else:
+        load_strict(task, read_state(Path(weights)), f"{weights} with the sizes of the group 'task'")
     return task
 
 
 def build_gaze(model: dict[str, Any], weights: str | None, seed: int) -> AutoGaze:
     """Return a gaze model with the strategies of ``model``, its configuration: with the weights of a
     checkpoint, or new ones."""
-    config = AutoGazeConfig(**model)
+    config = gaze_config(model)
     if weights is None:
         gaze = AutoGaze(config)
         initialize(gaze, derived_seed(seed, "gaze weights") % 2**32)
-        return gaze
+        return _with_attention(gaze, config)
     gaze = AutoGaze.from_pretrained(gaze_checkpoint(weights))
     gaze.float()  # weights may be shipped in half precision, in which they cannot be trained
     if gaze.arch != config.architecture():
@@ -107,6 +125,12 @@ def build_gaze(model: dict[str, Any], weights: str | None, seed: int) -> AutoGaz
             "checkpoint, or leave trainer.gaze_weights out"
         )
     gaze.config = config
+    return _with_attention(gaze, config)
+
+
+def _with_attention(gaze: AutoGaze, config: AutoGazeConfig) -> AutoGaze:
+    if config.use_flash_attn:
+        gaze.attn_implementation = "flash_attention_2"
     return gaze
 
 
@@ -123,6 +147,11 @@ def build_objective(settings: TrainingSettings) -> Objective:
             mirror=algorithm.mirror,
         )
     task = build_task(settings.task, trainer.task_weights)
+    if algorithm.name == "dummy":
+        gaze = build_gaze(settings.model, trainer.gaze_weights, trainer.seed)
+        temperature = trainer.temp_schedule_args.exp
+        policy = PolicyMasks(gaze, temperature.temp_start, temperature.temp_end)
+        return _reconstruction(settings, task, policy)
     if algorithm.name == "grpo":
         gaze = build_gaze(settings.model, trainer.gaze_weights, trainer.seed)
         return GRPO(gaze, task, _grpo_settings(settings), train_task=trainer.train_task)
@@ -131,10 +160,14 @@ def build_objective(settings: TrainingSettings) -> Objective:
         return GainDistillation(gaze, task, _distillation_settings(settings))
     masks = MaskMixture(
         settings.task.mask_selectors,
-        AutoGazeConfig(**settings.model),
+        gaze_config(settings.model),
         task.config.grid,
         settings.task.mask_group_size,
     )
+    return _reconstruction(settings, task, masks)
+
+
+def _reconstruction(settings: TrainingSettings, task: VideoMAEReconstruction, masks: Masks) -> Reconstruction:
     return Reconstruction(task, masks, settings.task.recon_sample_rate, settings.task.validation_ratios)
 
 
@@ -142,7 +175,7 @@ def check_labels(settings: TrainingSettings) -> None:
     """Refuse label files of another patch grid than the gaze model's."""
     labels = settings.dataset.gt_gazing_pos_paths
     for paths in filter(None, (labels.train, labels.val)):
-        check_scales(paths, AutoGazeConfig(**settings.model).scales)
+        check_scales(paths, gaze_config(settings.model).scales)
 
 
 def doubts(settings: TrainingSettings) -> list[str]:
@@ -153,10 +186,9 @@ def doubts(settings: TrainingSettings) -> list[str]:
             f"trainer.task_weights is null: {name} learns from the losses of a reconstructor, and those of a "
             "new one say nothing"
         )
-    if name == "grpo" and trainer.gaze_weights is None:
-        said.append(
-            "trainer.gaze_weights is null: grpo improves a gaze model, and a new one chooses at random"
-        )
+    if name in ("grpo", "dummy") and trainer.gaze_weights is None:
+        does = "grpo improves a gaze model" if name == "grpo" else "dummy paints what a gaze model chooses"
+        said.append(f"trainer.gaze_weights is null: {does}, and a new one chooses at random")
     return said
 
 
@@ -190,6 +222,7 @@ _TRAINABLE = {
     "ntp": [(True, False)],
     "distillation": [(True, False)],
     "grpo": [(True, False), (True, True)],
+    "dummy": [(False, True), (True, True)],  # nothing reaches the gaze model either way
 }
 """The values of trainer.train_gaze and trainer.train_task that an algorithm takes."""
 
@@ -210,7 +243,8 @@ def _check_parts(settings: TrainingSettings) -> None:
             f"trainer.min_lr {trainer.min_lr:g} is above trainer.lr {trainer.lr:g}, from which rates fall; "
             "exchange them"
         )
-    size = AutoGazeConfig(**settings.model).architecture().image_size
+    check_preprocessing(settings.model.get("preprocessing") or {}, settings.dataset.size)
+    size = gaze_config(settings.model).architecture().image_size
     if size != settings.dataset.size:
         raise InputError(
             f"dataset.size is {settings.dataset.size} and the models see pictures of {size} x {size}; set it "
@@ -239,7 +273,7 @@ def _check_parts(settings: TrainingSettings) -> None:
 
 def _check_budgets(settings: TrainingSettings) -> None:
     """Refuse strategies that budgets cannot be drawn by, before anything is trained."""
-    config = AutoGazeConfig(**settings.model)
+    config = gaze_config(settings.model)
     with torch.random.fork_rng(devices=[]):
         try:
             ratio = draw_ratio(config, training=True)

@@ -17,6 +17,7 @@ from torch import nn
 from autogaze.errors import InputError
 from autogaze.files import PARTIAL, PREVIOUS, replacing
 from autogaze.models.autogaze import AutoGaze, AutoGazeImageProcessor
+from autogaze.video.preprocessing import DEFAULT_PIXEL_SCALE
 
 KEPT = 2
 """Periodic checkpoints that stay."""
@@ -112,7 +113,14 @@ def _export(model: Any, folder: Path) -> None:
     """Write a model into ``folder`` as its own loader reads it."""
     if isinstance(model, AutoGaze):
         model.save_pretrained(folder)
-        AutoGazeImageProcessor().save_pretrained(folder)
+        pixels = DEFAULT_PIXEL_SCALE
+        AutoGazeImageProcessor(
+            size={"shortest_edge": model.arch.image_size},
+            rescale_factor=pixels.rescale_factor,
+            offset=pixels.offset,
+            image_mean=list(pixels.image_mean),
+            image_std=list(pixels.image_std),
+        ).save_pretrained(folder)
     else:
         model.save(folder)
 

@@ -5,10 +5,12 @@ reconstructor are those of their checkpoints' own configurations.
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -17,6 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
+from autogaze.datasets.video_folder import ResizedCrop
 from autogaze.errors import InputError, unknown_name
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -33,20 +36,19 @@ class LabelPaths(_Section):
     val: str | None
 
 
-class ResizedCrop(_Section):
-    """Bounds of a random crop: share of the picture's area, and width over height."""
-
-    scale_min: Fraction
-    scale_max: Fraction
-    ratio_min: PositiveFloat
-    ratio_max: PositiveFloat
+def _check_bounds(values: Any) -> Any:
+    known = [item.name for item in fields(ResizedCrop)]
+    for name in values if isinstance(values, Mapping) else ():
+        if name not in known:
+            raise unknown_name("bound of random_resized_crop", name, known)
+    return values
 
 
 class Augmentation(_Section):
     """How training clips are varied."""
 
     aug_type: Literal["random_resized_crop"] | None
-    random_resized_crop: ResizedCrop
+    random_resized_crop: Annotated[ResizedCrop, BeforeValidator(_check_bounds)] = ResizedCrop()
 
 
 class DatasetSettings(_Section):
@@ -83,6 +85,9 @@ class TaskSettings(_Section):
     recon_sample_rate: Fraction
     """Share of a clip's frames that is reconstructed in a training step."""
     attn_implementation: str
+    """Attention backend of the reconstructor."""
+    attn_mode: str | None = None
+    """Attention of the networks behind feature losses, by transformers' name; null for its own choice."""
     mask_selectors: dict[str, NonNegativeFloat]
     """Selector to its weight among those that a reconstructor is trained with."""
     mask_group_size: PositiveInt
@@ -92,7 +97,7 @@ class TaskSettings(_Section):
 class AlgorithmSettings(_Section):
     """Group ``algorithm``."""
 
-    name: Literal["reconstruction", "ntp", "distillation", "grpo"]
+    name: Literal["reconstruction", "ntp", "distillation", "grpo", "dummy"]
     group_size: PositiveInt = 1
     discount_factor: Fraction = 1.0
     optimize_task_loss_prediction: bool = True
@@ -103,7 +108,7 @@ class AlgorithmSettings(_Section):
     gain_rates: tuple[NonNegativeFloat, ...] = ()
     """Which share of its score a patch of each scale gains, in distillation."""
     sharpness: PositiveFloat = 1.0
-    """Power of promised gains that the targets of distillation are in proportion to."""
+    """Power of estimated gains that the targets of distillation are in proportion to."""
     steps_per_generation: PositiveInt = 1
     """Global batches whose rollouts are made together, in distillation."""
     num_iterations: PositiveInt = 1
@@ -174,9 +179,12 @@ class TrainingSettings(_Section):
         Paths are left out, since data may move.
         """
         sizes = {name: self.model.get(name) for name in ("scales", "gaze_model_config")}
+        data = self.dataset.model_dump(include=set(_IDENTITY_OF_DATA))
+        if data["train_data_aug"] and data["train_data_aug"]["aug_type"] is None:
+            data["train_data_aug"] = None  # bounds of crops that are not made
         return {
             **_dotted("algorithm", self.algorithm.model_dump()),
-            **_dotted("dataset", self.dataset.model_dump(include=set(_IDENTITY_OF_DATA))),
+            **_dotted("dataset", data),
             **_dotted("model", sizes),
         }
 
@@ -212,6 +220,9 @@ def read_settings(values: Mapping[str, Any]) -> TrainingSettings:
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise unknown_name("training setting", place, _known(TrainingSettings)) from None
+        refusal = first.get("ctx", {}).get("error")
+        if isinstance(refusal, InputError):
+            raise InputError(f"the training setting {place} cannot be used: {refusal}") from None
         if first["type"] == "missing":
             raise InputError(f"the training setting {place} is missing; give it a value") from None
         raise InputError(

@@ -1,4 +1,4 @@
-"""Where clips come from: anything with frames that can be read by number.
+"""Sources of frames: anything whose frames can be read by number.
 
 :func:`autogaze.video.video_file.open_source` picks the right one for a path. None holds a file open.
 """
@@ -6,14 +6,15 @@
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from autogaze.errors import InputError
 from autogaze.video.preprocessing import Frames, check_frames
@@ -32,7 +33,11 @@ class Clip(NamedTuple):
 
 
 class FrameSource(Protocol):
-    """A video in whatever form."""
+    """A video in whatever form.
+
+    ``height`` and ``width`` are those of the first frame, as it is to be shown. The frames of a clip are of
+    one size, which in some streams is not that of the first.
+    """
 
     @property
     def path(self) -> Path: ...
@@ -47,6 +52,10 @@ class FrameSource(Protocol):
     @property
     def fps(self) -> float | None:
         """Frames per second; None where the source does not say."""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What whoever measures should know of how this source is read, a sentence each."""
 
     def read(self, start: int, count: int) -> Clip:
         """Return ``count`` frames from ``start`` on, the last frame repeated past the end.
@@ -81,20 +90,25 @@ def clip_of(frames: Frames, count: int) -> Clip:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of PNG or JPEG pictures of one size, one a frame, in the order of their names."""
+    """A folder of PNG or JPEG pictures of one size, one a frame, in the order of their names.
+
+    Pictures are turned as their EXIF orientation says.
+    """
 
     path: Path
     height: int
     width: int
     files: tuple[Path, ...] = field(repr=False)
     fps: float | None = None
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, path: Path) -> "ImageFolder":
-        """List the pictures of a folder; numbers in names count as numbers, so 2.png comes before 10.png."""
-        files = sorted(
-            (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), key=_by_number
-        )
+        """List the pictures of a folder; numbers in names count as numbers, so 2.png comes before 10.png.
+
+        Numbers may have fractions: 1.25.png comes before 1.5.png (:func:`in_order_of_numbers`).
+        """
+        files = in_order_of_numbers(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
             raise InputError(
                 f"folder '{path}' holds no pictures: one {' or '.join(IMAGE_SUFFIXES)} file a frame is needed"
@@ -131,6 +145,7 @@ class ArrayFile:
     path: Path
     array: Frames = field(repr=False)
     fps: float | None = None
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, path: Path) -> "ArrayFile":
@@ -180,24 +195,50 @@ def _load_arrays(path: Path) -> list[npt.NDArray[Any]]:
         return [loaded[name] for name in loaded.files]
 
 
-def _by_number(file: Path) -> list[tuple[bool, int, str]]:
-    parts = re.split(r"(\d+)", file.name)
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+_DECIMAL = r"(?<![\d.])\d+\.\d+(?!\.?\d)"
+"""A number with a point, outside of chains of more than two."""
+
+
+def in_order_of_numbers(files: Iterable[Path]) -> list[Path]:
+    """Sort files by their names, numbers in them by their values.
+
+    What is behind a point is a fraction, unless the names among them show that it counts: fractions are
+    written with as many digits each, or without zeros at their end, and 1.9, 1.10, 1.11 are neither. Points
+    in chains of more than two numbers, as in dates and versions, never begin a fraction.
+    """
+    files = list(files)
+    fractions = [number.partition(".")[2] for file in files for number in re.findall(_DECIMAL, file.stem)]
+    counts = len({len(fraction) for fraction in fractions}) > 1 and any(
+        len(fraction) > 1 and fraction.endswith("0") for fraction in fractions
+    )
+    number = re.compile(r"(\d+)" if counts else rf"({_DECIMAL}|\d+)")
+    return sorted(
+        files, key=lambda file: ([*map(_by_value, number.split(file.stem), cycle((0, 1)))], file.name)
+    )
+
+
+def _by_value(part: str, is_number: int) -> tuple[int, str]:
+    """Return what a part of a name is sorted by: a text by itself, a number by its value."""
+    if not is_number:
+        return 0, part
+    whole, _, fraction = part.partition(".")
+    return int(whole), fraction.rstrip("0")
 
 
 def _read_image(file: Path) -> Frames:
     try:
-        with Image.open(file) as image:
-            if image.mode in ("I", "F"):
+        with Image.open(file) as stored:
+            if stored.mode in ("I", "F"):
                 raise InputError(
                     f"'{file}' has pixels of 32 bits, whose range it does not tell: save it with 8 or 16 bits"
                 )
+            image = ImageOps.exif_transpose(stored)
             if image.mode.startswith("I;16"):
                 # Pillow would not scale these values but take all above 255 for white.
                 grey = np.rint(np.asarray(image) / 257).astype(np.uint8)
                 return np.repeat(grey[..., None], 3, axis=-1)
             return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"'{file}' cannot be read as a picture ({error}): replace or remove it") from None
 
 

@@ -6,14 +6,16 @@ and :func:`normalize`. Frames are (T, H, W, 3) uint8 RGB until normalised, (T, 3
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torch import Tensor
 
 from autogaze.errors import InputError, unknown_name
+
+if TYPE_CHECKING:  # Who opens a video need not wait for torch.
+    from torch import Tensor
 
 Frames = npt.NDArray[np.uint8]
 """(T, H, W, 3) RGB."""
@@ -141,7 +143,7 @@ def normalize(frames: Frames, statistics: PixelStatistics = DEFAULT_PIXEL_SCALE)
     return normalized
 
 
-def unnormalize(video: Tensor, statistics: PixelStatistics = DEFAULT_PIXEL_SCALE) -> Tensor:
+def unnormalize(video: "Tensor", statistics: PixelStatistics = DEFAULT_PIXEL_SCALE) -> "Tensor":
     """Undo :func:`normalize` up to the uint8 range: (..., 3, H, W) to pixels in [0, 1], clamped."""
     if video.ndim < 3 or video.shape[-3] != 3:
         raise InputError(f"video has shape {tuple(video.shape)}: (..., 3, height, width) is needed")

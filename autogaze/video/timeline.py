@@ -1,48 +1,31 @@
-"""Where every frame of a video file lies in time, found without decoding, and reading frames by it.
+"""Timelines: when every frame of a video is shown, found without decoding.
 
 Decoding from the start to reach frame 1000 costs a thousand frames. Seeking costs at most one group of
 pictures, but container formats seek by timestamp, and only the timestamps of *all* frames before it say which
-number a frame has. A :class:`Timeline` is that list. It is taken from the file's header where the header is
-complete, else from the packets, and there is none where a packet need not be one frame or timestamps are
-missing or contradictory: such a file is decoded from the start. Reading by seek checks every frame it meets
-against the timeline and gives up at the first surprise. So the frames are always those that decoding from the
-start would give.
+number a frame has. A :class:`Timeline` is that list. It is made only where the packets' own headers prove
+which of them show a frame (:mod:`autogaze.video.bitstreams`) and their timestamps agree with the order of
+display in the headers; other videos are decoded from the start.
 """
 
-from collections.abc import Iterator, Sequence
+import mmap
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from autogaze.errors import InputError
-from autogaze.stages import count
+from autogaze.video.bitstreams import NotNumbered, Packets, Pictures, Scan, joined, scan_of
+from autogaze.video.container import Decoding, Reopen, demuxed, video_stream
 
-_ONE_PICTURE_PER_PACKET = frozenset(
-    {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "mjpeg", "prores"}
-    | {"vp9", "libvpx-vp9", "av1", "libdav1d", "ffv1"}
-)
-"""Decoders known to return one frame for every packet. VP8, for one, has packets with hidden frames."""
-
-_SMALLEST_PICTURE = 8
-"""Bytes: a shorter packet may be a place holder that decodes to nothing (MPEG-4's "not coded" pictures)."""
-
-_SEEK_BACK_SECONDS = (0, 1, 4, 16)
-"""How far before the wanted frame to seek, in turn, where formats without an index land behind it."""
+_BATCH_BYTES = 1 << 24
+"""Of packets that are looked at together."""
 
 
-def import_av() -> Any:
-    """Return PyAV, or raise :class:`InputError` with the cure where it is not installed."""
-    try:
-        import av
-    except ImportError:
-        raise InputError(
-            "video files need PyAV, which is not installed here: pip install av, or give a folder of "
-            "images or an .npz"
-        ) from None
-    return av
+_TIMED = frozenset({"mov", "matroska", "mpegts", "flv", "avi", "nut", "ivf"})
+"""Formats in which each frame has a timestamp, behind a seek too. Where frames lie across packets of a fixed
+size (MPEG-PS) or are timed by their place (MXF), FFmpeg may give a frame the timestamp of its neighbour."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +33,12 @@ class Timeline:
     """Presentation timestamps of all frames in the order they are shown, in the stream's time base."""
 
     pts: npt.NDArray[np.int64]
+    keys: npt.NDArray[np.int64]
+    """Numbers of the frames at which decoding may begin, ascending; frames from there on come out right."""
+    key_sizes: npt.NDArray[np.int64]
+    """Bytes of the packet of each of these frames, to know it by."""
+    open_keys: npt.NDArray[np.bool_]
+    """Which of them are followed in the file by pictures that are shown before them."""
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -61,147 +50,164 @@ class Timeline:
         index = int(np.searchsorted(self.pts, pts))
         return index if index < len(self.pts) and self.pts[index] == pts else None
 
+    def key_before(self, number: int) -> int:
+        """Return the last frame up to ``number`` at which decoding may begin."""
+        return int(self.keys[max(0, int(np.searchsorted(self.keys, number, side="right")) - 1)])
 
-def video_stream(container: Any) -> Any:
-    """Return the first stream of moving pictures; cover pictures of audio files do not count."""
-    av = import_av()
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
-    raise InputError(
-        f"'{container.name}' has no video stream among its {len(container.streams)}: name a file with "
-        "moving pictures"
-    )
+    def key_of(self, pts: int | None, size: int) -> int | None:
+        """Return the number of the key frame whose packet has this timestamp and size; None if none has."""
+        number = self.index(pts)
+        places = np.flatnonzero((self.keys == number) & (self.key_sizes == size))
+        return None if number is None or not len(places) else number
 
 
-def find_timeline(container: Any) -> Timeline | None:
-    """Return the timeline of an open container's video; None if only decoding can number its frames.
+@dataclass(frozen=True, eq=False)
+class Index:
+    """What a container's header lists of its packets, a column for each field; often nothing."""
 
-    Its header or its packets are read and one frame is decoded; the container is left at any place.
-    """
-    stream = video_stream(container)
-    if stream.codec_context.name not in _ONE_PICTURE_PER_PACKET:
-        return None
-    # A stream that was cut may begin with frames that lack their references and are never shown: the timeline
-    # begins where decoding does.
-    first = next(decode(container, stream), None)
-    if first is None or first.pts is None:
-        return None
-    timeline = _timeline_of_header(stream, first.pts) or _timeline_of_packets(container, stream, first.pts)
-    return timeline or None
+    timestamps: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
+    """Offset of each packet in the file, in bytes."""
+    sizes: npt.NDArray[np.int64]
+    keys: npt.NDArray[np.bool_]
+    discarded: npt.NDArray[np.bool_]
 
+    def __len__(self) -> int:
+        return len(self.timestamps)
 
-def _timeline_of_header(stream: Any, first_pts: int) -> Timeline | None:
-    """Return the timeline of a constant frame rate, if the header lists all frames and shows that rate."""
-    if first_pts != stream.start_time:
-        return None
-    entries = [entry for entry in getattr(stream, "index_entries", ()) if not entry.is_discard]
-    if len(entries) != stream.frames or len(entries) < 2:
-        return None
-    if min(entry.size for entry in entries) < _SMALLEST_PICTURE:
-        return None
-    steps = np.diff(np.array([entry.timestamp for entry in entries], np.int64))
-    if steps[0] <= 0 or (steps != steps[0]).any():
-        return None
-    return Timeline(first_pts + steps[0] * np.arange(len(entries), dtype=np.int64))
+    @property
+    def end(self) -> int:
+        """Offset in bytes behind the last packet; 0 without packets."""
+        return int((self.positions + self.sizes).max(initial=0))
 
 
-def _timeline_of_packets(container: Any, stream: Any, first_pts: int) -> Timeline | None:
-    """Return the timeline from all packets of the file, whatever the frame rate; nothing is decoded."""
-    container.seek(0)
-    packets = [
-        (packet.pts, packet.dts, packet.size)
-        for packet in container.demux(stream)
-        if packet.size and not packet.is_discard
-    ]
-    if not packets or any(pts is None or size < _SMALLEST_PICTURE for pts, _, size in packets):
-        return None
-    decoding = np.array([dts for _, dts, _ in packets if dts is not None], np.int64)
-    pts = np.sort(np.array([pts for pts, _, _ in packets], np.int64))
-    # Timestamps that start over (files glued together) or repeat do not say which frame comes first.
-    if (np.diff(decoding) <= 0).any() or (np.diff(pts) == 0).any():
-        return None
-    return Timeline(pts[np.searchsorted(pts, first_pts) :])
+_IS_KEY, _IS_DISCARDED = 1, 2
+"""Bits of an index entry's flags (AVINDEX_KEYFRAME, AVINDEX_DISCARD_FRAME)."""
 
 
-def decode(container: Any, stream: Any, pts: int | None = None) -> Iterator[Any]:
-    """Seek to the key frame at or before ``pts``, or to the start, and decode from there, counting frames."""
-    try:
-        if pts is None:
-            container.seek(0)
-        else:
-            container.seek(pts, stream=stream, backward=True)
-    except PermissionError:
-        raise InputError(
-            f"'{container.name}' has format {container.format.name}, in which no frame can be sought: put it "
-            "into a container first, as 'ffmpeg -i in -c copy out.mp4' does"
-        ) from None
-    for frame in container.decode(stream):
-        count("decoded_frames")
-        yield frame
+def read_index(stream: Any) -> Index:
+    """Return the index of a PyAV stream."""
+    rows = [(entry.timestamp, entry.pos, entry.size, entry.flags) for entry in stream.index_entries]
+    timestamps, positions, sizes, flags = np.array(rows, np.int64).reshape(-1, 4).T
+    return Index(timestamps, positions, sizes, flags & _IS_KEY != 0, flags & _IS_DISCARDED != 0)
 
 
-def read_frames(container: Any, indices: Sequence[int], timeline: Timeline | None) -> npt.NDArray[np.uint8]:
-    """Return the frames numbered ``indices``, (n, H, W, 3) uint8 RGB; fewer if the video ends before.
+def find_timeline(container: Any, index: Index, first_pts: int | None, reopen: Reopen) -> Timeline:
+    """Return the timeline of a video whose first frame, decoded from the start, is shown at ``first_pts``.
 
     Args:
-        container: an open PyAV container, at any place.
-        indices: ascending frame numbers.
-        timeline: that of the container, or None to decode from the start.
+        container: the open video; its header is read.
+        reopen: opens it anew, to read its packets where the header does not list them.
+
+    Raises:
+        NotNumbered: where only decoding can number its frames.
     """
     stream = video_stream(container)
-    pictures = None
-    if timeline is not None and indices[0] > 0:
-        pictures = _read_by_seek(container, stream, timeline, indices)
-    if pictures is None:
-        wanted = set(indices)
-        frames = islice(enumerate(decode(container, stream)), indices[-1] + 1)
-        pictures = [_rgb(frame) for number, frame in frames if number in wanted]
-    if not pictures:
-        return np.empty((0, stream.height, stream.width, 3), np.uint8)
-    if shapes := {picture.shape for picture in pictures} - {pictures[0].shape}:
-        raise InputError(
-            f"'{container.name}' changes its picture size from {pictures[0].shape[:2]} to {min(shapes)[:2]}: "
-            "cut it where it does, or encode it anew at one size"
-        )
-    return np.stack(pictures)
+    if not _TIMED.intersection(container.format.name.split(",")):
+        raise NotNumbered(f"frames of the format {container.format.name} have no timestamps of their own")
+    scan = scan_of(stream.codec_context)
+    if first_pts is None:
+        raise NotNumbered("its frames have no timestamps")
+    found = _timeline_of_header(container, stream, index, first_pts, scan)
+    return found or _timeline_of_packets(reopen, first_pts, scan_of(stream.codec_context))
 
 
-def _read_by_seek(
-    container: Any, stream: Any, timeline: Timeline, indices: Sequence[int]
-) -> list[npt.NDArray[np.uint8]] | None:
-    """Return the frames that exist among ``indices``; None if what is decoded does not fit the timeline."""
-    if indices[0] >= len(timeline):
-        return []
-    for seconds in _SEEK_BACK_SECONDS:
-        target = int(timeline.pts[indices[0]] - seconds / stream.time_base)
-        if target <= timeline.pts[0]:
-            return None
-        frames = decode(container, stream, target)
-        # Frames that come before the key frame may refer to others that the seek has skipped.
-        key = next((frame for frame in frames if frame.key_frame), None)
-        number = None if key is None else timeline.index(key.pts)
-        if number is not None and number <= indices[0]:
-            return _pictures_from(number, chain([key], frames), timeline, indices)
-    return None
+def _timeline_of_header(
+    container: Any, stream: Any, index: Index, first_pts: int, scan: Scan
+) -> Timeline | None:
+    """Return the timeline of a constant frame rate, if the header lists all frames and shows that rate."""
+    if "mp4" not in container.format.name or not os.path.isfile(container.name):
+        return None
+    if (
+        len(index) != stream.frames
+        or len(index) < 2
+        or index.discarded.any()
+        or first_pts != stream.start_time
+    ):
+        return None
+    steps = np.diff(index.timestamps)
+    if steps[0] <= 0 or (steps != steps[0]).any():
+        return None
+    scan.add(_mapped_packets(container.name, index))
+    pictures = scan.pictures()
+    if (pictures.order < 0).any():
+        return None
+    pts = first_pts + steps[0] * np.arange(len(index), dtype=np.int64)
+    return Timeline(pts, *_keys(pictures, np.ones(len(index), bool), index.sizes))
 
 
-def _pictures_from(
-    number: int, frames: Iterator[Any], timeline: Timeline, indices: Sequence[int]
-) -> list[npt.NDArray[np.uint8]] | None:
-    """Return the pictures of ``indices`` among ``frames``, which begin at ``number``; None after a gap."""
-    last = min(indices[-1], len(timeline) - 1)
-    wanted = set(indices)
-    pictures = []
-    for expected in range(number, last + 1):
-        frame = next(frames, None)
-        if frame is None or frame.pts != timeline.pts[expected]:
-            return None
-        if expected in wanted:
-            pictures.append(_rgb(frame))
-    return pictures
+def _mapped_packets(path: str, index: Index) -> Packets:
+    """Return the packets of a file that is mapped, so that only what is looked at is read from the disk."""
+    if (index.sizes <= 0).any() or (index.positions < 0).any():
+        raise NotNumbered("its index lists packets without bytes")
+    with open(path, "rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if index.end > len(mapped):
+        raise NotNumbered("its index lists packets that are not there")
+    return Packets(np.frombuffer(mapped, np.uint8), index.positions, index.sizes, index.keys)
 
 
-def _rgb(frame: Any) -> npt.NDArray[np.uint8]:
-    picture: npt.NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-    return picture
+def _timeline_of_packets(reopen: Reopen, first_pts: int, scan: Scan) -> Timeline:
+    """Return the timeline from all packets of the file, whatever the frame rate; nothing is decoded."""
+    times: list[_Times] = []
+    sizes: list[int] = []
+    with reopen(Decoding.DEFINED) as container:
+        stream = video_stream(container)
+        contents: list[bytes] = []
+        keys: list[bool] = []
+        held = 0
+        for packet in demuxed(container, stream):
+            if packet.size == 0 and packet.pts is None and packet.dts is None:
+                continue  # the demuxer's last word, to flush a decoder
+            if packet.is_corrupt or packet.size == 0:
+                raise NotNumbered("a packet in it is damaged")
+            if packet.has_sidedata("new_extradata"):
+                raise NotNumbered("its decoder configuration changes")
+            times.append((packet.pts, packet.dts, not packet.is_discard))
+            sizes.append(packet.size)
+            contents.append(bytes(packet))
+            keys.append(packet.is_keyframe)
+            held += packet.size
+            if held > _BATCH_BYTES:
+                scan.add(joined(contents, keys))
+                contents, keys, held = [], [], 0
+        if contents:
+            scan.add(joined(contents, keys))
+    return _timeline_of_times(times, np.array(sizes, np.int64), scan.pictures(), first_pts)
+
+
+_Times = tuple[int | None, int | None, bool]
+"""When a packet is shown, when it is decoded, and whether it is to be shown at all."""
+
+
+def _timeline_of_times(
+    times: Sequence[_Times], sizes: npt.NDArray[np.int64], pictures: Pictures, first_pts: int
+) -> Timeline:
+    decoding = np.array([dts for _, dts, _ in times if dts is not None], np.int64)
+    kept = np.array([is_kept for _, _, is_kept in times], bool) & (pictures.order >= 0)
+    if any(pts is None for (pts, _, _), shown in zip(times, kept.tolist(), strict=True) if shown):
+        raise NotNumbered("not all of its frames have timestamps")
+    pts = np.array([time[0] or 0 for time in times], np.int64)
+    in_order = np.argsort(pictures.order[kept])
+    pts = pts[kept][in_order]
+    # Timestamps that start over (files glued together) or repeat do not say which frame comes first.
+    if (np.diff(decoding) <= 0).any() or (np.diff(pts) <= 0).any():
+        raise NotNumbered("its timestamps do not follow the order of its pictures")
+    if not len(pts) or pts[0] != first_pts:
+        raise NotNumbered("its first frame is not shown when its packets say")
+    return Timeline(pts, *_keys(pictures, kept, sizes))
+
+
+def _keys(
+    pictures: Pictures, kept: npt.NDArray[np.bool_], sizes: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the numbers, among the frames ``kept``, where decoding may begin, the sizes of their packets,
+    and which of them are followed by pictures that are shown before them."""
+    number = np.full(len(kept), -1, np.int64)
+    places = np.flatnonzero(kept)
+    number[places[np.argsort(pictures.order[places])]] = np.arange(len(places))
+    is_key = kept & (pictures.key | (number == 0))
+    keys, at = np.unique(number[is_key], return_index=True)
+    shown = np.where(pictures.order < 0, len(kept), pictures.order)
+    follows = np.append(np.minimum.accumulate(shown[::-1])[::-1][1:], len(kept)) < shown
+    return keys, sizes[is_key][at], follows[is_key][at]

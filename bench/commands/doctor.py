@@ -3,6 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rich.markup import escape
+from rich.table import Table
+
+from bench.commands.measuring import open_console
 from bench.devices import CPU, Device, find_devices
 from bench.environment import package_version, torch_cuda_version
 from bench.meters.power import open_meter
@@ -39,6 +43,18 @@ _OPTIONAL = (
     _Optional("hydra-core", "training", "pip install '.[train]'"),
     _Optional("ray", "labelling on several machines", "pip install '.[ray]'"),
 )
+
+
+def doctor() -> None:
+    """Say what can run here, what cannot, why, and what to install."""
+    table = Table()
+    for column in ("area", "what", "usable", "remark"):
+        table.add_column(column, overflow="fold")
+    for finding in examine():
+        table.add_row(
+            finding.area, finding.subject, "yes" if finding.usable else "no", escape(finding.remark)
+        )
+    open_console().print(table)
 
 
 def examine() -> Iterator[Finding]:

@@ -1,32 +1,69 @@
-"""``make evaluate``: the published reconstruction evaluation, with its arguments, settings and files."""
+"""``evaluate``: the published reconstruction evaluation, with its arguments, settings and files.
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+It is a run of the suite ``evaluate`` over the clips asked for. The published files are drawn into the run's
+folder, as ``report`` draws them again, and copied to where the caller wants them.
+"""
+
+import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+import typer
 
 from autogaze.errors import InputError
-from autogaze.stages import observed_by
-from bench.meters.clocks import StageClock, device_clock
-from suites.evaluation import Evaluated, evaluate
-from suites.pipeline import Pipeline
+from bench import journal, runner
+from bench.commands import options
+from bench.commands.measuring import INTERRUPTED, devices_named, measure, open_console, with_effort
+from bench.plan import make_plans
+from suites.evaluation import EvaluatedClip, clips_of
+from suites.loader import Suite, load_suite
+from suites.preflight import video_frames
 from suites.workload import Inputs
 
+SUITE = "evaluate"
 
-@dataclass(frozen=True)
-class Request:
-    """The published evaluator's arguments."""
 
-    video: Path | None
-    output_dir: Path
-    inputs: Inputs
-    attn_mode: str = "sdpa"
-    clip_len: int = 16
-    clip_starts: tuple[int, ...] = ()
-    max_clips: int = 4
-    viz_clips: int = 1
+def evaluate(
+    video: options.Video = None,
+    output_dir: options.OutputDir = options.RESULTS / "evaluation",
+    clip_len: options.ClipLength = 16,
+    clip_starts: options.ClipStarts = "",
+    max_clips: options.MaxClips = 4,
+    viz_clips: options.VizClips = 1,
+    attn_mode: options.AttentionMode = "sdpa",
+    device: options.EvaluationDevice = "auto",
+    autogaze_model: options.GazeModel = None,
+    autogaze_revision: options.GazeRevision = None,
+    task_asset_repo: options.TaskRepo = None,
+    task_asset_revision: options.TaskAssetRevision = None,
+    task_asset_dir: options.TaskFolder = None,
+    seed: options.Seed = 0,
+    samples: options.Samples = None,
+    time_budget: options.TimeBudget = None,
+    out: options.Out = options.RESULTS,
+    resume: options.Resume = None,
+    retry: options.Retry = False,
+) -> None:
+    """Reconstruct clips at the seven published settings; write the published evaluator's files."""
+    journal.check_writable(output_dir)
+    if resume is None:
+        inputs = Inputs(
+            video=video or None,
+            checkpoint=autogaze_model,
+            task_checkpoint=str(task_asset_dir) if task_asset_dir else task_asset_repo,
+            revision=autogaze_revision,
+            task_revision=task_asset_revision,
+            seed=seed,
+            pictured_clips=viz_clips,
+        )
+        starts = parse_starts(clip_starts)
+        clips = clips_of(video_frames(inputs.video), clip_len, starts, max_clips)
+        suite = load_suite(SUITE, _axes(clips, clip_len, attn_mode))
+        folder = _begin(with_effort(suite, samples, time_budget), device, inputs, out)
+    else:
+        folder = _begun(resume)
+    raise typer.Exit(_carry_out(folder, output_dir, retry))
 
 
 def parse_starts(text: str) -> tuple[int, ...]:
@@ -42,112 +79,42 @@ def parse_starts(text: str) -> tuple[int, ...]:
     return starts
 
 
-def run(request: Request, on_result: Callable[[Evaluated, float, float], None]) -> list[Path]:
-    """Evaluate and write every file; ``on_result`` hears of each clip and setting with its two times in
-    seconds."""
-    from reports.evaluation import write_evaluation
-
-    pipeline = Pipeline(request.inputs, "float32", request.attn_mode, reconstructs=True)
-    clock = device_clock(request.inputs.device)
-    taken = StageClock(clock)
-
-    @contextmanager
-    def timed() -> Iterator[None]:
-        nonlocal taken
-        taken = StageClock(clock)
-        with observed_by(taken):
-            yield
-
-    clips, frames, metadata, pictures = [], [], [], []
-    for evaluated in evaluate(
-        pipeline, request.video, request.clip_len, request.clip_starts, request.max_clips, timed
-    ):
-        times = taken.times()
-        gaze_seconds, reconstruction_seconds = times["gaze"].seconds, times["reconstruct"].seconds
-        clips.append(_clip_row(evaluated, gaze_seconds, reconstruction_seconds))
-        frames += _frame_rows(evaluated)
-        metadata.append(_metadata(evaluated, pipeline))
-        if evaluated.clip < request.viz_clips:
-            pictures.append(_visualize(request.output_dir / "visualizations", evaluated, pipeline.notes))
-        on_result(evaluated, gaze_seconds, reconstruction_seconds)
-    return write_evaluation(request.output_dir, metadata, clips, frames, pipeline.notes) + pictures
+def _axes(clips: Sequence[EvaluatedClip], clip_len: int, attention: str) -> dict[str, list[str]]:
+    return {"clip": [clip.name for clip in clips], "chunk": [str(clip_len)], "attention": [attention]}
 
 
-def _clip_row(evaluated: Evaluated, gaze_seconds: float, reconstruction_seconds: float) -> dict[str, Any]:
-    gaze, setting, rows = evaluated.result.gaze, evaluated.setting, evaluated.frames
-    gazes = [int(row["gazes"]) for row in rows]
-    return {
-        "clip_name": evaluated.clip_name,
-        "clip_start": evaluated.start,
-        "setting": setting.name,
-        "gazing_ratio_arg": setting.gazing_ratio,
-        "task_loss_requirement_arg": setting.task_loss_requirement,
-        "non_padded_gazes": sum(gazes),
-        "actual_gaze_ratio": sum(gazes) / (len(rows) * gaze.num_vision_tokens_each_frame),
-        "reconstruction_loss": _mean(rows, "loss"),
-        "pixel_mae": _mean(rows, "mae"),
-        "pixel_mse": _mean(rows, "mse"),
-        "psnr": _mean(rows, "psnr"),
-        "ssim": _mean(rows, "ssim"),
-        "gaze_seconds": gaze_seconds,
-        "reconstruction_seconds": reconstruction_seconds,
-        "non_padded_gazes_by_frame": json.dumps(gazes),
-        "num_gazing_each_frame": json.dumps(gaze.num_gazing_each_frame.tolist()),
-    }
+def _begin(suite: Suite, device: str, inputs: Inputs, out: Path) -> Path:
+    """Write the head of a new run; return its folder."""
+    devices = devices_named(device)
+    if len(devices) > 1:
+        raise InputError(f"device '{device}' names {len(devices)} devices, and one evaluates: name one")
+    (plan,) = make_plans(suite, devices, out)
+    return runner.start(suite, plan, inputs, tuple(sys.argv), out)
 
 
-def _frame_rows(evaluated: Evaluated) -> list[dict[str, Any]]:
-    return [
-        {
-            "clip_name": evaluated.clip_name,
-            "clip_start": evaluated.start,
-            "setting": evaluated.setting.name,
-            "frame_idx": index,
-            "reconstruction_loss": row["loss"],
-            "non_padded_gazes": int(row["gazes"]),
-            "pixel_mae": row["mae"],
-            "pixel_mse": row["mse"],
-            "psnr": row["psnr"],
-            "ssim": row["ssim"],
-        }
-        for index, row in enumerate(evaluated.frames)
-    ]
+def _begun(folder: Path) -> Path:
+    """Return the folder of an evaluation that was cut off; raises ``InputError`` for any other run."""
+    _, run = journal.read_head(folder)
+    if run.suite != SUITE:
+        raise InputError(
+            f"run {run.id} is of suite {run.suite} and no evaluation: finish it with bench run --resume"
+        )
+    runner.check_resumable(run)
+    return folder
 
 
-def _metadata(evaluated: Evaluated, pipeline: Pipeline) -> dict[str, Any]:
-    gaze = evaluated.result.gaze
-    requirement = gaze.task_loss_requirement
-    return {
-        "clip_name": evaluated.clip_name,
-        "setting": evaluated.setting.name,
-        "gaze_outputs": {
-            "scales": gaze.scales,
-            "num_vision_tokens_each_frame": gaze.num_vision_tokens_each_frame,
-            "task_loss_requirement": None if requirement is None else requirement.tolist(),
-        },
-        "patch_hash": gaze.patch_hash(),
-        "notes": pipeline.notes,
-        "details": pipeline.details,
-    }
+def _carry_out(folder: Path, output_dir: Path, retry: bool) -> int:
+    """Measure what is left of an evaluation and copy its files to ``output_dir``; return the exit code."""
+    from reports.writing import EVALUATION_FOLDER
 
+    def cure(folder: Path) -> str:
+        return f"python -m bench evaluate --resume {folder} --output-dir {output_dir}"
 
-def _visualize(folder: Path, evaluated: Evaluated, notes: Sequence[str]) -> Path:
-    from autogaze.video.preprocessing import unnormalize
-    from reports.evaluation import write_visualization
-
-    result = evaluated.result
-    assert result.reconstruction is not None
-    path = folder / f"{evaluated.clip_name}_{evaluated.setting.name}.png"
-    write_visualization(
-        path,
-        " | ".join([evaluated.clip_name, evaluated.setting.name, *notes]),
-        unnormalize(result.video[0]).cpu().numpy(),
-        unnormalize(result.reconstruction["reconstruction"][0]).cpu().numpy(),
-        [mask[0].cpu().numpy() for mask in result.gaze.gazing_mask],
-        result.gaze.scales,
-    )
-    return path
-
-
-def _mean(rows: list[dict[str, float]], name: str) -> float:
-    return sum(row[name] for row in rows) / len(rows)
+    console = open_console()
+    code = measure([folder], console, retry, cure)
+    if code != INTERRUPTED:
+        source = folder / EVALUATION_FOLDER
+        shutil.copytree(source, output_dir, dirs_exist_ok=True)
+        files = sum(path.is_file() for path in source.rglob("*"))
+        console.print(f"{files} files in {output_dir}", soft_wrap=True, highlight=False, markup=False)
+    return code

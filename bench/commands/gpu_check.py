@@ -17,9 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
+
 from autogaze.errors import InputError
 from autogaze.files import write_text
 from bench import journal
+from bench.commands import options
+from bench.commands.measuring import devices_named
 from bench.devices import CPU, Device
 from bench.environment import describe
 from bench.records import Status
@@ -71,6 +75,21 @@ class Outcome:
         return f"{verdict:6} {self.step.name:9} {self.seconds:5.0f} s  {became}" + (
             f"; {cells}" if cells else ""
         )
+
+
+def gpu_check(
+    gpu: options.CheckGpu = "auto",
+    out: options.CheckOut = options.RESULTS,
+    limit: options.CheckLimit = LIMIT_SECONDS,
+) -> None:
+    """Run the suites engines, kernels and attention and the GPU tests; say which goals are met."""
+    device = devices_named(gpu)[0]
+    refuse_cpu(device, gpu)
+    folder = make_folder(out, device)
+    outcomes = check(folder, standard_steps(folder, device), device, limit, typer.echo)
+    typer.echo((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+    typer.echo(f"all of it: {folder}")
+    raise typer.Exit(int(any(outcome.failed for outcome in outcomes)))
 
 
 def standard_steps(folder: Path, device: Device) -> tuple[Step, ...]:

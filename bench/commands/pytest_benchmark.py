@@ -9,6 +9,7 @@ environment; else it is what pytest-benchmark itself found out.
 
 import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,11 +25,14 @@ from bench.records import WHOLE, AxisValue, Cell, Environment, Record, Run, Samp
 WORKLOAD = "microbench"
 SUITE_VERSION = 1
 
+_LONGEST = 1e12
+"""Seconds, and calls: nobody has measured as many, and sums of them stay numbers."""
+
 
 class _Stats(BaseModel):
-    data: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=list)
+    data: list[Annotated[float, Field(gt=0, lt=_LONGEST)]] = Field(default_factory=list)
     """Seconds of one call, a mean over ``iterations`` of them, for each round."""
-    iterations: int = 1
+    iterations: Annotated[int, Field(ge=1, lt=_LONGEST)] = 1
 
 
 class _Benchmark(BaseModel):
@@ -55,6 +59,11 @@ class _Machine(BaseModel):
     """What this project's own micro-benchmarks record; others may keep anything here."""
 
 
+class _Commit(BaseModel):
+    id: str | None = None
+    dirty: bool | None = None
+
+
 class _File(BaseModel):
     """What is read of a file; pytest-benchmark writes more."""
 
@@ -62,7 +71,7 @@ class _File(BaseModel):
 
     benchmarks: list[_Benchmark]
     machine_info: _Machine
-    commit_info: dict[str, Any] = Field(default_factory=dict)
+    commit_info: _Commit = _Commit()
     datetime: str
     version: str
 
@@ -102,7 +111,9 @@ def import_results(path: Path, results: Path, command: tuple[str, ...]) -> Path:
 
 def _read(path: Path) -> _File:
     try:
-        return _File.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        document = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(document, ensure_ascii=False).encode()  # what is no text cannot be written again
+        return _File.model_validate(document)
     except OSError as error:
         raise InputError(
             f"file {path} cannot be read ({error.strerror}): name one that make microbench has written"
@@ -113,9 +124,14 @@ def _read(path: Path) -> _File:
             f"file {path} is not a result of pytest-benchmark ({where}: {error.errors()[0]['msg']}): "
             "name one written with --benchmark-json"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        # Text of another kind is no JSON; the rest is JSON with numbers or depths that are not read.
+        words = (
+            "" if isinstance(error, json.JSONDecodeError) else f" that can be read ({_first_words(error)})"
+        )
         raise InputError(
-            f"file {path} is not JSON: name one that pytest-benchmark has written with --benchmark-json"
+            f"file {path} is not JSON{words}: name one that pytest-benchmark has written with "
+            "--benchmark-json"
         ) from error
 
 
@@ -127,7 +143,7 @@ def _record(benchmark: _Benchmark, path: Path, started: str) -> Record:
             "--benchmark-json, or save it with --benchmark-save-data"
         )
     numbers = {
-        name: float(value)
+        name: _amount(name, value, benchmark, path)
         for name, value in benchmark.extra_info.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
@@ -141,6 +157,20 @@ def _record(benchmark: _Benchmark, path: Path, started: str) -> Record:
         started=started,
         elapsed_seconds=sum(seconds) * iterations,
     )
+
+
+def _amount(name: str, value: int | float, benchmark: _Benchmark, path: Path) -> float:
+    if not abs(value) <= sys.float_info.max:
+        found = "not a number" if value != value else "beyond all numbers that are computed with"
+        raise InputError(
+            f"{name} of benchmark {benchmark.fullname} in {path} is no amount of work ({found}): leave it "
+            "out of extra_info, or give what one call does"
+        )
+    return float(value)
+
+
+def _first_words(error: Exception) -> str:
+    return str(error).partition(";")[0].partition("\n")[0][:100]
 
 
 def _cell(benchmark: _Benchmark) -> Cell:
@@ -167,6 +197,6 @@ def _environment(file: _File) -> dict[str, AxisValue]:
         "cpu.model": machine.cpu.brand_raw or machine.cpu.brand,
         "cpu.threads": machine.cpu.count,
         "python.version": machine.python_version,
-        "git.commit": file.commit_info.get("id"),
-        "git.dirty": file.commit_info.get("dirty"),
+        "git.commit": file.commit_info.id,
+        "git.dirty": file.commit_info.dirty,
     }

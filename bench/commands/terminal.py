@@ -1,18 +1,15 @@
 """What the command line shows before and while it measures."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column, Table
 
 from bench.plan import Plan
-from bench.records import Cell, Record, Status
+from bench.records import AxisValue, Cell, Record, Status
 
-if TYPE_CHECKING:
-    from suites.evaluation import Evaluated
+_BAR_WIDTH = 8
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -38,10 +35,27 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print("~ is a rough guess: that cell has not been measured on this device yet")
 
 
-def describe_cell(cell: Cell) -> str:
-    """Return workload and axis values, short enough to read: ``end_to_end ratio_0.25 chunk=16 float32``."""
-    values = [value if isinstance(value, str) else f"{name}={value}" for name, value in cell.axes.items()]
-    return " ".join((cell.workload, *values))
+def common_axes(cells: Sequence[Cell]) -> frozenset[str]:
+    """Return the axes of which all cells have the same value, the workload among them; none where there is
+    nothing else to tell a cell by."""
+    names = {"workload", *(name for cell in cells for name in cell.axes)}
+    common = {name for name in names if len({_value(cell, name) for cell in cells}) == 1}
+    return frozenset(common if common < names else ())
+
+
+def _value(cell: Cell, name: str) -> AxisValue:
+    return cell.workload if name == "workload" else cell.axes.get(name)
+
+
+def describe_cell(cell: Cell, known: Collection[str] = ()) -> str:
+    """Return workload and axis values, short enough to read: ``end_to_end ratio_0.25 chunk=16 float32``; axes
+    that are ``known`` are left out."""
+    values = {"workload": cell.workload} | cell.axes
+    return " ".join(
+        value if isinstance(value, str) else f"{name}={value}"
+        for name, value in values.items()
+        if name not in known
+    )
 
 
 def spoken_time(seconds: float) -> str:
@@ -58,18 +72,26 @@ def spoken_time(seconds: float) -> str:
 
 def outcome(record: Record) -> str:
     """Return status, reason and time of a finished cell in one line."""
-    what = record.status.replace("_", " ") + (f": {record.reason}" if record.reason else "")
+    what = _status(record) + (f": {record.reason}" if record.reason else "")
     return f"{what} ({spoken_time(record.elapsed_seconds)})"
 
 
-class PlainProgress:
-    """A line when a cell starts and one when it ends: for logs and pipes."""
+def _status(record: Record) -> str:
+    return record.status.replace("_", " ")
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+
+class PlainProgress:
+    """A line when a cell starts and one when it ends: for logs and pipes.
+
+    Axes that are ``known`` are not said again with every cell.
+    """
+
+    def __init__(self, console: Console, known: Collection[str] = ()) -> None:
+        self._console, self._known = console, known
 
     def begin(self, cell: Cell, number: int, total: int, seconds_left: float) -> None:
-        self._say(f"[{number}/{total}] {describe_cell(cell)} (about {spoken_time(seconds_left)} left)")
+        what = describe_cell(cell, self._known)
+        self._say(f"[{number}/{total}] {what} (about {spoken_time(seconds_left)} left)")
 
     def phase(self, name: str) -> None:
         return
@@ -82,19 +104,27 @@ class PlainProgress:
 
 
 class BarProgress:
-    """A bar with the cell, what it does, the count and the time left: for terminals."""
+    """A bar with the cell, what it does, the count and the time left: for terminals.
 
-    def __init__(self, console: Console) -> None:
+    Axes that are ``known`` are not said again with every cell.
+    """
+
+    def __init__(self, console: Console, known: Collection[str] = ()) -> None:
+        # Where the width does not suffice, it is the cell's name that is cut.
+        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            TextColumn("{task.description}", markup=False, table_column=rest),
+            BarColumn(_BAR_WIDTH),
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]} left"),
             console=console,
             transient=True,
+            expand=True,
         )
+        self._known = known
         self._task: TaskID | None = None
         self._cell = ""
+        self._reason: str | None = None
 
     def __enter__(self) -> "BarProgress":
         self._bar.start()
@@ -104,15 +134,11 @@ class BarProgress:
         self._bar.stop()
 
     def begin(self, cell: Cell, number: int, total: int, seconds_left: float) -> None:
-        self._cell = describe_cell(cell)
+        self._cell = describe_cell(cell, self._known)
+        done, left = number - 1, f"about {spoken_time(seconds_left)}"
         if self._task is None:
-            self._task = self._bar.add_task(self._cell, total=total, left="")
-        self._bar.update(
-            self._task,
-            description=self._cell,
-            completed=number - 1,
-            left=f"about {spoken_time(seconds_left)}",
-        )
+            self._task = self._bar.add_task(self._cell, total=total, completed=done, left=left)
+        self._bar.update(self._task, description=self._cell, completed=done, left=left)
 
     def phase(self, name: str) -> None:
         if self._task is not None:
@@ -122,24 +148,7 @@ class BarProgress:
         if self._task is not None:
             self._bar.advance(self._task)
         if record.status is not Status.OK:
-            self._bar.console.print(f"{describe_cell(record.cell)}: {outcome(record)}", markup=False)
-
-
-@contextmanager
-def evaluation_progress(console: Console) -> "Iterator[Callable[[Evaluated, float, float], None]]":
-    """Show how an evaluation gets on: a bar with the time left, or a line for each clip and setting.
-
-    Yields what hears of each with its gaze and reconstruction seconds.
-    """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("loading", total=None)
-
-        def on_result(evaluated: "Evaluated", gaze_seconds: float, reconstruction_seconds: float) -> None:
-            name = f"{evaluated.clip_name} {evaluated.setting.name}"
-            bar.update(task, total=evaluated.total, advance=1, description=name)
-            if not console.is_terminal:
-                times = f"gaze {gaze_seconds:.2f} s, reconstruction {reconstruction_seconds:.2f} s"
-                console.print(f"{name}: {times}")
-
-        yield on_result
+            said_before = record.reason is not None and record.reason == self._reason
+            what = f"{_status(record)}, for the same reason" if said_before else outcome(record)
+            self._bar.console.print(f"{describe_cell(record.cell, self._known)}: {what}", markup=False)
+        self._reason = record.reason

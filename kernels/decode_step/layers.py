@@ -55,6 +55,17 @@ class Weights(Protocol):
         """(group * vocabulary + group, C): patch logits, then loss predictions."""
 
 
+class Modules(Protocol):
+    """Layers and heads to call, where what hangs on them (hooks, adapters) is to count: the ``modules`` of
+    weights that have them."""
+
+    def decode(self, x: Tensor, rotation: Tensor, attention: Attention) -> Tensor:
+        """Do as :func:`decode`; the final norm may be in."""
+
+    def predict(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Do as :func:`predict`, of what :meth:`decode` returned."""
+
+
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     """Turn the channel pairs of queries or keys (..., head_dim) by complex ``rotation`` (..., head_dim /
     2)."""
@@ -85,6 +96,9 @@ def decode(
     ``last`` the final layer computes only the last so many tokens after attention, since nobody reads the
     others.
     """
+    modules: Modules | None = getattr(weights, "modules", None)
+    if modules is not None:
+        return modules.decode(x, rotation, attention)
     rotation = rotation[:, :, None, None]  # (1 or batch, tokens, query or key, head, pair)
     for i, layer in enumerate(weights.layers):
         batch, tokens, width = x.shape
@@ -104,6 +118,9 @@ def decode(
 def predict(hidden: Tensor, weights: Weights, group: int) -> tuple[Tensor, Tensor]:
     """Return float32 patch logits (..., group, vocabulary) and loss predictions (..., group) of states (...,
     C)."""
+    modules: Modules | None = getattr(weights, "modules", None)
+    if modules is not None:
+        return modules.predict(hidden)
     vocabulary = weights.embedding.shape[0]
     made = F.linear(to_unit_length(hidden, weights.norm_floor), weights.heads).float()
     logits, losses = made.split([group * vocabulary, group], dim=-1)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from autogaze.attention import FrameLayout
+from autogaze.attention import FrameLayout, PackedLayout
 
 HEADS, HEAD_DIM = 2, 8
 
@@ -17,6 +17,19 @@ def layouts(draw: st.DrawFn) -> FrameLayout:
     return FrameLayout(
         tokens,
         draw(st.sampled_from([None, torch.tensor(padded, dtype=torch.bool).view(batch, sum(tokens))])),
+        draw(st.sampled_from(["block_causal", "causal", "bidirectional"])),
+        frame_independent=draw(st.booleans()),
+        class_token=draw(st.booleans()),
+    )
+
+
+@st.composite
+def packed_layouts(draw: st.DrawFn) -> PackedLayout:
+    """Rows of videos, some of which have equal frames, and some no tokens."""
+    frames = draw(st.integers(1, 3))
+    video = st.tuples(*[st.integers(0, 3)] * frames)
+    return PackedLayout(
+        tuple(draw(st.lists(video, min_size=1, max_size=4))),
         draw(st.sampled_from(["block_causal", "causal", "bidirectional"])),
         frame_independent=draw(st.booleans()),
         class_token=draw(st.booleans()),

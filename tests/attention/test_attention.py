@@ -36,33 +36,6 @@ def test_padded_tokens_have_no_influence(backend: str, layout: FrameLayout) -> N
     torch.testing.assert_close(after, before, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("backend", RUNNABLE)
-@given(layout=layouts())
-@settings(max_examples=75, deadline=None)
-def test_packing_changes_nothing_for_real_tokens(backend: str, layout: FrameLayout) -> None:
-    q, k, v = tensors(layout)
-    expected = attend(q, k, v, layout, backend)
-    packed, slots = layout.packed()
-    if slots is None:
-        assert packed.padding is None
-        return
-    offset = int(layout.class_token)
-    tokens = torch.nn.functional.pad(slots + offset, (offset, 0))[:, None, :, None]
-    tokens = tokens.expand(-1, HEADS, -1, HEAD_DIM)
-    found = attend(q.gather(2, tokens), k.gather(2, tokens), v.gather(2, tokens), packed, backend)
-    assert real(packed, q.shape[0]).sum() == real(layout, q.shape[0]).sum()
-    assert_real_tokens_agree(found, expected.gather(2, tokens), packed)
-
-
-def test_packing_a_single_video_leaves_no_padding() -> None:
-    padding = torch.tensor([[0, 1, 0, 1, 1, 0]], dtype=torch.bool)
-    packed, slots = FrameLayout((3, 2, 1), padding).packed()
-    assert packed.tokens_per_frame == (2, 0, 1)
-    assert packed.padding is None
-    assert slots is not None
-    assert slots.tolist() == [[0, 2, 5]]
-
-
 SEEN = {
     # Two frames of two tokens behind a class token; rows are queries.
     ("block_causal", False): ["10000", "11100", "11100", "11111", "11111"],

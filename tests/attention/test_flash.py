@@ -12,12 +12,18 @@ from torch import Tensor
 
 from autogaze.attention import FrameLayout, available_backends, flash
 from autogaze.attention.eager import attend as eager
-from autogaze.attention.flash import Kernel, Sequences, attend_with, find_kernel
+from autogaze.attention.flash import Kernel, Sequences, attend_packed_with, find_kernel
+from autogaze.attention.packed import Attend, by_rows
 from autogaze.errors import BackendUnavailable
 from tests.attention.layouts import assert_real_tokens_agree, layouts, tensors
 from tests.attention.stand_in import PLAIN, SHARING, run
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+
+
+def attend_with(kernel: Kernel) -> Attend:
+    """Attention of padded batches by a given kernel."""
+    return by_rows(partial(attend_packed_with, kernel))
 
 
 HOST = find_kernel("cpu")
@@ -29,7 +35,7 @@ KERNELS = pytest.mark.parametrize("kernel", [SHARING, PLAIN, HOST], ids=lambda k
 @settings(max_examples=200, deadline=None)
 def test_every_layout_agrees_with_the_definition(kernel: Kernel, layout: FrameLayout) -> None:
     q, k, v = tensors(layout)
-    found, expected = attend_with(kernel, q, k, v, layout, 0.5), eager(q, k, v, layout, 0.5)
+    found, expected = attend_with(kernel)(q, k, v, layout, 0.5), eager(q, k, v, layout, 0.5)
     assert found.shape == q.shape
     assert_real_tokens_agree(found, expected, layout)
     assert found.isfinite().all()
@@ -40,7 +46,7 @@ def test_every_layout_agrees_with_the_definition(kernel: Kernel, layout: FrameLa
 @settings(max_examples=50, deadline=None)
 def test_gradients_agree_with_the_definition(kernel: Kernel, layout: FrameLayout) -> None:
     gradients = []
-    for attend in (partial(attend_with, kernel), eager):
+    for attend in (attend_with(kernel), eager):
         q, k, v = inputs = [x.clone().requires_grad_() for x in tensors(layout)]
         output = attend(q, k, v, layout, 0.5)
         keep = torch.ones_like(output)
@@ -60,7 +66,7 @@ def calls(kernel: Kernel, layout: FrameLayout) -> list[tuple[Tensor, Sequences]]
         seen.append((key, sequences))
         return run(query, key, value, sequences, scale)
 
-    attend_with(Kernel(kernel.name, noting, kernel.takes_used), *tensors(layout), layout, 0.5)
+    attend_with(Kernel(kernel.name, noting, kernel.takes_used))(*tensors(layout), layout, 0.5)
     return seen
 
 
@@ -97,10 +103,10 @@ def test_padding_is_never_computed() -> None:
 def test_a_video_gets_in_a_batch_what_it_gets_alone(kernel: Kernel) -> None:
     padding = torch.tensor([[0, 1, 0, 0, 1], [1, 0, 0, 1, 1]], dtype=torch.bool)
     q, k, v = tensors(FrameLayout((2, 3), padding))
-    together = attend_with(kernel, q, k, v, FrameLayout((2, 3), padding), 0.5)
+    together = attend_with(kernel)(q, k, v, FrameLayout((2, 3), padding), 0.5)
     for video in range(2):
         part = slice(video, video + 1)
-        alone = attend_with(kernel, q[part], k[part], v[part], FrameLayout((2, 3), padding[part]), 0.5)
+        alone = attend_with(kernel)(q[part], k[part], v[part], FrameLayout((2, 3), padding[part]), 0.5)
         assert torch.equal(together[part], alone)
 
 
@@ -136,13 +142,13 @@ def test_an_ampere_gpu_can_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_head_size_that_the_kernels_lack_is_refused() -> None:
     q = torch.zeros(1, 2, 4, 12)
     with pytest.raises(BackendUnavailable, match="multiple of 8 channels, at most 256, and these have 12"):
-        attend_with(SHARING, q, q, q, FrameLayout((4,)), 0.5)
+        attend_with(SHARING)(q, q, q, FrameLayout((4,)), 0.5)
 
 
 def test_on_a_cpu_heads_may_have_any_size() -> None:
     layout = FrameLayout((2, 3))
     q, k, v = torch.randn(3, 1, 2, 5, 12).unbind()
-    found = flash.attend(q, k, v, layout, 0.5)
+    found = by_rows(flash.attend_packed)(q, k, v, layout, 0.5)
     torch.testing.assert_close(found, eager(q, k, v, layout, 0.5), atol=1e-6, rtol=1e-6)
 
 
@@ -168,7 +174,7 @@ def test_the_flash_attn_package_is_used_where_it_is_installed(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "flash_attn", module)
     layout = FrameLayout((2, 3), kind="causal")
     q, k, v = tensors(layout)
-    found = flash.attend(q, k, v, layout, 0.25)
+    found = by_rows(flash.attend_packed)(q, k, v, layout, 0.25)
     assert given == {"softmax_scale": 0.25, "causal": True}
     assert_real_tokens_agree(found, eager(q, k, v, layout, 0.25), layout)
 
@@ -209,7 +215,7 @@ def test_torch_is_asked_for_what_its_version_takes(monkeypatch: pytest.MonkeyPat
         layout = FrameLayout((2, 3), kind=kind)
         q, k, v = tensors(layout)
         expected = eager(q, k, v, layout, 0.25)
-        assert_real_tokens_agree(attend_with(kernel, q, k, v, layout, 0.25), expected, layout)
+        assert_real_tokens_agree(attend_with(kernel)(q, k, v, layout, 0.25), expected, layout)
 
 
 def test_gradients_that_the_kernels_would_not_write_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,4 +223,4 @@ def test_gradients_that_the_kernels_would_not_write_are_refused(monkeypatch: pyt
     layout = FrameLayout((2, 3))
     q, k, v = (torch.zeros(1, 2, 5, 16, requires_grad=True) for _ in range(3))
     with pytest.raises(BackendUnavailable, match="no gradients under a block-causal mask"):
-        flash.attend(q, k, v, layout, 1.0)
+        by_rows(flash.attend_packed)(q, k, v, layout, 1.0)

@@ -9,12 +9,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autogaze.attention import FrameLayout, Kind, attend, flex, kernels_that_ran
+from autogaze.attention import (
+    FrameLayout,
+    Kind,
+    PackedLayout,
+    attend,
+    attend_packed,
+    flex,
+    kernels_that_ran,
+)
 from autogaze.attention.eager import visibility
-from autogaze.attention.packed import row_of
+from autogaze.attention.packed import packing_of
 from autogaze.errors import BackendUnavailable
 from autogaze.stages import observed_by
-from tests.attention.layouts import assert_real_tokens_agree, tensors
+from tests.attention.layouts import HEAD_DIM, HEADS, assert_real_tokens_agree, tensors
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(
@@ -35,7 +43,7 @@ def long_layouts(draw: st.DrawFn) -> FrameLayout:
 @given(layout=long_layouts())
 @settings(max_examples=100, deadline=None)
 def test_blocks_hold_all_that_is_seen_and_whole_ones_nothing_else(layout: FrameLayout) -> None:
-    mask = flex.block_mask(row_of(layout, 1, CPU), layout, CPU)
+    mask = flex.block_mask(packing_of(layout, 1, CPU).layout, CPU)
     dense = visibility(layout, CPU)[0, 0]
     rule = mask.mask_mod(
         None, None, torch.arange(layout.length)[:, None], torch.arange(layout.length)[None, :]
@@ -68,6 +76,16 @@ def test_sequences_of_many_blocks_agree_with_the_definition(mask: tuple[Kind, bo
     layout = FrameLayout((200, 0, 350, 250), padding, mask[0], mask[1], class_token=True)
     q, k, v = tensors(layout)
     assert_real_tokens_agree(attend(q, k, v, layout, "flex"), attend(q, k, v, layout, "eager"), layout)
+
+
+@pytest.mark.parametrize("mask", MASKS, ids=str)
+def test_ragged_videos_agree_in_one_call_too(mask: tuple[Kind, bool]) -> None:
+    """As a GPU computes them; a CPU takes run by run of equal videos."""
+    layout = PackedLayout(((90, 0, 150), (1, 20, 5), (60, 60, 60)), mask[0], mask[1], class_token=True)
+    stream = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, layout.length, HEADS, HEAD_DIM, generator=stream).unbind()
+    found = flex.attend_row(q, k, v, layout, HEAD_DIM**-0.5)
+    torch.testing.assert_close(found, attend_packed(q, k, v, layout, "eager"), atol=1e-5, rtol=1e-5)
 
 
 class Stages:

@@ -1,12 +1,25 @@
 """On a GPU: every backend that can run agrees with the definition and runs its own kernel."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
 
-from autogaze.attention import FrameLayout, attend, available_backends, kernels_that_ran
+from autogaze.attention import (
+    CachedLayout,
+    FrameLayout,
+    PackedLayout,
+    attend,
+    attend_packed,
+    available_backends,
+    eager,
+    kernels_that_ran,
+    require_backend,
+    sdpa,
+)
+from autogaze.attention.cached import Staircase
 from autogaze.attention.flash import find_kernel
-from autogaze.attention.registry import cached_attention
 from autogaze.errors import BackendUnavailable
 from tests.attention.layouts import assert_real_tokens_agree
 
@@ -91,19 +104,63 @@ def test_flash_gives_a_video_in_a_batch_bit_for_bit_what_it_gets_alone(kind: str
         assert torch.equal(together[part], attend(q[part], k[part], v[part], one, "flash_attention_2"))
 
 
-@pytest.mark.parametrize("lengths", [(230,), (230, 190, 206)], ids=["one video", "a batch"])
+@pytest.mark.parametrize("independent", [False, True], ids=["", "frame_independent"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_attention_over_a_cache_agrees(backend: str, lengths: tuple[int, ...]) -> None:
+def test_a_row_of_videos_agrees_with_the_definition(backend: str, kind: str, independent: bool) -> None:
     skip_unless_runnable(backend, torch.bfloat16)
-    batch, tokens = len(lengths), 10
-    q = torch.randn(batch, tokens, 4, 32, device="cuda").bfloat16().transpose(1, 2)
-    k, v = torch.randn(2, batch, 4, 300, 32, device="cuda").bfloat16()[:, :, :, : max(lengths)]
-    last = torch.tensor(lengths)[:, None, None] - tokens + torch.arange(tokens)[:, None]
-    seen = (torch.arange(max(lengths)) <= last)[:, None].cuda()
-    bias = torch.zeros(seen.shape, device="cuda", dtype=q.dtype).masked_fill(~seen, float("-inf"))
+    videos = ((70, 0, 200, 33), (9, 150, 1, 20), (9, 150, 1, 20))
+    layout = PackedLayout(videos, kind, independent, class_token=True)  # type: ignore[arg-type]
+    stream = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, layout.length, 4, 64, generator=stream).to("cuda", torch.bfloat16).unbind()
     with torch.inference_mode():
-        found, expected = cached_attention(backend)(q, k, v, bias), cached_attention("eager")(q, k, v, bias)
+        found, expected = (attend_packed(q, k, v, layout, name) for name in (backend, "eager"))
     torch.testing.assert_close(found, expected, atol=3e-2, rtol=3e-2)
+
+
+def cached(seen: tuple[int, ...], tokens: int, dtype: torch.dtype, capacity: int) -> tuple[Tensor, ...]:
+    """A block of queries, and the keys and values of a cache up to it."""
+    q = torch.randn(len(seen), tokens, 4, 32, device="cuda").to(dtype).transpose(1, 2)
+    k, v = torch.randn(2, len(seen), 4, capacity, 32, device="cuda").to(dtype)[:, :, :, : max(seen)]
+    return q, k, v
+
+
+@pytest.mark.parametrize("seen", [(230,), (230, 190, 206)], ids=["one video", "a batch"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_attention_over_a_cache_agrees(backend: str, seen: tuple[int, ...]) -> None:
+    skip_unless_runnable(backend, torch.bfloat16)
+    q, k, v = cached(seen, 10, torch.bfloat16, 300)
+    with torch.inference_mode():
+        found = require_backend(backend, q.device, q.dtype).attend_cached(q, k, v, CachedLayout(seen), 0.3)
+        wide = (tensor.float() for tensor in (q, k, v))
+        expected = eager.attend_cached(*wide, CachedLayout(seen), 0.3)
+    torch.testing.assert_close(found.float(), expected, atol=3e-2, rtol=3e-2)
+
+
+@pytest.mark.parametrize("capacity", [64, 61], ids=["aligned", "odd"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_torch_reads_the_bias_of_every_length(dtype: torch.dtype, capacity: int) -> None:
+    staircase = Staircase(capacity, 10)
+    for length in range(10, capacity + 1):
+        for seen in ((length,), (length, 10)):
+            q, k, v = cached(seen, 10, dtype, capacity)
+            with torch.inference_mode():
+                found = sdpa.attend_cached(q, k, v, CachedLayout(seen, staircase), 0.3)
+                wide = (tensor.float() for tensor in (q, k, v))
+                expected = eager.attend_cached(*wide, CachedLayout(seen), 0.3)
+            torch.cuda.synchronize()
+            torch.testing.assert_close(found.float(), expected, atol=DTYPES[dtype], rtol=DTYPES[dtype])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_cudnn_plans_nothing_while_a_cache_grows(dtype: torch.dtype) -> None:
+    staircase, ran = Staircase(64, 10), set()
+    for seen in range(20, 30):
+        q, k, v = cached((seen,), 10, dtype, 64)
+        layout = CachedLayout((seen,), staircase)
+        ran |= set(kernels_that_ran(partial(sdpa.attend_cached, q, k, v, layout, 0.3)))
+    assert "aten::_scaled_dot_product_efficient_attention" in ran
+    assert not [name for name in ran if "cudnn" in name]
 
 
 @pytest.mark.parametrize(("backend", "kernel"), [("flash_attention_2", "flash_fwd"), ("flex", "triton")])

@@ -62,6 +62,10 @@ class Rendezvous:
         return os.read(self._pipe, 4) if readable else None
 
 
+LEFT_BEHIND: list[bytearray] = []
+"""What a workload that leaks leaves in its process."""
+
+
 class Fake:
     """Behaves as the value says, well by default; a named pipe's path means: hang, once somebody reads it."""
 
@@ -83,6 +87,11 @@ class Fake:
             raise BackendUnavailable("backend flex cannot run on cpu: use sdpa")
         if self.behaviour == "print":
             print("noise on standard output")
+        if self.behaviour == "hang in setup":
+            threading.Event().wait()
+        self.found = len(LEFT_BEHIND)
+        if self.behaviour == "leak":
+            LEFT_BEHIND.append(bytearray(1000))
 
     def run(self) -> dict[str, Any]:
         self.runs += 1
@@ -134,7 +143,26 @@ class Fake:
             for frame in range(2)
         ]
         counters = {"clips": 1.0, "frames": 2.0, "candidate_patches": 530.0, "selected_patches": 53.0}
-        return Quality(f"hash{output['run']}", frames, counters)
+        figures: dict[str, float] = {}
+        if self.behaviour == "pid":
+            figures = {"pid": os.getpid(), "parent": os.getppid()}
+        if self.behaviour == "leak":
+            figures = {"found": float(self.found)}
+        return Quality(f"hash{output['run']}", frames, counters, figures)
+
+
+class Sharing(Fake):
+    """Shares a process with its like, keeps pictures, and says which process it was."""
+
+    shares_process: ClassVar[bool] = True
+
+    def quality(self, output: dict[str, Any]) -> Quality:
+        import numpy as np
+
+        quality = super().quality(output)
+        quality.details["process"] = os.getpid()
+        quality.arrays = {"runs": np.arange(self.runs)}
+        return quality
 
 
 class FakePeer:

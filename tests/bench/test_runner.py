@@ -68,7 +68,7 @@ def test_a_run_measures_every_cell_and_failures_do_not_end_it(tmp_path: Path) ->
     assert [record.status for record in records] == ["ok", "failed", "out_of_memory", "unsupported", "ok"]
     assert listener.begun[0] == ("good", 1, 5)
     assert listener.ended == records
-    assert listener.phases[:3] == ["setup", "warm-up", "sample 1"]
+    assert listener.phases[:4] == ["start", "setup", "warm-up", "sample 1"]
     assert (folder / "samples.parquet").exists()
     assert (folder / "frames.parquet").exists()
 
@@ -117,6 +117,26 @@ def test_a_run_killed_between_cells_goes_on_with_the_next(tmp_path: Path) -> Non
     assert [record.status for record in records] == ["ok", "ok"]
 
 
+def test_cells_that_share_a_process_share_it_where_they_follow_each_other(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, ["good", "print"])
+    text = suite.read_text()
+    suite.write_text(
+        text.replace("[[cells]]", 'other = "tests.bench.fake_workload:Sharing"\n\n[[cells]]').replace(
+            'workload = "fake"', 'workload = "other"'
+        )
+        + '[[cells]]\nworkload = "fake"\n[[cells]]\nworkload = "other"\nbehaviour = "last"\n'
+    )
+    (plan,) = make_plans(load_suite(str(suite)), [CPU], tmp_path)
+    folder = runner.start(load_suite(str(suite)), plan, Inputs(), ("bench",), tmp_path / "results")
+    records = runner.proceed(folder, Listener())
+    assert [record.status for record in records] == ["ok"] * 4
+    first, second, alone, later = (record.details.get("process") for record in records)
+    assert first == second
+    assert alone is None
+    assert later not in (None, first)
+    assert (folder / records[0].details["arrays"]).is_file()
+
+
 def test_a_run_whose_peer_is_gone_is_not_resumed_into_failures(tmp_path: Path) -> None:
     suite = tmp_path / "mine.toml"
     suite.write_text(TOML.format(behaviours=["good", "peer"]).replace(":Fake", ":Accompanied"))
@@ -140,10 +160,6 @@ def test_failures_are_measured_again_only_when_asked(tmp_path: Path) -> None:
     assert retried.begun == [("raise", 1, 1)]
 
 
-def test_a_run_can_be_resumed_where_it_was_begun(tmp_path: Path) -> None:
-    runner.check_resumable(journal.read_head(begin(tmp_path, ["good"]))[1])
-
-
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -156,6 +172,7 @@ def test_a_run_is_not_resumed_elsewhere_or_on_other_code(
     tmp_path: Path, fields: dict[str, str], sentence: str
 ) -> None:
     run = journal.read_head(begin(tmp_path, ["good"]))[1]
+    runner.check_resumable(run)  # Where it was begun it may go on.
     environment = run.environment.model_copy(update={"fields": run.environment.fields | fields})
     with pytest.raises(InputError, match=sentence):
         runner.check_resumable(run.model_copy(update={"environment": environment}))

@@ -1,7 +1,9 @@
 import gc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autogaze.errors import InputError
@@ -228,3 +230,21 @@ def test_a_slow_cell_takes_fewer_samples_rather_than_none() -> None:
 def test_a_job_without_a_timeout_survives_the_way_to_its_process() -> None:
     original = job()
     assert Job.model_validate_json(original.model_dump_json()) == original
+
+
+def test_arrays_of_the_timed_outputs_are_kept_in_the_folder_of_the_run(tmp_path: Path) -> None:
+    sharing = "tests.bench.fake_workload:Sharing"
+    record = measured(target=sharing, folder=str(tmp_path), min_samples=2)
+    with np.load(tmp_path / record.details["arrays"]) as held:
+        assert held["runs"].tolist() == [0, 1]  # Judged after the first timed run, which followed a warm-up.
+    other = measure(job("print", target=sharing, folder=str(tmp_path)), lambda event: None)
+    assert other.details["arrays"] != record.details["arrays"]
+    assert "arrays" not in measured(target=sharing).details
+    assert "arrays" not in measured(folder=str(tmp_path)).details
+
+
+def test_arrays_that_cannot_be_written_make_a_failed_record_and_no_crash(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    record = measured(target="tests.bench.fake_workload:Sharing", folder=str(tmp_path / "file"))
+    assert record.status is Status.FAILED
+    assert record.quality["psnr"] == 20.5

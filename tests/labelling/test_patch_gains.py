@@ -1,4 +1,4 @@
-"""What every patch promises along given gazes."""
+"""What every patch would gain along given gazes."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ import torch
 from autogaze.errors import InputError
 from autogaze.gaze.output import gaze_output
 from autogaze.labelling import IncrementalReconstruction
-from autogaze.labelling.gain_estimator import Promise
-from autogaze.labelling.patch_gains import promised_gains
+from autogaze.labelling.gain_estimator import GainEstimator
+from autogaze.labelling.patch_gains import estimated_gains
 from tests.labelling.examples import PATCHES, clips, plain_loss, small_task
 
 RATES = (0.5, 1.0)
@@ -22,7 +22,7 @@ def given(gazes=GAZES):
 
 def test_losses_are_true_ones_where_the_frame_is_looked_at():
     task, video = small_task(), clips(2, 2)
-    losses = promised_gains(task, video, given(), RATES, group=3).losses
+    losses = estimated_gains(task, video, given(), RATES, group=3).losses
     assert losses.shape == (2, 10)
     for clip in range(2):
         for frame in range(2):
@@ -32,39 +32,39 @@ def test_losses_are_true_ones_where_the_frame_is_looked_at():
                 assert losses[clip, 5 * frame + count - 1].item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_promises_are_what_the_search_would_go_by():
+def test_estimates_are_what_the_search_would_go_by():
     task, video = small_task(), clips(1, 1)
     gaze = gaze_output([torch.tensor([[9, 2]])], task.config.grid, requirement=None)
-    promised = promised_gains(task, video, gaze, RATES, group=1).promised
-    assert promised.shape == (1, 2, PATCHES)
-    promise = Promise(task.config.grid, 1, video.device, RATES)
+    estimated = estimated_gains(task, video, gaze, RATES, group=1).estimated
+    assert estimated.shape == (1, 2, PATCHES)
+    estimator = GainEstimator(task.config.grid, 1, video.device, RATES)
     first, nothing = torch.tensor([0]), torch.zeros(1, PATCHES, dtype=torch.bool)
     blank = task.forward_output({"video_for_task": video}, _empty(task))["reconstruction"]
-    promise.begin(video[:, 0], blank[:, 0], IncrementalReconstruction(task, video).frames_at_best([0]))
-    assert promised[0, 0].argmax() == promise.best(first, nothing, 1)[0, 0]
+    estimator.begin(video[:, 0], blank[:, 0], IncrementalReconstruction(task, video).frames_at_best([0]))
+    assert estimated[0, 0].argmax() == estimator.best(first, nothing, 1)[0, 0]
 
 
-def test_inside_a_group_a_patch_that_was_taken_promises_no_more():
+def test_inside_a_group_a_patch_that_was_taken_would_gain_no_more():
     task, video = small_task(), clips(1, 1)
     anything = gaze_output([torch.tensor([[0]])], task.config.grid, requirement=None)
-    finest = promised_gains(task, video, anything, RATES, group=1).promised[0, 0, 4:]
+    finest = estimated_gains(task, video, anything, RATES, group=1).estimated[0, 0, 4:]
     first, second, elsewhere = (4 + int(patch) for patch in finest.argsort(descending=True)[:3])
     gaze = gaze_output([torch.tensor([[first, second]])], task.config.grid, requirement=None)
-    promised = promised_gains(task, video, gaze, RATES, group=2).promised[0]
-    assert promised[0, first] > 0
-    assert promised[1, first] == 0
-    assert promised[0, elsewhere] == promised[1, elsewhere] > 0
+    estimated = estimated_gains(task, video, gaze, RATES, group=2).estimated[0]
+    assert estimated[0, first] > 0
+    assert estimated[1, first] == 0
+    assert estimated[0, elsewhere] == estimated[1, elsewhere] > 0
 
 
 def test_rates_of_other_scales_and_gazes_with_padding_are_refused():
     with pytest.raises(InputError, match=r"gain rates \[1.0\] must be one for each of the 2 scales"):
-        promised_gains(small_task(), clips(2, 2), given(), (1.0,), 3)
+        estimated_gains(small_task(), clips(2, 2), given(), (1.0,), 3)
     with pytest.raises(InputError, match="gains need gain rates"):
-        promised_gains(small_task(), clips(2, 2), given(), (), 3)
+        estimated_gains(small_task(), clips(2, 2), given(), (), 3)
     padded = given()
     padded.if_padded_gazing[0, 1] = True
     with pytest.raises(InputError, match="without padding"):
-        promised_gains(small_task(), clips(2, 2), padded, RATES, 3)
+        estimated_gains(small_task(), clips(2, 2), padded, RATES, 3)
 
 
 def _empty(task):

@@ -28,7 +28,7 @@ def bare_loop(model: AutoGaze, video: Tensor, budget: int) -> None:
     """Prefill and step through all frames of a (1, frames, 3, 224, 224) clip, ``budget`` gazes each."""
     arch, net = model.arch, model.gazing_model
     decoder = net.gaze_decoder
-    vision = net.connector(net.vision_model(video)[0])
+    vision = net.see(video)
     frames, tokens = vision.shape[1:3]
     capacity = frames * (tokens + budget)
     keys = torch.zeros(arch.layers, 1, arch.heads, capacity, arch.head_dim)

@@ -1,104 +1,100 @@
-import csv
-import json
-from importlib.resources import files
-from pathlib import Path
-from typing import Any
+"""Rows and means of the published evaluation, from records."""
 
-import pandas as pd
+import json
+
 import pytest
 
-from reports.evaluation import CLIP_COLUMNS, FRAME_COLUMNS, write_evaluation
-from tests.reports.fake_run import UNTRAINED
-
-PUBLISHED = Path(str(files("reports.published"))) / "h100"
-NUMBERS: dict[str, type] = {"clip_start": int, "non_padded_gazes": int, "frame_idx": int}
-TEXTS = ("clip_name", "setting", "non_padded_gazes_by_frame", "num_gazing_each_frame")
-
-
-def published_rows(name: str) -> list[dict[str, Any]]:
-    """Read published rows as an evaluator would hold them: numbers, and None for an argument not given."""
-    with (PUBLISHED / name).open(encoding="utf-8", newline="") as file:
-        return [
-            {
-                key: value if key in TEXTS else NUMBERS.get(key, float)(value) if value else None
-                for key, value in row.items()
-            }
-            for row in csv.DictReader(file)
-        ]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("evaluation")
-    clips, frames = published_rows("metrics_by_clip_setting.csv"), published_rows("metrics_by_frame.csv")
-    write_evaluation(folder, {"seed": 0}, clips, frames, notes=[UNTRAINED])
-    return folder
-
-
-@pytest.mark.parametrize(
-    "name", ["metrics_by_clip_setting.csv", "metrics_by_frame.csv", "summary_by_setting.csv"]
+from bench.records import Record
+from reports.evaluation import (
+    CLIP_COLUMNS,
+    FRAME_COLUMNS,
+    by_setting,
+    clip_row,
+    frame_rows,
+    setting_rows,
+    settings_table,
 )
-def test_the_published_figures_give_the_published_files_to_the_byte(folder: Path, name: str) -> None:
-    assert (folder / name).read_bytes() == (PUBLISHED / name).read_bytes()
+from reports.results import CellResult, results_of
+from tests.reports.fake_evaluation import evaluation_records, evaluation_run, published_rows
+
+DAMAGED = "clip_02_start_0032"
 
 
-def test_arguments_that_were_not_given_are_empty_and_lists_stay_json(folder: Path) -> None:
-    table = pd.read_csv(folder / "metrics_by_clip_setting.csv")
-    assert tuple(table.columns) == CLIP_COLUMNS
-    assert tuple(pd.read_csv(folder / "metrics_by_frame.csv").columns) == FRAME_COLUMNS
-    task_only = table[table["setting"] == "task_0.70"]
-    assert task_only["gazing_ratio_arg"].isna().all()
-    assert task_only["task_loss_requirement_arg"].eq(0.7).all()
-    assert all(len(json.loads(cell)) == 16 for cell in table["num_gazing_each_frame"])
+def results_from(records: list[Record], label: str = "H100", **run: str) -> list[CellResult]:
+    return results_of(evaluation_run(records, **run), records, label)
 
 
-def test_the_summary_is_a_table_ordered_by_what_was_gazed_at(folder: Path) -> None:
-    lines = (folder / "summary.txt").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "# AutoGaze Reconstruction Evaluation"
-    assert lines[2:5] == ["Clip starts: 0, 16, 32, 48", "Number of clips: 4", f"Note: {UNTRAINED}"]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[6:]]
-    assert rows[0] == [
-        "setting",
-        "actual_gaze_ratio",
-        "non_padded_gazes",
-        "reconstruction_loss",
-        "pixel_mae",
-        "psnr",
-        "ssim",
-        "gaze_seconds",
-        "reconstruction_seconds",
-    ]
-    assert rows[2] == [
-        "ratio_0.75_task_0.70",
-        "0.0528",
-        "223.8",
-        "0.9398",
-        "0.0251",
-        "26.809",
-        "0.8875",
-        "0.2738",
-        "0.1158",
-    ]
-    ratios = [float(row[1]) for row in rows[2:]]
-    assert len(ratios) == 7
-    assert ratios == sorted(ratios)
+def test_records_give_the_published_rows_of_clips_and_frames() -> None:
+    results = results_from(evaluation_records())
+    assert [clip_row(result) for result in results] == published_rows("metrics_by_clip_setting.csv")
+    assert [row for result in results for row in frame_rows(result)] == published_rows("metrics_by_frame.csv")
+    assert tuple(clip_row(results[0])) == CLIP_COLUMNS
+    assert set(frame_rows(results[0])[0]) == set(FRAME_COLUMNS)
 
 
-def test_every_published_file_is_written(folder: Path) -> None:
-    written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert written == {
-        "metadata.json",
-        "metrics_by_clip_setting.csv",
-        "metrics_by_frame.csv",
-        "summary_by_setting.csv",
-        "summary.txt",
-        "plots/gaze_heatmap.png",
-        "plots/per_frame_curves.png",
-        "plots/tradeoff_curves.png",
+def test_times_are_medians_of_the_timed_repetitions() -> None:
+    (record, *_) = evaluation_records()
+    seconds = sorted(s.seconds for s in record.samples if s.stage == "gaze" and not s.warmup)
+    (result,) = results_from([record])
+    assert clip_row(result)["gaze_seconds"] == seconds[1]
+
+
+def test_a_clip_that_was_not_evaluated_is_a_row_with_its_name_alone() -> None:
+    result = next(r for r in results_from(evaluation_records(damaged=[DAMAGED])) if not r.ok)
+    row = clip_row(result)
+    assert {name: value for name, value in row.items() if value is not None} == {
+        "clip_name": DAMAGED,
+        "clip_start": 32,
+        "setting": "ratio_0.10",
+        "gazing_ratio_arg": 0.1,
     }
-    assert json.loads((folder / "metadata.json").read_text(encoding="utf-8")) == {"seed": 0}
+    assert frame_rows(result) == []
 
 
-def test_rows_with_other_columns_are_a_bug_and_say_so(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="evaluation rows need the columns clip_name"):
-        write_evaluation(tmp_path, {}, [{"clip_name": "a"}], [])
+def test_means_are_over_the_clips_that_have_figures() -> None:
+    whole, part = (
+        setting_rows([clip_row(result) for result in results_from(evaluation_records(damaged=damaged))])
+        for damaged in ((), [DAMAGED])
+    )
+    rows = [row for row in published_rows("metrics_by_clip_setting.csv") if row["setting"] == "ratio_0.10"]
+    psnr = [row["psnr"] for row in rows]
+    assert whole[0]["psnr"] == pytest.approx(sum(psnr) / 4)
+    assert part[0]["psnr"] == pytest.approx((psnr[0] + psnr[1] + psnr[3]) / 3)
+    assert [row["setting"] for row in part] == sorted(row["setting"] for row in part)
+
+
+def test_a_setting_of_which_no_clip_succeeded_has_no_means() -> None:
+    clips = [f"clip_{number:02d}_start_{16 * number:04d}" for number in range(4)]
+    rows = setting_rows([clip_row(result) for result in results_from(evaluation_records(damaged=clips))])
+    assert len(rows) == 7
+    assert {value for row in rows for name, value in row.items() if name != "setting"} == {None}
+
+
+def test_the_summary_has_a_row_a_setting_and_says_how_many_clips_it_is_of() -> None:
+    table = settings_table(results_from(evaluation_records(damaged=[DAMAGED])))
+    headings = [column.key for column in table.columns]
+    assert headings[0] == "setting"
+    assert "clip" not in headings
+    assert [row[-1] for row in table.rows] == ["3 of 4 clips"] * 7
+    assert [row[-1] for row in settings_table(results_from(evaluation_records())).rows] == ["ok"] * 7
+    assert table.troubled(0)
+
+
+def test_settings_of_several_runs_stand_beside_each_other() -> None:
+    results = [
+        *results_from(evaluation_records(), "one"),
+        *results_from(evaluation_records(), "two", run_id="other"),
+    ]
+    settings = by_setting(results)
+    assert [setting.name for setting in settings[::7]] == ["one, ratio_0.10", "two, ratio_0.10"]
+    assert settings_table(results).rows[7][:2] == ("two", "ratio_0.10")
+
+
+def test_ways_to_evaluate_are_told_apart() -> None:
+    results = results_from([*evaluation_records(), *evaluation_records(attention="flex")])
+    assert [setting.name for setting in by_setting(results)[::7]] == ["ratio_0.10, sdpa", "ratio_0.10, flex"]
+
+
+def test_slots_are_a_json_list() -> None:
+    (result, *_) = results_from(evaluation_records())
+    assert json.loads(str(clip_row(result)["num_gazing_each_frame"])) == [26] * 16

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,24 @@ def test_cells_that_did_not_succeed_are_rows_with_their_reason_beneath(screen: s
     assert "killed, probably out of memory" in screen
 
 
-def test_units_are_on_the_screen(screen: str) -> None:
-    for unit in ("ms", "MiB", "dB", "%", "ms per frame"):
-        assert unit in screen
+UNITS = {
+    "chunk": "frames",
+    "kept": "%",
+    "gazes": "/clip",
+    "gaze": "ms",
+    "reconstr.": "ms",
+    "end to end": "ms",
+    "memory": "MiB",
+    "PSNR": "dB",
+}
+
+
+@pytest.mark.parametrize("heading", UNITS)
+def test_units_stand_under_the_headings_of_their_columns(screen: str, heading: str) -> None:
+    headings, units = next(lines for lines in pairwise(screen.splitlines()) if lines[1].startswith("setting"))
+    end = headings.index(f" {heading} ") + len(heading) + 1
+    assert units[:end].endswith(f" {UNITS[heading]}")
+    assert "times are medians in ms per frame" in screen
 
 
 @pytest.mark.parametrize("width", [80, 100])

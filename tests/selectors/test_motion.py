@@ -15,9 +15,10 @@ from autogaze.gaze.grid import PatchGrid
 from autogaze.selectors import file_motion_vectors, motion
 from autogaze.selectors.coverage import coarse_first
 from autogaze.selectors.motion import motion_vectors
+from autogaze.video.container import import_av
 from autogaze.video.preprocessing import normalize
-from autogaze.video.timeline import import_av
 from autogaze.video.video_file import open_source
+from tests.video.odd_videos import set_display_matrix
 from tests.video.videos import write_video
 
 GRID = PatchGrid((32, 64), 16)
@@ -98,7 +99,7 @@ def painted_block_by_block(picture: Any) -> np.ndarray:
         return np.zeros_like(motion)
     for block in vectors.to_ndarray():
         pixels = np.hypot(block["motion_x"], block["motion_y"])
-        pixels = pixels / max(block["motion_scale"], 1) / max(abs(block["source"]), 1)
+        pixels = pixels / max(block["motion_scale"], 1)
         top, left = ((int(block[f"dst_{a}"]) - int(block[side]) // 2) // 4 for a, side in ("yh", "xw"))
         rows, columns = slice(max(top, 0), top + block["h"] // 4), slice(max(left, 0), left + block["w"] // 4)
         motion[rows, columns] = np.maximum(motion[rows, columns], pixels)
@@ -114,7 +115,11 @@ def test_blocks_are_painted_as_one_by_one(tmp_path: Path, size: int | None) -> N
         pictures = list(container.decode(video=0))
     assert any(picture.side_data.get("MOTION_VECTORS") for picture in pictures)
     for number, picture in enumerate(pictures):
-        np.testing.assert_array_equal(motion._motion(picture), painted_block_by_block(picture), f"{number}")
+        np.testing.assert_array_equal(
+            motion._painted(motion._vectors(picture), motion._cells_of(picture)),
+            painted_block_by_block(picture),
+            f"{number}",
+        )
 
 
 def test_frames_behind_the_end_of_a_file_show_no_motion(tmp_path: Path) -> None:
@@ -170,3 +175,58 @@ def test_without_an_encoder_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(motion, "import_av", Bare)
     with pytest.raises(BackendUnavailable, match="without libx264 and mpeg4: install PyAV's own wheel"):
         motion_vectors(clip(moving_square()), BUDGETS, GRID)
+
+
+def write_pan(path: Path, codec: str, options: dict[str, str], frames: int = 24) -> Path:
+    """A picture that moves left as a whole, 4 pixels a frame, with three B-frames between two others."""
+    av = import_av()
+    scenery = np.random.RandomState(0).randint(0, 255, (20, 100, 3), np.uint8)
+    scenery = np.asarray(Image.fromarray(scenery).resize((800, 160), Image.Resampling.BICUBIC))
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 160, 128, "yuv420p"
+        stream.bit_rate = 2_000_000
+        stream.codec_context.gop_size, stream.codec_context.max_b_frames = 12, 3
+        for number in range(frames):
+            view = np.ascontiguousarray(scenery[:128, 4 * number : 4 * number + 160])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+PANS = {
+    "H.264": ("libx264", {"x264-params": "b-adapt=0:b-pyramid=none:ref=1:scenecut=0"}),
+    "H.264 with B-frames that others refer to": (
+        "libx264",
+        {"x264-params": "b-adapt=0:b-pyramid=normal:ref=2:scenecut=0"},
+    ),
+    "MPEG-4": ("mpeg4", {"b_strategy": "0", "sc_threshold": "1000000000"}),
+}
+
+
+@pytest.mark.parametrize("name", PANS)
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_motion_is_that_of_one_frame_however_far_a_picture_refers(
+    tmp_path: Path, name: str, suffix: str
+) -> None:
+    path = write_pan(tmp_path / f"pan.{suffix}", *PANS[name])
+    moves = [float(np.median(frame)) for frame in motion._file_motion(path, 0, 24)]
+    # Pictures coded without others show none: the first of each group, and in MPEG-4 the last of all.
+    assert [number for number, pixels in enumerate(moves) if pixels == 0][:2] == [0, 12]
+    assert moves[1:12] + moves[13:23] == pytest.approx([4] * 21, abs=0.3)
+
+
+@pytest.mark.parametrize("start", [1, 5, 13])
+def test_motion_does_not_depend_on_where_a_clip_begins(tmp_path: Path, start: int) -> None:
+    path = write_pan(tmp_path / "pan.mp4", *PANS["H.264"])
+    whole = motion._file_motion(path, 0, 24)
+    for found, expected in zip(motion._file_motion(path, start, 4), whole[start:], strict=False):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_motion_is_turned_with_the_pictures(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "moving.mp4", 4)
+    stored = motion._file_motion(path, 0, 4)
+    set_display_matrix(path, (0, 1, -1, 0))
+    for turned, straight in zip(motion._file_motion(path, 0, 4), stored, strict=True):
+        np.testing.assert_array_equal(turned, np.rot90(straight, -1))

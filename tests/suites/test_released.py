@@ -104,8 +104,13 @@ def test_an_engine_that_needs_a_checkout_asks_for_one():
         Gaze.check(axes(), Inputs())
 
 
-def test_our_own_engines_need_none():
+def test_our_own_engines_need_none(monkeypatch):
+    asked = []
+    monkeypatch.setattr(video, "check_upstream", lambda *upstream: asked.append(upstream))
     Gaze.check(axes(engine="eager"), Inputs())
+    assert asked == []
+    Gaze.check(axes(engine="released"), Inputs(upstream="/somewhere"))
+    assert asked == [("/somewhere", None)]
 
 
 def test_an_interpreter_that_is_not_there_is_refused(tmp_path):
@@ -152,12 +157,14 @@ def weights(folder: Path) -> Path:
     return folder
 
 
-def load(upstream: str, folder: Path) -> None:
+def load(upstream: str, folder: Path) -> dict[str, str]:
+    """Have the package load; return what it says of itself."""
     package = ReleasedPackage(upstream)
     try:
         package.load(weights(folder), "cpu", "float32", 1)
     finally:
         package.close()
+    return package.details
 
 
 @pytest.mark.parametrize(
@@ -203,7 +210,8 @@ def test_a_package_amid_a_call_ends_with_the_process_that_asked(tmp_path):
 
 def test_a_package_that_prints_much_does_not_block(tmp_path):
     shouts = "print('out ' * 2**20); sys.stderr.write('err ' * 2**20); os.write(1, b'raw ' * 2**20)"
-    load(write_checkout(tmp_path, at_load=shouts), tmp_path)
+    details = load(write_checkout(tmp_path, at_load=shouts), tmp_path)
+    assert details["released.attention"] == "attn_mode=sdpa"
 
 
 def test_a_package_that_breaks_gives_a_failed_cell(tmp_path, clip):

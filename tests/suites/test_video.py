@@ -16,6 +16,7 @@ from suites.loader import workload_class
 from suites.pipeline import UNTRAINED
 from suites.video import AXES, EndToEnd, Gaze, Reconstruct
 from suites.workload import Inputs
+from tests.video.videos import INPUTS
 
 
 def axes(**changes):
@@ -61,6 +62,11 @@ def test_a_video_that_starts_over_is_noted_and_the_embedded_weights_are_trained(
     workload, _ = end_to_end
     assert UNTRAINED not in workload.notes
     assert any("starts over" in note for note in workload.notes)
+
+
+def test_how_a_video_is_read_is_noted():
+    workload = Gaze(axes(chunk=4), Inputs(video=str(INPUTS / "paff_s.mp4")))
+    assert any("decodes it from its start, as it has field pictures" in note for note in workload.notes)
 
 
 def test_a_video_shorter_than_a_chunk_repeats_its_last_frame_and_says_so(short_clip):

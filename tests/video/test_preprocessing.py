@@ -51,7 +51,7 @@ def test_a_picture_of_the_right_size_is_left_alone():
 
 def test_fitting_and_normalising_is_what_the_image_processor_does():
     frames = noise(3, 448, 448)
-    processed = AutoGazeImageProcessor()(frames, return_tensors="np").pixel_values[0]
+    processed = AutoGazeImageProcessor.of_checkpoint(224)(frames, return_tensors="np").pixel_values[0]
     assert np.array_equal(normalize(fit_frames(frames, 224)), processed)
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from autogaze.errors import InputError
-from autogaze.video import timeline
+from autogaze.video import reading
+from autogaze.video.container import video_stream
 from autogaze.video.video_file import VideoFile, open_source
 from tests.video.videos import decode_all, write_video
 
@@ -40,8 +41,10 @@ def test_clips_are_read_by_number(video):
 
 def test_frames_between_those_asked_for_are_not_converted(video, monkeypatch):
     converted = []
-    convert = timeline._rgb
-    monkeypatch.setattr(timeline, "_rgb", lambda frame: converted.append(frame) or convert(frame))
+    convert = reading.picture_of
+    monkeypatch.setattr(
+        reading, "picture_of", lambda frame, turned: converted.append(frame) or convert(frame, turned)
+    )
     for numbers in ([0, 3, 9], [11, 27, 39]):
         assert np.array_equal(VideoFile.open(video).frames_at(numbers), decode_all(video)[numbers])
     assert len(converted) == 6
@@ -55,10 +58,14 @@ def test_a_clip_past_the_end_repeats_the_last_frame_and_says_so(video):
 
 
 def test_frames_are_counted_by_decoding_where_packets_do_not_tell(tmp_path):
-    path = write_video(tmp_path / "video.webm", 30, codec="libvpx", gop=10)
+    path = write_video(tmp_path / "video.flv", 30, codec="flv", gop=10)
     source = VideoFile.open(path)
     assert source.frames == 30
     assert np.array_equal(source.read(20, 4).frames, decode_all(path)[20:24])
+    assert source.remarks == (
+        "every read of the video decodes it from its start, as packets of the codec flv are not known to "
+        "give one frame each",
+    )
 
 
 def test_a_clip_that_begins_nowhere_is_refused(video):
@@ -111,7 +118,7 @@ def test_an_audio_file_is_refused(tmp_path):
         open_source(audio_only(tmp_path / "sound.m4a"))
 
 
-def test_a_cover_picture_is_no_video(tmp_path, monkeypatch):
+def test_a_cover_picture_is_no_video(tmp_path):
     path = write_video(tmp_path / "video.mp4", 2)
     with av.open(str(path)) as container:
 
@@ -122,9 +129,9 @@ def test_a_cover_picture_is_no_video(tmp_path, monkeypatch):
             name = "song.mp3"
             streams = type("Streams", (list,), {"video": [Cover()]})()
 
-        assert timeline.video_stream(container) is container.streams.video[0]
+        assert video_stream(container) is container.streams.video[0]
         with pytest.raises(InputError, match=r"'song\.mp3' has no video stream"):
-            timeline.video_stream(Music())
+            video_stream(Music())
 
 
 def test_a_video_without_frames_is_refused(tmp_path):

@@ -1,5 +1,7 @@
 """Small videos, made on the spot, in which every frame differs from every other."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -9,7 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from autogaze.stages import observed_by
+
 av = pytest.importorskip("av")
+
+INPUTS = Path(__file__).parent / "inputs"
+"""Files as the world makes them, which PyAV cannot write."""
 
 MILLISECONDS = Fraction(1, 1000)
 
@@ -68,16 +75,22 @@ def decode_all(path: Path) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-class CountingContainer:
-    """A container that counts the frames decoded from it; everything else is passed on."""
+class Work:
+    """What an observer hears of the frames that are decoded."""
 
-    def __init__(self, container: Any) -> None:
-        self._container, self.decoded = container, 0
+    decoded = 0
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._container, name)
+    def stage(self, name: str) -> Any:
+        return nullcontext()
 
-    def decode(self, *streams: Any) -> Any:
-        for frame in self._container.decode(*streams):
-            self.decoded += 1
-            yield frame
+    def count(self, name: str, amount: int) -> None:
+        assert name == "decoded_frames"
+        self.decoded += amount
+
+
+@contextmanager
+def counted() -> Iterator[Work]:
+    """Count the frames decoded meanwhile."""
+    work = Work()
+    with observed_by(work):
+        yield work

@@ -65,9 +65,12 @@ def draw_ratio(config: AutoGazeConfig, training: bool) -> float:
     low, high = _range(values, key, "gazing_ratio", 1)
     if strategy == "uniform":
         return low + (high - low) * torch.rand(()).item()
-    # Inverse of the distribution function restricted to [low, high]; the same law as drawing until one falls
-    # inside.
-    rate = _number(values, f"{key}.lambda", 1e-3, 1e6)
+    return exponential_ratio(low, high, _number(values, f"{key}.lambda", 1e-3, 1e6))
+
+
+def exponential_ratio(low: float, high: float, rate: float) -> float:
+    """Draw from an exponential distribution restricted to [low, high], as if until a number falls inside."""
+    # Inverse of the distribution function.
     below, above = -torch.expm1(torch.tensor([-rate * low, -rate * high], dtype=torch.float64))
     return float(-torch.log1p(-(below + (above - below) * torch.rand((), dtype=torch.float64))) / rate)
 
@@ -88,11 +91,16 @@ def draw_ratios(
     if strategy == "uniform":
         return equal
     if strategy == "dirichlet":
-        shares = torch.distributions.Dirichlet(_weights(values, f"{group}.dirichlet.alpha", frames)).sample()
-        return (shares * mean * frames).clamp(0, 1)
+        return dirichlet_ratios(_weights(values, f"{group}.dirichlet.alpha", frames), mean)
     if strategy == "self":
         return rollout(equal)
     raise unknown_name(f"strategy of {group}", strategy, ["uniform", "dirichlet", "self"])
+
+
+def dirichlet_ratios(weights: Tensor, mean: float) -> Tensor:
+    """Split a video's ratio at random over its frames, in the mean by their (frames,) weights."""
+    shares: Tensor = torch.distributions.Dirichlet(weights).sample()
+    return (shares * mean * len(weights)).clamp(0, 1)
 
 
 def draw_requirement(config: AutoGazeConfig, training: bool) -> float:

@@ -5,7 +5,6 @@ token's slot is also its position id, and videos of a batch that stopped at diff
 different lengths.
 """
 
-import functools
 import math
 import mmap
 from collections.abc import Sequence
@@ -15,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autogaze.attention.registry import cached_attention
+from autogaze.attention import CachedLayout, require_backend
+from autogaze.attention.cached import Staircase
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from kernels.decode_step.layers import Attention, rotate
 from kernels.decode_step.reference import places
@@ -32,8 +32,8 @@ class Placement:
     slice."""
     extent: int
     """Slots to attend over."""
-    bias: Tensor
-    """(tokens, extent) or (batch, 1, tokens, extent): 0 where a token may look, -inf elsewhere."""
+    layout: CachedLayout
+    """What the tokens may see of those slots."""
 
 
 class KeyValueCache:
@@ -63,22 +63,9 @@ class KeyValueCache:
         )  # the last slot is the spare one
         self.keys, self.values = _zeros(shape, like, filled), _zeros(shape, like, filled)
         self.capacity = capacity
-        self._attend = cached_attention(backend)
-        self._block = block
-
-    @functools.cached_property
-    def _staircase(self) -> Tensor:
-        """The causal biases of all blocks, as windows of one table, so that none is computed or copied while
-        generating.
-
-        Column c of row i is visible if c <= capacity + i. The window whose first column is capacity - s is
-        then the causal bias of a block that starts at slot s.
-        """
-        with torch.inference_mode(False):  # the table may outlive the mode it is first used in
-            size = self._block, 2 * self.capacity
-            return torch.full(size, float("-inf"), dtype=self.keys.dtype, device=self.keys.device).triu_(
-                self.capacity + 1
-            )
+        self._attend = require_backend(backend, like.device, like.dtype).attend_cached
+        self._scale = arch.head_dim**-0.5
+        self._staircase = Staircase(capacity, block)
 
     def place(self, starts: Sequence[int], tokens: int, skip: Sequence[int]) -> Placement:
         """Place a block of ``tokens`` tokens.
@@ -88,16 +75,13 @@ class KeyValueCache:
         """
         first = [start - filling for start, filling in zip(starts, skip)]
         extent = max(first) + tokens
+        layout = CachedLayout(tuple(slot + tokens for slot in first), self._staircase)
         if not any(skip) and len(set(first)) == 1:
-            offset = self.capacity - first[0]
-            bias = self._staircase[:tokens, offset : offset + extent]
-            return Placement(slice(first[0], extent), None, extent, bias)
+            return Placement(slice(first[0], extent), None, extent, layout)
         device = self.keys.device
         starting, filling = torch.tensor([first, skip], dtype=torch.int32, device=device)
         slots, kept = places(starting, filling, tokens, self.capacity)
-        visible = torch.arange(extent, device=device) <= slots[..., None]
-        bias = self.keys.new_zeros(visible.shape).masked_fill_(~visible, float("-inf"))
-        return Placement(slots, kept, extent, bias[:, None])
+        return Placement(slots, kept, extent, layout)
 
     def drop(self, video: int, count: int, length: int, back: Tensor) -> None:
         """Forget the first ``count`` of the ``length`` tokens of a video; the others move down to slot 0.
@@ -122,8 +106,8 @@ class KeyValueCache:
                 index = placement.kept[:, None, :, None].expand_as(key)
                 keys.scatter_(2, index, key)
                 values.scatter_(2, index, value)
-            extent, bias = placement.extent, placement.bias[..., -query.shape[2] :, :]
-            return self._attend(query, keys[:, :, :extent], values[:, :, :extent], bias)
+            seen = slice(0, placement.extent)
+            return self._attend(query, keys[:, :, seen], values[:, :, seen], placement.layout, self._scale)
 
         return attend
 

@@ -13,25 +13,43 @@ from autogaze.gaze.grid import RELEASED_GRID, PatchGrid
 
 
 class Section(dict[str, Any]):
-    """A nested part of ``config.json``: a dict whose keys can be read as attributes; unknown keys are
-    kept."""
+    """A nested part of ``config.json``: a dict whose keys can be read and set as attributes, too; unknown
+    ones are kept."""
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        super().__init__(
-            {k: Section(v) if isinstance(v, Mapping) else copy.deepcopy(v) for k, v in values.items()}
-        )
+    def __init__(self, values: Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__()
+        self.update(copy.deepcopy(dict(values or {})), **settings)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, Section(value) if type(value) is dict else value)
+
+    def update(self, *others: Any, **settings: Any) -> None:
+        for name, value in dict(*others, **settings).items():
+            self[name] = value
 
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(name) from None
+            raise AttributeError(f"this part of the configuration has no '{name}'") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if name not in self:
+            raise AttributeError(f"this part of the configuration has no '{name}'")
+        del self[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, nested parts included; a copy."""
+        return {k: v.to_dict() if isinstance(v, Section) else copy.deepcopy(v) for k, v in self.items()}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Section":
-        return Section(self)
+        return type(self)(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Section, (dict(self),)
+        return type(self), (self.to_dict(),)
 
 
 @dataclass(frozen=True)
@@ -111,6 +129,49 @@ _DECODER = {
     },
     "num_multi_token_pred": 10,
 }
+
+
+class VisionModelConfig(Section):
+    """Sizes of the vision trunk."""
+
+    def __init__(self, values: Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__({**_VISION, **(values or {}), **settings})
+
+
+class GazeDecoderConfig(Section):
+    """Sizes of the decoder, in the notation of transformers' ``LlamaConfig``."""
+
+    def __init__(self, values: Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__({**_DECODER, **(values or {}), **settings})
+
+
+class ConnectorConfig(Section):
+    """Sizes between the two."""
+
+
+class GazeModelConfig(Section):
+    """The gaze model's parts, and what follows from them: sizes of the vocabulary and of the connector."""
+
+    def __init__(self, values: Mapping[str, Any] | None = None, **settings: Any) -> None:
+        super().__init__({"input_img_size": RELEASED_GRID.scales[-1], **(values or {}), **settings})
+        vision, decoder, connector = (
+            self.get(name) or {}
+            for name in ("vision_model_config", "gaze_decoder_config", "connector_config")
+        )
+        self["vision_model_config"] = vision = VisionModelConfig(vision)
+        self["gaze_decoder_config"] = decoder = GazeDecoderConfig(decoder)
+        self["connector_config"] = ConnectorConfig({"hidden_dim": decoder.hidden_size, **connector})
+        self.setdefault("num_vision_tokens_each_frame", RELEASED_GRID.patches_per_frame)
+        self.derive()
+
+    def derive(self) -> None:
+        """Set what follows from the other settings, as the released configuration does."""
+        vision, decoder = self.vision_model_config, self.gaze_decoder_config
+        patches = self.num_vision_tokens_each_frame
+        self.connector_config["num_tokens"] = (self.input_img_size // max(vision.kernel_size, 1)) ** 2
+        decoder.update(vocab_size=patches + 1, eos_token_id=patches)
+
+
 _RATIO = {
     "sample_strategy_during_training": "fixed",
     "sample_strategy_during_inference": "fixed",
@@ -157,15 +218,10 @@ class AutoGazeConfig(PretrainedConfig):  # type: ignore[misc]
         max_batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
-        gaze = dict(gaze_model_config or {})
-        gaze.setdefault("input_img_size", 224)
-        gaze["vision_model_config"] = {**_VISION, **gaze.get("vision_model_config", {})}
-        gaze["gaze_decoder_config"] = {**_DECODER, **gaze.get("gaze_decoder_config", {})}
-        gaze.setdefault("connector_config", {"hidden_dim": gaze["gaze_decoder_config"]["hidden_size"]})
         self.scales = str(scales)
+        self.gaze_model_config = GazeModelConfig(gaze_model_config)
         self.num_vision_tokens_each_frame = num_vision_tokens_each_frame
         self.max_num_frames = max_num_frames
-        self.gaze_model_config = Section(gaze)
         self.gazing_ratio_config = Section(gazing_ratio_config or _RATIO)
         self.gazing_ratio_each_frame_config = Section(gazing_ratio_each_frame_config or _RATIO_EACH_FRAME)
         self.has_task_loss_requirement_during_training = has_task_loss_requirement_during_training
@@ -175,57 +231,44 @@ class AutoGazeConfig(PretrainedConfig):  # type: ignore[misc]
         self.max_batch_size = max_batch_size
         super().__init__(**kwargs)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "gaze_model_config" and not isinstance(value, GazeModelConfig):
+            value = GazeModelConfig(value)
+        super().__setattr__(name, value)
+        if name == "num_vision_tokens_each_frame":  # The decoder's vocabulary follows from it.
+            self.gaze_model_config["num_vision_tokens_each_frame"] = value
+            self.gaze_model_config.derive()
+
     def to_diff_dict(self) -> dict[str, Any]:
         """Return everything: readers of the file may have other defaults."""
         return dict(self.to_dict())
 
+    def take_attn_implementation(self) -> str | None:
+        """Return the attention backend that was asked for by ``_attn_implementation``, and forget it:
+        transformers would look for one of its own."""
+        backend: str | None = getattr(self, "_attn_implementation_internal", None)
+        self._attn_implementation_internal = None
+        return _BACKENDS.get(backend, backend) if backend is not None else None
+
     def architecture(self) -> Architecture:
         """Return the sizes, checked to fit together."""
-        gaze = self.gaze_model_config
-        vision, decoder = gaze.vision_model_config, gaze.gaze_decoder_config
-        for part, names in (("vision_model_config", _VISION_SIZES), ("gaze_decoder_config", _DECODER_SIZES)):
-            for name in names:
-                value = gaze[part][name]
-                if not isinstance(value, int) or value < 1:
-                    raise InputError(f"{name} in {part} is {value}: a whole number from 1 is needed")
-        grid = PatchGrid.parse(self.scales, vision.kernel_size)
-        if grid.patches_per_frame != self.num_vision_tokens_each_frame:
-            raise InputError(
-                f"num_vision_tokens_each_frame is {self.num_vision_tokens_each_frame}, but scales "
-                f"{self.scales} cut into {vision.kernel_size}-pixel patches make {grid.patches_per_frame}"
-            )
-        if decoder.hidden_size % decoder.num_attention_heads:
-            raise InputError(
-                f"hidden_size {decoder.hidden_size} of the gaze decoder is not a multiple of its "
-                f"{decoder.num_attention_heads} attention heads"
-            )
-        if vision.out_dim != decoder.hidden_size:
-            raise InputError(
-                f"out_dim {vision.out_dim} of the vision model must equal hidden_size {decoder.hidden_size} "
-                "of the gaze decoder"
-            )
-        if vision.temporal_patch_size != 1:
-            raise InputError(f"temporal_patch_size is {vision.temporal_patch_size}; only 1 is supported")
-        return Architecture(
-            image_size=gaze.input_img_size,
-            grid=grid,
-            vision_width=vision.hidden_dim,
-            vision_out_width=vision.out_dim,
-            vision_depth=vision.depth,
-            patch_size=vision.kernel_size,
-            trunk_temporal_kernel=vision.trunk_temporal_kernel_size,
-            trunk_spatial_kernel=vision.trunk_spatial_kernel_size,
-            width=decoder.hidden_size,
-            mlp_width=decoder.intermediate_size,
-            heads=decoder.num_attention_heads,
-            layers=decoder.num_hidden_layers,
-            rms_norm_eps=decoder.rms_norm_eps,
-            rope_theta=decoder.rope_theta,
-            rope_scaling=_rotary_scaling(decoder.rope_scaling),
-            group=decoder.num_multi_token_pred,
-        )
+        return architecture_of(self.gaze_model_config, self.scales)
 
 
+def of_the_config(name: str) -> Any:
+    """Return a property that reads and sets an entry of the model's configuration."""
+
+    def read(model: Any) -> Any:
+        return getattr(model.config, name)
+
+    def write(model: Any, value: Any) -> None:
+        setattr(model.config, name, value)
+
+    return property(read, write, doc=f"``{name}`` of the configuration; may be changed at any time.")
+
+
+_BACKENDS = {"flex_attention": "flex"}
+"""What transformers calls backends that have another name here."""
 _VISION_SIZES = ("hidden_dim", "out_dim", "depth", "kernel_size")
 _DECODER_SIZES = (
     "hidden_size",
@@ -234,6 +277,82 @@ _DECODER_SIZES = (
     "num_hidden_layers",
     "num_multi_token_pred",
 )
+
+
+def architecture_of(gaze: GazeModelConfig, scales: str | int | None) -> Architecture:
+    """Return the sizes of a gaze model, checked to fit together.
+
+    ``scales`` are those of its patch grid; None for the released grid or else a single scale of the
+    input's size, whichever has as many patches as ``gaze`` says.
+    """
+    vision, decoder = gaze.vision_model_config, gaze.gaze_decoder_config
+    for part, names in (("vision_model_config", _VISION_SIZES), ("gaze_decoder_config", _DECODER_SIZES)):
+        for name in names:
+            value = gaze[part][name]
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} in {part} is {value}: a whole number from 1 is needed")
+    patches = gaze.num_vision_tokens_each_frame
+    if scales is None:
+        released = RELEASED_GRID.patches_per_frame == patches
+        scales = "+".join(map(str, RELEASED_GRID.scales)) if released else gaze.input_img_size
+    grid = PatchGrid.parse(scales, vision.kernel_size)
+    if grid.patches_per_frame != patches:
+        raise InputError(
+            f"num_vision_tokens_each_frame is {patches}, but scales {scales} cut into "
+            f"{vision.kernel_size}-pixel patches make {grid.patches_per_frame}"
+        )
+    if decoder.hidden_size % decoder.num_attention_heads:
+        raise InputError(
+            f"hidden_size {decoder.hidden_size} of the gaze decoder is not a multiple of its "
+            f"{decoder.num_attention_heads} attention heads"
+        )
+    if vision.out_dim != decoder.hidden_size:
+        raise InputError(
+            f"out_dim {vision.out_dim} of the vision model must equal hidden_size {decoder.hidden_size} "
+            "of the gaze decoder"
+        )
+    _require_only_what_is_supported(gaze, grid)
+    return Architecture(
+        image_size=gaze.input_img_size,
+        grid=grid,
+        vision_width=vision.hidden_dim,
+        vision_out_width=vision.out_dim,
+        vision_depth=vision.depth,
+        patch_size=vision.kernel_size,
+        trunk_temporal_kernel=vision.trunk_temporal_kernel_size,
+        trunk_spatial_kernel=vision.trunk_spatial_kernel_size,
+        width=decoder.hidden_size,
+        mlp_width=decoder.intermediate_size,
+        heads=decoder.num_attention_heads,
+        layers=decoder.num_hidden_layers,
+        rms_norm_eps=decoder.rms_norm_eps,
+        rope_theta=decoder.rope_theta,
+        rope_scaling=_rotary_scaling(decoder.rope_scaling),
+        group=decoder.num_multi_token_pred,
+    )
+
+
+def _require_only_what_is_supported(gaze: Section, grid: PatchGrid) -> None:
+    """Refuse settings of the released configuration that ask for another model than the one there is."""
+    vision, decoder = gaze.vision_model_config, gaze.gaze_decoder_config
+    needed = {
+        "temporal_patch_size": (vision, 1),
+        "num_vision_tokens_each_frame": (gaze, grid.patches_per_frame),
+        "hidden_dim": (gaze.connector_config, decoder.hidden_size),
+        "vocab_size": (decoder, grid.patches_per_frame + 1),
+        "eos_token_id": (decoder, grid.patches_per_frame),
+        "num_key_value_heads": (decoder, decoder.num_attention_heads),
+        "head_dim": (decoder, decoder.hidden_size // decoder.num_attention_heads),
+        "hidden_act": (decoder, "silu"),
+        "attention_bias": (decoder, False),
+        "mlp_bias": (decoder, False),
+        "attention_dropout": (decoder, 0),
+    }
+    for name, (part, value) in needed.items():
+        if part.get(name) not in (None, value):
+            raise InputError(
+                f"{name} is {part[name]} in the configuration of the gaze model, which needs {value}"
+            )
 
 
 def _rotary_scaling(section: Mapping[str, Any] | None) -> RotaryScaling | None:

@@ -1,13 +1,16 @@
-"""The image processor of the released checkpoints, in numpy and Pillow.
+"""The image processor of the released package, in numpy and Pillow.
 
 It reads and writes ``preprocessor_config.json`` in transformers' notation and gives the same values under
 every version of it; torchvision is not needed. The numbers are those of transformers'
-``VivitImageProcessor``.
+``VivitImageProcessor``. transformers' own base class is there for its name alone, by which
+``AutoImageProcessor`` knows an image processor.
 """
 
+import difflib
+import inspect
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import Tensor
 from transformers import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
 
-from autogaze.checkpoints import resolve
+from autogaze.checkpoints import PINNED_REVISIONS, resolve
 from autogaze.errors import InputError, unknown_name
+from autogaze.models.autogaze.given_frames import CHANNELS_FIRST, CHANNELS_LAST, as_batch, as_word
 from autogaze.video.preprocessing import (
     DEFAULT_PIXEL_SCALE,
     Frames,
@@ -39,19 +43,33 @@ Size: TypeAlias = int | Sequence[int] | dict[str, int]
 """The shorter side in pixels, (height, width), or either in transformers' notation."""
 
 
-class AutoGazeImageProcessor:
+_MEAN_AND_STD = (0.5, 0.5, 0.5)
+
+_HUB_OPTIONS = (
+    "cache_dir", "force_download", "local_files_only", "token", "subfolder", "proxies", "use_auth_token",
+    "trust_remote_code", "use_fast", "backend", "code_revision", "_from_auto", "_from_pipeline",
+)  # fmt: skip
+"""Keywords of transformers' loading functions that are no settings."""
+
+
+class AutoGazeImageProcessor(BaseImageProcessor):  # type: ignore[misc]
     """Resize, optionally crop, and normalise videos.
+
+    Without arguments it is what the released package makes without arguments, which is not what goes with the
+    released checkpoints: :meth:`from_pretrained` and :meth:`of_checkpoint` give that.
 
     Args:
         do_resize: whether to resize to ``size``.
         size: ``{"shortest_edge": pixels}`` or its short form ``pixels`` keeps the aspect ratio;
-            ``{"height": pixels, "width": pixels}`` or ``(height, width)`` does not. None is 224.
+            ``{"height": pixels, "width": pixels}`` or ``(height, width)`` does not. None is 256.
         resample: a Pillow filter; 2 is bilinear.
         do_center_crop: whether to cut ``crop_size`` out of the middle after resizing.
         crop_size: ``{"height": pixels, "width": pixels}``, ``(height, width)`` or the side of a square. None
             is 224.
         do_rescale: whether to multiply by ``rescale_factor`` and, with ``offset``, subtract 1.
         do_normalize: whether to subtract ``image_mean`` and divide by ``image_std``.
+        image_mean: of each channel, or one number for all. None is 0.5.
+        image_std: likewise.
         unknown: entries of a configuration file that mean nothing here; they are kept and saved again.
     """
 
@@ -66,14 +84,15 @@ class AutoGazeImageProcessor:
         crop_size: Size | None = None,
         do_rescale: bool = True,
         rescale_factor: float = DEFAULT_PIXEL_SCALE.rescale_factor,
-        offset: bool = DEFAULT_PIXEL_SCALE.offset,
+        offset: bool = True,
         do_normalize: bool = True,
-        image_mean: Sequence[float] = DEFAULT_PIXEL_SCALE.image_mean,
-        image_std: Sequence[float] = DEFAULT_PIXEL_SCALE.image_std,
+        image_mean: float | Sequence[float] | None = None,
+        image_std: float | Sequence[float] | None = None,
         **unknown: Any,
     ) -> None:
+        super().__init__()
         self.do_resize = do_resize
-        self.size = _size("size", 224 if size is None else size, square=False)
+        self.size = _size("size", 256 if size is None else size, square=False)
         self.resample = resample
         self.do_center_crop = do_center_crop
         self.crop_size = _size("crop_size", 224 if crop_size is None else crop_size, square=True)
@@ -81,17 +100,52 @@ class AutoGazeImageProcessor:
         self.rescale_factor = rescale_factor
         self.offset = offset
         self.do_normalize = do_normalize
-        self.image_mean = list(image_mean)
-        self.image_std = list(image_std)
+        self.image_mean = _each_channel(image_mean)
+        self.image_std = _each_channel(image_std)
+        for name in unknown:
+            if difflib.get_close_matches(name, SETTINGS, n=1, cutoff=0.8):  # no entry of a file, but a slip
+                raise unknown_name("setting of AutoGazeImageProcessor", name, SETTINGS)
         self._unknown = unknown
 
-    def __call__(self, videos: Any, return_tensors: str | None = None) -> BatchFeature:
+    @classmethod
+    def of_checkpoint(cls, size: int) -> "AutoGazeImageProcessor":
+        """Return the processor of the released checkpoints, for a model that looks at ``size`` pixels."""
+        pixels = DEFAULT_PIXEL_SCALE
+        return cls(
+            size={"shortest_edge": size},
+            rescale_factor=pixels.rescale_factor,
+            offset=pixels.offset,
+            image_mean=pixels.image_mean,
+            image_std=pixels.image_std,
+        )
+
+    def __call__(
+        self, videos: Any = None, return_tensors: Any = None, *, images: Any = None, **settings: Any
+    ) -> BatchFeature:
+        """Do as :meth:`preprocess`."""
+        return self.preprocess(videos, return_tensors, images=images, **settings)
+
+    def preprocess(
+        self,
+        videos: Any = None,
+        return_tensors: Any = None,
+        *,
+        images: Any = None,
+        data_format: Any = CHANNELS_FIRST,
+        input_data_format: Any = None,
+        **settings: Any,
+    ) -> BatchFeature:
         """Process one video or a batch of videos.
 
         Args:
-            videos: one video, as (T, H, W, 3) uint8 or a list of (H, W, 3) frames or Pillow images (a single
-                one is a video of one frame); or a batch, as (B, T, H, W, 3) or a list of videos.
+            videos: one video, as (T, H, W, 3) or (T, 3, H, W) whole numbers from 0 to 255, or a list of such
+                frames or of Pillow images (a single one is a video of one frame); or a batch, with one more
+                dimension, or as a list of videos.
             return_tensors: None, ``"np"`` or ``"pt"``.
+            images: another name of ``videos``.
+            data_format: ``"channels_first"`` or ``"channels_last"``: where channels come out.
+            input_data_format: the same for where they come in; None looks which side is 3 long.
+            settings: of this call alone, by the names of the constructor's.
 
         Returns:
             ``pixel_values``, readable by key and by attribute: (B, T, 3, H', W') float32, or without
@@ -100,9 +154,17 @@ class AutoGazeImageProcessor:
         Raises:
             InputError: for anything else, and for videos of unlike shapes where one tensor is asked for.
         """
-        if return_tensors not in (None, "np", "pt"):
-            raise unknown_name("return_tensors", str(return_tensors), ("np", "pt"))
-        batch = [self.process_frames(frames) for frames in _as_batch(videos)]
+        if (videos is None) == (images is None):
+            raise InputError("the image processor takes videos or images, and was given both or neither")
+        if return_tensors is not None and as_word(return_tensors) not in ("np", "pt"):
+            raise unknown_name("return_tensors", as_word(return_tensors), ("np", "pt"))
+        if as_word(data_format) not in (CHANNELS_FIRST, CHANNELS_LAST):
+            raise unknown_name("data_format", as_word(data_format), (CHANNELS_FIRST, CHANNELS_LAST))
+        processor = self._with({name: value for name, value in settings.items() if value is not None})
+        given = as_batch(images if videos is None else videos, input_data_format)
+        batch = [processor.process_frames(frames) for frames in given]
+        if as_word(data_format) == CHANNELS_LAST:
+            batch = [video.transpose(0, 2, 3, 1) for video in batch]
         if return_tensors is None:
             return BatchFeature({"pixel_values": [list(video) for video in batch]})
         if len({video.shape for video in batch}) > 1:
@@ -112,12 +174,23 @@ class AutoGazeImageProcessor:
             )
         stacked = np.stack(batch) if len(batch) > 1 else batch[0][None]
         return BatchFeature(
-            {"pixel_values": torch.from_numpy(stacked) if return_tensors == "pt" else stacked}
+            {"pixel_values": torch.from_numpy(stacked) if as_word(return_tensors) == "pt" else stacked}
         )
+
+    def _with(self, settings: Mapping[str, Any]) -> "AutoGazeImageProcessor":
+        """Return a processor that differs in ``settings``."""
+        for name in settings:
+            if name not in SETTINGS:
+                raise unknown_name("argument of AutoGazeImageProcessor.preprocess", name, CALL_SETTINGS)
+        return type(self)(**{**self.to_dict(), **settings}) if settings else self
 
     def process_frames(self, frames: Frames) -> npt.NDArray[np.float32]:
         """Process one video: (T, H, W, 3) uint8 to (T, 3, H', W') float32."""
         frames = check_frames(frames)
+        if self.offset and not self.do_rescale:
+            raise InputError(
+                "offset=True subtracts 1 from rescaled pixels, and do_rescale is False: set both alike"
+            )
         if self.do_resize:
             if "shortest_edge" in self.size:
                 height, width = shortest_edge_size(frames, self.size["shortest_edge"])
@@ -137,12 +210,34 @@ class AutoGazeImageProcessor:
         Args:
             source: where :func:`autogaze.checkpoints.resolve` looks; only a hub id goes to the network.
             revision: branch, tag or commit of the hub repository; None for the pinned one.
-            overrides: entries that replace those of the file, such as ``size=(392, 392)``.
+            overrides: entries that replace those of the file, such as ``size=(392, 392)``; and transformers'
+                keywords of loading, such as ``cache_dir``.
 
         Raises:
-            InputError: if there is no configuration there, or it is not a JSON object.
+            InputError: if there is no configuration there, it is not a JSON object, or an entry is unknown.
         """
-        return cls(**_read_config(resolve(source, revision, (CONFIG_NAME,)) / CONFIG_NAME) | overrides)
+        hub = {name: overrides.pop(name) for name in _HUB_OPTIONS if name in overrides}
+        if any(hub.get(name) for name in _HUB_OPTIONS[:7]) and not os.path.isdir(source):
+            revision = revision or PINNED_REVISIONS.get(os.fspath(source))
+            config, _ = cls.get_image_processor_dict(source, revision=revision, **hub)
+        else:
+            folder = Path(resolve(source, revision, (CONFIG_NAME,)), hub.get("subfolder") or "")
+            config = _read_config(folder / CONFIG_NAME)
+        made: AutoGazeImageProcessor = cls.from_dict(config, **overrides)
+        return made
+
+    @classmethod
+    def from_dict(cls, image_processor_dict: Mapping[str, Any], **overrides: Any) -> Any:
+        """Return the processor of a configuration, with ``overrides`` in place of its entries; with
+        ``return_unused_kwargs``, and those of them that are none."""
+        unused = {name: overrides.pop(name) for name in list(overrides) if name not in SETTINGS}
+        wanted = unused.pop("return_unused_kwargs", False)
+        for name in unused.keys() - {*_HUB_OPTIONS, "revision"}:
+            if not wanted and name not in image_processor_dict:
+                raise unknown_name("setting of AutoGazeImageProcessor", name, SETTINGS)
+        kept = {name: value for name, value in unused.items() if name in image_processor_dict}
+        made = cls(**{**image_processor_dict, **kept, **overrides})
+        return (made, unused) if wanted else made
 
     def to_dict(self) -> dict[str, Any]:
         """Return what :meth:`save_pretrained` writes."""
@@ -161,8 +256,12 @@ class AutoGazeImageProcessor:
             "size": self.size,
         }
 
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``preprocessor_config.json`` into ``folder``, which is made if need be."""
+    def save_pretrained(self, folder: str | os.PathLike[str], **transformers: Any) -> list[str]:
+        """Write ``preprocessor_config.json`` into ``folder``, which is made if need be; return what was
+        written. Of transformers' keywords none may ask for more."""
+        for name, value in transformers.items():
+            if value:
+                raise InputError(f"{name} is not supported: save into a folder, and upload that")
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
             text = json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
@@ -173,6 +272,23 @@ class AutoGazeImageProcessor:
             raise InputError(
                 f"folder '{folder}' cannot be written ({error.strerror}): name a writable one"
             ) from None
+        return [str(Path(folder, CONFIG_NAME))]
+
+
+SETTINGS = tuple(
+    name
+    for name in inspect.signature(AutoGazeImageProcessor.__init__).parameters
+    if name not in ("self", "unknown")
+)
+"""Names of the settings."""
+CALL_SETTINGS = (*SETTINGS, "videos", "images", "return_tensors", "data_format", "input_data_format")
+
+
+def _each_channel(value: float | Sequence[float] | None) -> list[float]:
+    """Return a value for each of three channels."""
+    if value is None:
+        return list(_MEAN_AND_STD)
+    return [value] * len(_MEAN_AND_STD) if isinstance(value, int | float) else list(value)
 
 
 def _size(name: str, size: Size, square: bool) -> dict[str, int]:
@@ -190,35 +306,6 @@ def _size(name: str, size: Size, square: bool) -> dict[str, int]:
             f"{name} {size} is not a size: {{'height': pixels, 'width': pixels}}{shorter} is needed"
         )
     return dict(found)
-
-
-def _as_batch(videos: Any) -> list[Frames]:
-    """Sort out a frame, a video and a batch by their number of dimensions; return one array a video."""
-    if isinstance(videos, Image.Image):
-        return [_as_frame(videos)[None]]
-    if isinstance(videos, np.ndarray | Tensor):
-        array = np.asarray(videos)
-        if array.ndim == 5:
-            return list(array)
-        return [array if array.ndim == 4 else array[None]]
-    if not isinstance(videos, list | tuple) or not videos:
-        found = "an empty list" if isinstance(videos, list | tuple) else f"a {type(videos).__name__}"
-        raise InputError(
-            f"video is {found}: an array (frames, height, width, 3) or a list of frames is needed"
-        )
-    if isinstance(videos[0], list | tuple) or getattr(videos[0], "ndim", 3) == 4:
-        return [_as_batch(video)[0] for video in videos]
-    frames = [_as_frame(frame) for frame in videos]
-    if shapes := {frame.shape for frame in frames} - {frames[0].shape}:
-        raise InputError(
-            f"frames of one video have shapes {frames[0].shape} and {min(shapes)}: resize them to one "
-            "size first"
-        )
-    return [np.stack(frames)]
-
-
-def _as_frame(frame: Any) -> npt.NDArray[Any]:
-    return np.asarray(frame.convert("RGB") if isinstance(frame, Image.Image) else frame)
 
 
 def _read_config(file: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autogaze.attention import FrameLayout, attend
+from autogaze.models.autogaze.causal import causal_attention
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights, rotations
 from autogaze.models.autogaze.generation import StepPositions
@@ -42,7 +42,8 @@ def score(
     temperature: float | None = None,
     step_positions: StepPositions = "sequential",
 ) -> Scores:
-    """Score gazes in one causal pass, with padded gazes unseen. Differentiable.
+    """Score gazes in one causal pass, with padded gazes unseen: each sees what is real before it, and the
+    group after it is predicted from that. Differentiable.
 
     The arguments are those of :func:`predictions`. Probabilities are those of its logits over the whole
     vocabulary; that is the released scoring. With a ``temperature`` they are those that generation samples
@@ -93,14 +94,11 @@ def predictions(
     if step_positions == "released":
         positions = _released_positions(positions, padded, slots, vision_tokens, arch.group)
     table = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, x.shape[1], x.device)
-    layout = FrameLayout(tuple(vision_tokens + n for n in slots), padding=padding, kind="causal")
-    hidden = decode(
-        x, weights, arch.heads, table[positions], lambda _, q, k, v: attend(q, k, v, layout, backend)
-    )
-
     # Groups are predicted at the token before them: slot s of a frame by head s mod 10 of source s // 10. The
     # loss after slot s is told where slot s + 1 would be predicted.
     sources, first_source, number = _sources(slots, vision_tokens, arch.group, x.device)
+    attention = causal_attention(tuple(vision_tokens + n for n in slots), padding, backend, sources)
+    hidden = decode(x, weights, arch.heads, table[positions], attention)
     # (batch, sources, group, vocabulary), (batch, sources, group)
     logits, losses = predict(hidden[:, sources], weights, arch.group)
     own, following = first_source + number // arch.group, number + 1

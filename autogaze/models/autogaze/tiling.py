@@ -125,6 +125,10 @@ class Tiling:
             cut.append(self.fill(video[sample, ..., y, x]))
         return torch.stack(cut)
 
+    def cut_all(self, video: Tensor) -> Tensor:
+        """Cut all tiles out of (batch, time, 3, height, width): (batch * tiles, time, 3, tile, tile)."""
+        return self.cut(video, range(len(video) * self.tiles))
+
     def stitch(self, masks: Sequence[Tensor], batch: int) -> list[Tensor]:
         """Put masks of tiles, one (batch * tiles, time, patches) a scale, together and crop what was
         padded."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -54,8 +55,9 @@ def gaze_video(
         task_loss_requirement: stop a frame once its predicted reconstruction loss is at or below this: one
             number, or one for each frame of a chunk. At least one of the two must be given.
         patch_size: look at the full resolution, cut into tiles, for an encoder with patches of so many pixels
-            and the scales of :func:`~autogaze.models.autogaze.tiling.covering_scales`. None looks at frames
-            in the model's own size.
+            and the scales of :func:`~autogaze.models.autogaze.tiling.covering_scales`. A chunk whose frames
+            are of another size than those before it is cut into tiles of its own. None looks at frames in the
+            model's own size.
         max_batch_size: most tiles that go through the model at once.
         geometry: how a frame becomes a square where ``patch_size`` is None.
 
@@ -66,12 +68,18 @@ def gaze_video(
     if chunk < 1 or max_batch_size < 1:
         raise InputError(f"chunk {chunk} and max_batch_size {max_batch_size} must both be at least 1")
     limits_of = _limits(model, chunk, gazing_ratio, task_loss_requirement)
-    tiling = _tiling(model, source, patch_size)
+
+    @cache
+    def tiling_of(height: int, width: int) -> Tiling | None:
+        return _tiling(model, height, width, patch_size)
+
+    tiling_of(source.height, source.width)
 
     @torch.no_grad()
     def gazed(start: int) -> GazedChunk:
         frames = source.read(start, min(chunk, source.frames - start)).frames
         limits = limits_of(len(frames))
+        tiling = tiling_of(*frames.shape[1:3])
         if tiling is None:
             square = fit_frames(frames, model.arch.image_size, geometry)
             return GazedChunk(start, frames, model({"video": _as_video(square, model)[None]}, **limits))
@@ -93,14 +101,15 @@ def _limits(
     return lambda frames: {
         "gazing_ratio": ratios[:frames],
         "task_loss_requirement": None if losses is None else losses[:frames],
+        "generate_only": True,
     }
 
 
-def _tiling(model: AutoGaze, source: FrameSource, patch_size: int | None) -> Tiling | None:
+def _tiling(model: AutoGaze, height: int, width: int, patch_size: int | None) -> Tiling | None:
     if patch_size is None:
         return None
-    scales = covering_scales(model.arch.grid, source.height, source.width, patch_size)
-    return tiling_for(model.arch.grid, scales, patch_size, source.height, source.width)
+    scales = covering_scales(model.arch.grid, height, width, patch_size)
+    return tiling_for(model.arch.grid, scales, patch_size, height, width)
 
 
 def _tiles(frames: Frames, tiling: Tiling, at_once: int, model: AutoGaze) -> Iterator[Tensor]:

@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from autogaze.errors import BackendUnavailable, unknown_name
+
 _RELEASED_NAMES = {
     "dinov2_reg": (
         (r"\.attention\.q_proj\.", ".attention.attention.query."),
@@ -23,11 +25,16 @@ _RELEASED_NAMES = {
 """What a parameter is called in transformers 5 (patterns) and in the released checkpoint."""
 
 
-def build_backbone(loss: str, architecture: Mapping[str, Any]) -> nn.Module:
+ATTENTION_MODES = ("eager", "sdpa", "flash_attention_2", "flex_attention")
+"""Attention that the networks can be asked for: transformers' names, since the networks are its own."""
+
+
+def build_backbone(loss: str, architecture: Mapping[str, Any], attn_mode: str | None = None) -> nn.Module:
     """Return the frozen network behind a feature loss, untrained.
 
     ``loss`` is ``dinov2_reg`` or ``siglip2``; ``architecture`` holds keys of the network's transformers
-    configuration.
+    configuration; ``attn_mode`` is one of ``ATTENTION_MODES``, transformers' choice by default
+    (:func:`check_attention_mode`).
     """
     # transformers takes seconds to import, and a reconstructor with the L1 loss alone does not need it.
     from transformers import (
@@ -37,13 +44,28 @@ def build_backbone(loss: str, architecture: Mapping[str, Any]) -> nn.Module:
         SiglipVisionModel,
     )
 
+    settings = {**architecture, "attn_implementation": attn_mode}
     network: nn.Module
     if loss == "dinov2_reg":
-        network = Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**architecture))
+        network = Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**settings))
     else:
-        network = SiglipVisionModel(SiglipVisionConfig(**architecture))
+        network = SiglipVisionModel(SiglipVisionConfig(**settings))
     _keep_released_names(network, loss)
     return network.requires_grad_(False).eval()
+
+
+def check_attention_mode(mode: str | None) -> None:
+    """Refuse attention that the networks of the feature losses cannot be asked for here."""
+    if mode is not None and mode not in ATTENTION_MODES:
+        raise unknown_name("attn_mode", mode, ATTENTION_MODES)
+    if mode == "flash_attention_2":
+        from transformers.utils import is_flash_attn_2_available
+
+        if not is_flash_attn_2_available():
+            raise BackendUnavailable(
+                "attn_mode flash_attention_2 of the feature losses' networks needs a GPU and the package "
+                "flash-attn, which is not there; sdpa computes the same"
+            )
 
 
 def _keep_released_names(network: Any, loss: str) -> None:

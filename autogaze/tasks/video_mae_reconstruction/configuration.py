@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from autogaze.checkpoints import CheckpointConfig
+from autogaze.checkpoints import CheckpointConfig, read_json
 from autogaze.errors import InputError, unknown_name
 from autogaze.gaze.grid import PatchGrid
 
@@ -26,8 +26,12 @@ FEATURE_BACKBONES = {
 def architecture(name: str) -> dict[str, Any]:
     """Return the configuration of a published network, kept in this package so that nothing is downloaded.
 
-    ``name`` is a hub id such as ``facebook/vit-mae-large``; raises ``InputError`` for one that is not kept.
+    ``name`` is a hub id such as ``facebook/vit-mae-large``, or a folder with a ``config.json``; raises
+    ``InputError`` for a hub id that is not kept.
     """
+    if Path(name).is_dir():
+        values = read_json(Path(name) / "config.json")
+        return dict(values.get("vision_config", values))
     known = {path.stem: path for path in ARCHITECTURES.glob("*.json")}
     if name.rpartition("/")[2] not in known:
         raise unknown_name("network architecture", name.rpartition("/")[2], known)
@@ -128,12 +132,15 @@ class VideoMAEConfig(CheckpointConfig):
 
     def backbone_architecture(self, loss: str) -> dict[str, Any]:
         """Return the configuration of the network behind a feature loss."""
-        asked: Mapping[str, Any] = (
-            self.dinov2_reg_loss_config if loss == "dinov2_reg" else self.siglip2_loss_config
-        )
+        asked = self.backbone_settings(loss)
         if "architecture" in asked:
             return dict(asked["architecture"])
         return architecture(asked.get("model", FEATURE_BACKBONES[loss]))
+
+    def backbone_settings(self, loss: str) -> Mapping[str, Any]:
+        """Return what the configuration says of a feature loss: ``model``, ``revision``,
+        ``architecture``."""
+        return self.dinov2_reg_loss_config if loss == "dinov2_reg" else self.siglip2_loss_config
 
     def with_losses(self, loss_type: str) -> "VideoMAEConfig":
         """Return this configuration with other losses, weighted as here or else as in the released recipe."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, VideoMAEConfig
-from autogaze.tasks.video_mae_reconstruction.modeling_video_mae import VideoMAE
+from autogaze.tasks.video_mae_reconstruction.video_mae import VideoMAE
 
 _PIXEL_STATISTICS = {
     "dinov2_reg": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

@@ -1,5 +1,6 @@
 """The reconstruction task: how well can a video be painted from its gazed patches?"""
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -10,14 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from autogaze.checkpoints import load_strict, read_json, read_state, resolve, write_checkpoint
-from autogaze.errors import InputError
+from autogaze.errors import InputError, unknown_name
 from autogaze.gaze.packed import PackedGaze
 from autogaze.gaze.patch_embedding import read_gaze
 from autogaze.stages import stage
 from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES, VideoMAEConfig
+from autogaze.tasks.video_mae_reconstruction.inputs import check_video, frame_indices, frames_of
 from autogaze.tasks.video_mae_reconstruction.losses import reconstruction_loss, target_features
-from autogaze.tasks.video_mae_reconstruction.modeling_video_mae import VideoMAE
-from autogaze.tasks.video_mae_reconstruction.released import read_released_config
+from autogaze.tasks.video_mae_reconstruction.modeling_video_mae import ViTMAEForPreTraining
+from autogaze.tasks.video_mae_reconstruction.published import await_published
+from autogaze.tasks.video_mae_reconstruction.released import (
+    check_settings,
+    read_released_config,
+    released_config,
+)
+from autogaze.tasks.video_mae_reconstruction.rewards import released_result, with_losses_of_gazes
 
 RELEASED_FILES = ("config.yaml", "videomae.pt")
 OWN_FILES = ("config.json", "model.safetensors")
@@ -26,13 +34,47 @@ OWN_FILES = ("config.json", "model.safetensors")
 class VideoMAEReconstruction(nn.Module):
     """VideoMAE with its losses, called with what a gaze model returned.
 
-    ``attn_implementation`` names an attention backend (:mod:`autogaze.attention`).
+    Built from a configuration, or as the released package does it: from the name of a published ViT-MAE
+    (``recon_model``: a hub id or a folder) and ``recon_model_config``, which replaces its keys. Its weights,
+    and those of the feature losses' networks, are then fetched when they are first needed, unless
+    ``load_state_dict`` brings them. :meth:`from_checkpoint` loads a trained reconstructor.
+
+    ``scales`` are side lengths joined by ``+``. ``recon_sample_rate`` is the share of a clip's frames that is
+    drawn for reconstruction where none are named; all of them are reconstructed by default. ``attn_mode`` is
+    the attention of the feature losses' networks, in transformers' names. ``attn_implementation`` is that of
+    the reconstructor, a backend of :mod:`autogaze.attention`.
     """
 
-    def __init__(self, config: VideoMAEConfig, attn_implementation: str = "sdpa") -> None:
+    def __init__(
+        self,
+        recon_model: VideoMAEConfig | str,
+        recon_model_config: Mapping[str, Any] | None = None,
+        scales: str | int | None = None,
+        recon_sample_rate: float | None = None,
+        attn_mode: str | None = None,
+        *,
+        attn_implementation: str = "sdpa",
+        **unknown: Any,
+    ) -> None:
         super().__init__()
-        self.config = config
-        self.mae = VideoMAE(config, attn_implementation)
+        for name in unknown:
+            raise unknown_name("argument of VideoMAEReconstruction", name, _ARGUMENTS)
+        if isinstance(recon_model, VideoMAEConfig):
+            if recon_model_config is not None or scales is not None:
+                raise InputError(
+                    f"recon_model_config {recon_model_config!r} and scales {scales!r} go with the name of a "
+                    "published model, and a whole configuration is given; change its keys, and name an "
+                    "attention backend as attn_implementation"
+                )
+            self.config = recon_model
+        else:
+            settings = recon_model_config or {}
+            check_settings(settings, "recon_model_config")
+            self.config = released_config(recon_model, settings, scales)
+        self.recon_sample_rate = recon_sample_rate
+        self.mae = ViTMAEForPreTraining(self.config, attn_implementation, attn_mode)
+        if not isinstance(recon_model, VideoMAEConfig):
+            await_published(self.mae, recon_model, settings.get("revision"))
 
     @cached_property
     def transform(self) -> Any:
@@ -45,6 +87,7 @@ class VideoMAEReconstruction(nn.Module):
             do_center_crop=True,
             crop_size={"height": size, "width": size},
             rescale_factor=self.config.rescale_factor,
+            offset=True,
             image_mean=list(self.config.image_mean),
             image_std=list(self.config.image_std),
         )
@@ -53,6 +96,11 @@ class VideoMAEReconstruction(nn.Module):
     def scales(self) -> list[int]:
         """Side lengths of the scales in pixels, ascending."""
         return list(self.config.grid.scales)
+
+    @property
+    def gaze_model_kwargs(self) -> dict[str, Any]:
+        """What a gaze model is called with to choose patches for this reconstructor."""
+        return {"target_scales": self.scales, "target_patch_size": self.config.patch_size}
 
     def forward_output(
         self,
@@ -66,8 +114,9 @@ class VideoMAEReconstruction(nn.Module):
 
         ``gaze_outputs`` holds ``gazing_pos`` (B, N), ``if_padded_gazing`` (B, N) and
         ``num_gazing_each_frame`` (T,), or is packed (:meth:`GazeOutput.packed`). ``frame_idx_to_reconstruct``
-        names frames, in the order wanted; all of them by default. ``targets`` is what :meth:`target_features`
-        gave for the same frames, so that several gazes of a clip share it.
+        names frames, in the order wanted; a share of them at random where the task has a
+        ``recon_sample_rate``, else all of them. ``targets`` is what :meth:`target_features` gave for the same
+        frames, so that several gazes of a clip share it.
 
         Returns ``reconstruction`` (B, F, 3, H, W), ``reconstruction_loss`` (B,) the mean over frames,
         ``reconstruction_loss_each_reconstruction_frame`` (B, F), ``frame_idx_to_reconstruct`` (F,),
@@ -77,10 +126,12 @@ class VideoMAEReconstruction(nn.Module):
         """
         video = self._video(inputs)
         gaze = read_gaze(gaze_outputs, video, self.config.grid, "reconstructor")
-        frames = _frame_indices(frame_idx_to_reconstruct, video.shape[1])
-        reconstruction = self.mae(video, gaze, frames)
+        if frame_idx_to_reconstruct is None:
+            frame_idx_to_reconstruct = self._drawn_frames(video.shape[1])
+        frames = frame_indices(frame_idx_to_reconstruct, video.shape[1])
+        reconstruction = self.mae.reconstruct(video, gaze, frames)
         with stage("reconstruct.loss"):
-            original = _frames_of(video, frames)
+            original = frames_of(video, frames)
             if targets is None:
                 targets = target_features(self.mae, original)
             loss = reconstruction_loss(self.mae, reconstruction, original, targets)
@@ -95,35 +146,31 @@ class VideoMAEReconstruction(nn.Module):
             "scales": self.scales,
         }
 
+    def forward(self, inputs: Mapping[str, Any], gaze_outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return outputs, loss, reward and metrics as the released task does
+        (:mod:`autogaze.tasks.video_mae_reconstruction.rewards`)."""
+        outputs = with_losses_of_gazes(self.forward_output(inputs, gaze_outputs), gaze_outputs)
+        return released_result(outputs, gaze_outputs)
+
     def target_features(
         self, inputs: Mapping[str, Any], frame_idx_to_reconstruct: Tensor | Sequence[int] | None = None
     ) -> dict[str, Tensor]:
         """Return the original frames' features for :meth:`forward_output`; empty where no loss needs any."""
         video = self._video(inputs)
         return target_features(
-            self.mae, _frames_of(video, _frame_indices(frame_idx_to_reconstruct, video.shape[1]))
+            self.mae, frames_of(video, frame_indices(frame_idx_to_reconstruct, video.shape[1]))
         )
 
     def _video(self, inputs: Mapping[str, Any]) -> Tensor:
         video: Tensor = inputs["video_for_task"]
-        config = self.config
-        needed = (config.num_channels, config.image_size, config.image_size)
-        if (
-            video.dim() != 5
-            or tuple(video.shape[2:]) != needed
-            or 0 in video.shape
-            or not video.is_floating_point()
-        ):
-            raise InputError(
-                f"video_for_task of shape {tuple(video.shape)} and type {video.dtype} must be a non-empty, "
-                f"normalised float video of shape (batch, frames, {', '.join(map(str, needed))})"
-            )
-        if config.time_embed and video.shape[1] > config.max_num_frames:
-            raise InputError(
-                f"a clip of {video.shape[1]} frames is longer than the {config.max_num_frames} the "
-                "reconstructor has time embeddings for; cut it into shorter clips"
-            )
+        check_video(video, self.config, "video_for_task")
         return video
+
+    def _drawn_frames(self, count: int) -> Tensor | None:
+        """Return the frames that are reconstructed where none are named: a random share, or all."""
+        if self.recon_sample_rate is None:
+            return None
+        return torch.randperm(count)[: max(1, int(count * self.recon_sample_rate))]
 
     @classmethod
     def from_checkpoint(
@@ -132,6 +179,7 @@ class VideoMAEReconstruction(nn.Module):
         revision: str | None = None,
         attn_implementation: str = "sdpa",
         loss_type: str | None = None,
+        attn_mode: str | None = None,
     ) -> "VideoMAEReconstruction":
         """Load a reconstructor, ready for evaluation.
 
@@ -143,7 +191,7 @@ class VideoMAEReconstruction(nn.Module):
         """
         folder = resolve(source, revision, (*RELEASED_FILES, *OWN_FILES))
         config, weights = _read_folder(folder, loss_type)
-        task = cls(config, attn_implementation)
+        task = cls(config, attn_mode=attn_mode, attn_implementation=attn_implementation)
         unused = tuple(f"mae.{loss}." for loss in FEATURE_BACKBONES if loss not in config.losses)
         state = {name: tensor for name, tensor in read_state(weights).items() if not name.startswith(unused)}
         load_strict(task, state, str(weights))
@@ -169,14 +217,8 @@ def _read_folder(folder: Path, loss_type: str | None) -> tuple[VideoMAEConfig, P
     return (config if loss_type is None else config.with_losses(loss_type)), weights
 
 
-def _frame_indices(frames: Tensor | Sequence[int] | None, count: int) -> list[int]:
-    if frames is None:
-        return list(range(count))
-    indices = [int(frame) for frame in torch.as_tensor(frames).tolist()]
-    if not indices or min(indices) < 0 or max(indices) >= count:
-        raise InputError(f"frames to reconstruct {indices} must be one or more of 0 to {count - 1}")
-    return indices
-
-
-def _frames_of(video: Tensor, frames: list[int]) -> Tensor:
-    return video if frames == list(range(video.shape[1])) else video[:, frames]
+_ARGUMENTS = tuple(
+    name
+    for name in inspect.signature(VideoMAEReconstruction.__init__).parameters
+    if name not in ("self", "unknown")
+)

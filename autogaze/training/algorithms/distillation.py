@@ -3,7 +3,7 @@
 The likelihood of recorded gazes makes a policy take the patch that is most often the best, and a policy that
 always takes the likeliest then returns to the same few patches, since each of the many small ones is seldom
 the very best. Here the target at every slot is a distribution over all patches in proportion to a power of
-what they promise to gain. With power 1 the likeliest patch is the one with the greatest expected gain.
+what they are estimated to gain. With power 1 the likeliest patch is the one with the greatest expected gain.
 Targets are told along the policy's own gazes, so what it does wrong is what it learns from.
 
 Fastest possible form: rolling out costs a pass over what the policy sees, a frame reconstructed for each
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from autogaze.gaze.grid import PatchGrid
-from autogaze.labelling.patch_gains import promised_gains
+from autogaze.labelling.patch_gains import estimated_gains
 from autogaze.models.autogaze import AutoGaze
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 from autogaze.training.algorithms.losses import task_loss_prediction_loss
@@ -33,7 +33,7 @@ from autogaze.training.seeds import seed_torch
 
 _LOOK_EVERY = 20
 """Gazes after which a frame is reconstructed anew. Groups of 5, 10 and 20 taken on fixed rates end at about
-the same loss (0.336, 0.334 and 0.339 at ratio 0.10), so promises hold for so long."""
+the same loss (0.336, 0.334 and 0.339 at ratio 0.10), so estimates hold for so long."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class DistillationSettings:
 
     gain_rates: tuple[float, ...]
     """Which share of its score a patch of each scale gains: the rates of
-    :class:`autogaze.labelling.gain_estimator.Promise`."""
+    :class:`autogaze.labelling.gain_estimator.GainEstimator`."""
     sharpness: float
-    """Power of the promised gains that targets are in proportion to."""
+    """Power of the estimated gains that targets are in proportion to."""
     optimize_task_loss_prediction: bool
     temp_start: float
     """Sampling temperature at the first step; it goes to ``temp_end`` exponentially."""
@@ -53,7 +53,7 @@ class DistillationSettings:
 
 
 class GainDistillation(Objective):
-    """The divergence of the policy from promised gains, and the error of the predicted losses."""
+    """The divergence of the policy from estimated gains, and the error of the predicted losses."""
 
     def __init__(self, gaze: AutoGaze, task: VideoMAEReconstruction, settings: DistillationSettings) -> None:
         super().__init__()
@@ -71,8 +71,8 @@ class GainDistillation(Objective):
         seed_torch(moment.seed, "rollout", moment.step, moment.first)
         temperature = exponential(settings.temp_start, settings.temp_end, moment.steps)(moment.step)
         gaze = self.gaze({"video": video}, temperature=temperature, step_positions=ROLLOUT_POSITIONS)
-        gains = promised_gains(self.task, video, gaze, settings.gain_rates, _LOOK_EVERY)
-        choices = {"gaze": gaze, "promised": gains.promised.clone(), "losses": gains.losses.clone()}
+        gains = estimated_gains(self.task, video, gaze, settings.gain_rates, _LOOK_EVERY)
+        choices = {"gaze": gaze, "estimated": gains.estimated.clone(), "losses": gains.losses.clone()}
         return Prepared(batch, {"videos": len(video), "gazes": gaze.gazing_pos.numel()}, choices)
 
     def forward(self, prepared: Prepared, totals: Mapping[str, float]) -> Result:
@@ -81,7 +81,7 @@ class GainDistillation(Objective):
         padded, slots = gaze.if_padded_gazing, gaze.num_gazing_each_frame.tolist()
         said = gaze_predictions(self.gaze, vision, gaze.gazing_pos, padded, slots, ROLLOUT_POSITIONS)
         mean_length = totals["gazes"] / totals["videos"]
-        divergence = gain_divergence(said.logits, prepared.choices["promised"], self.settings.sharpness)
+        divergence = gain_divergence(said.logits, prepared.choices["estimated"], self.settings.sharpness)
         divergence = divergence.sum() / totals["gazes"]
         prediction = task_loss_prediction_loss(said.task_loss, losses, ~padded, mean_length)
         prediction = prediction.sum() / totals["videos"]
@@ -107,7 +107,7 @@ def gain_divergence(logits: Tensor, gains: Tensor, sharpness: float) -> Tensor:
 
     ``logits`` are (B, N, vocabulary), -inf for what is forbidden, and ``gains`` (B, N, patches). The result
     is the Kullback-Leibler divergence of the softmax of the logits from the target; it is 0 where no patch
-    that is allowed promises anything.
+    that is allowed gains anything.
     """
     patches = gains.shape[-1]
     log_probability = logits.float().log_softmax(dim=-1)[..., :patches]

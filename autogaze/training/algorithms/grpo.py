@@ -67,7 +67,10 @@ class GRPO(Objective):
         seed_torch(moment.seed, "rollout", moment.step, moment.first)
         temperature = exponential(self.settings.temp_start, self.settings.temp_end, moment.steps)(moment.step)
         gaze = self.gaze(
-            {"video": self._repeated(video)}, temperature=temperature, step_positions=ROLLOUT_POSITIONS
+            {"video": self._repeated(video)},
+            temperature=temperature,
+            step_positions=ROLLOUT_POSITIONS,
+            generate_only=True,
         )
         frames = drawn_frames(video.shape[1], self.settings.recon_sample_rate, moment)
         losses = self._reconstruct(video, gaze, frames)

@@ -1,4 +1,4 @@
-"""Training the reconstructor: paint frames from patches that a mixture of selectors chose."""
+"""Training the reconstructor: paint frames from patches that selectors, or a gaze model, chose."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 from autogaze.tasks.video_mae_reconstruction.losses import unnormalized
 from autogaze.tasks.video_mae_reconstruction.metrics import MOST_PSNR
 from autogaze.training.algorithms.objective import Moment, Objective, Prepared, Result, videos
-from autogaze.training.masks import MaskMixture
+from autogaze.training.masks import Masks, PolicyMasks
 from autogaze.training.seeds import generator
 
 VALIDATION_SELECTOR = "random"
@@ -35,7 +35,7 @@ class Reconstruction(Objective):
     def __init__(
         self,
         task: VideoMAEReconstruction,
-        masks: MaskMixture,
+        masks: Masks,
         recon_sample_rate: float,
         validation_ratios: Sequence[float],
     ) -> None:
@@ -52,7 +52,7 @@ class Reconstruction(Objective):
     def prepare(self, batch: Mapping[str, Any], moment: Moment) -> Prepared:
         video = videos(batch)
         frames = drawn_frames(video.shape[1], self.recon_sample_rate, moment)
-        gaze = self.masks.draw(video, moment.seed, moment.step, moment.first)
+        gaze = self.masks.draw(video, moment)
         return Prepared(batch, {"frames": len(video) * len(frames)}, {"gaze": gaze, "frames": frames})
 
     def forward(self, prepared: Prepared, totals: Mapping[str, float]) -> Result:
@@ -65,6 +65,8 @@ class Reconstruction(Objective):
 
     def validate(self, batch: Mapping[str, Any], moment: Moment) -> dict[str, tuple[float, float]]:
         video, grid = videos(batch), self.task.config.grid
+        if isinstance(self.masks, PolicyMasks):
+            return policy_quality(self.masks.gaze, self.task, video, self.validation_ratios)
         metrics: dict[str, tuple[float, float]] = {}
         for ratio in self.validation_ratios:
             budgets = budgets_of(torch.full((video.shape[1],), ratio), grid.patches_per_frame)
@@ -98,6 +100,6 @@ def policy_quality(
     """Return the same of what a gaze model chooses at each of ``ratios``."""
     metrics: dict[str, tuple[float, float]] = {}
     for ratio in ratios:
-        chosen = gaze({"video": video}, gazing_ratio=ratio)
+        chosen = gaze({"video": video}, gazing_ratio=ratio, generate_only=True)
         metrics |= reconstruction_quality(task, video, chosen, f"@{ratio:g}")
     return metrics

@@ -139,3 +139,34 @@ def test_a_file_with_nothing_to_import_is_refused(tmp_path: Path) -> None:
         imported(write(tmp_path / "r.json", benchmark("test_a", [], stats={"median": 1.0})))
     with pytest.raises(InputError, match=r"holds microbench.benchmark=kernels.a. twice"):
         imported(write(tmp_path / "r.json", benchmark("test_a", [1.0]), benchmark("test_a", [2.0])))
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        (
+            benchmark("test_a", [1.0], extra_info={"flops": 10**400}),
+            r"flops of benchmark .*test_a .*\(beyond all",
+        ),
+        (benchmark("test_a", [1.0], extra_info={"flops": float("nan")}), r"no amount of work \(not a number"),
+        (
+            benchmark("test_a", [], stats={"data": [1.0], "iterations": 10**400}),
+            "stats.iterations: .* less than",
+        ),
+        (benchmark("test_a", [1e308, 1e308]), r"stats.data.0: .* less than"),
+        (benchmark("test_\ud800", [1.0]), r"not JSON that can be read \(.*surrogates"),
+    ],
+    ids=["digits", "nan", "iterations", "seconds", "no text"],
+)
+def test_numbers_that_nothing_computes_with_are_refused(
+    tmp_path: Path, entry: dict[str, Any], found: str
+) -> None:
+    with pytest.raises(InputError, match=found):
+        imported(write(tmp_path / "r.json", entry))
+
+
+def test_numbers_of_thousands_of_digits_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.json", benchmark("test_a", [1.0], extra_info={"flops": "here"}))
+    path.write_text(path.read_text().replace('"here"', "9" * 5000))
+    with pytest.raises(InputError, match=r"not JSON that can be read \(.*5000 digits"):
+        imported(path)

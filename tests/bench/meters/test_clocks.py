@@ -104,5 +104,13 @@ def test_time_that_another_process_took_is_added_to_its_stage() -> None:
     assert times["end_to_end"].seconds < 1.0
 
 
-def test_nobody_hears_of_time_taken_when_nobody_listens() -> None:
-    took("gaze", 2.0)
+def test_a_clock_hears_nothing_once_it_has_stopped_listening() -> None:
+    clock = StageClock(HostClock())
+    with observed_by(clock):
+        took("gaze", 2.0)
+    took("gaze", 1.0)
+    count("decode_steps")
+    with stage("gaze"):
+        pass
+    assert clock.times()["gaze"].seconds == 2.0
+    assert clock.counters == {}

@@ -162,7 +162,7 @@ def test_float64_chooses_the_patches_of_float32(tiny):
 def test_scoring_is_done_only_when_asked(tiny):
     video = {"video": clip(39, 2, 2)}
     with torch.inference_mode():
-        plain = tiny(video, gazing_ratio=0.1)
+        plain = tiny(video, gazing_ratio=0.1, generate_only=True)
         scored = tiny(video, gazing_ratio=0.1, generate_only=False)
     assert plain["log_action_probs"] is None
     assert plain["task_loss_prediction"] is None

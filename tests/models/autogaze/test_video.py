@@ -14,7 +14,7 @@ from autogaze.video.frame_source import Clip
 from autogaze.video.preprocessing import fit_frames, normalize
 from autogaze.video.video_file import open_source
 from tests.reference.cases import gaze_model
-from tests.video.videos import decode_all, write_video
+from tests.video.videos import INPUTS, decode_all, write_video
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +117,20 @@ def test_frames_held_do_not_grow_with_the_length_of_the_video(tiny, patch_size):
 def test_settings_that_cannot_be_used_are_refused_before_anything_is_read(tiny, settings, words):
     with pytest.raises(InputError, match=words):
         gaze_video(tiny, CountingSource(2, 64, 64), **settings)
+
+
+def test_frames_of_another_size_are_cut_into_tiles_of_their_own(tiny):
+    source = open_source(INPUTS / "rampup.webm")
+    small, large = source.read(0, 1).frames[0].shape, source.read(23, 1).frames[0].shape
+    assert (small[:2], large[:2]) == ((240, 320), (480, 640))
+    chunks = list(gaze_video(tiny, source, chunk=12, gazing_ratio=0.02, patch_size=16))
+    for chunk, (height, width, _) in zip(chunks, (small, large), strict=True):
+        scales = covering_scales(tiny.arch.grid, height, width, 16)
+        with torch.inference_mode():
+            expected = tiny(
+                {"video": as_video(chunk.frames)},
+                gazing_ratio=0.02,
+                target_scales=scales,
+                target_patch_size=16,
+            )
+        assert torch.equal(chunk.gaze.gazing_pos, expected.gazing_pos)

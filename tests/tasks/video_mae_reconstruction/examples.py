@@ -54,7 +54,9 @@ ALL_LOSSES: dict[str, Any] = {
 
 def reconstructor(seed: int = 5, attn_implementation: str = "sdpa", **config: Any) -> VideoMAEReconstruction:
     """A tiny reconstructor with seeded weights; ``config`` replaces keys of ``TINY``."""
-    task = VideoMAEReconstruction(VideoMAEConfig.from_dict(TINY | config), attn_implementation)
+    task = VideoMAEReconstruction(
+        VideoMAEConfig.from_dict(TINY | config), attn_implementation=attn_implementation
+    )
     fill(task.mae, seed)
     return task.eval()
 

@@ -29,7 +29,7 @@ def run(
 
 
 def reference_task(backend: str = "sdpa") -> VideoMAEReconstruction:
-    task = VideoMAEReconstruction(VideoMAEConfig.from_dict(REFERENCE["config"]), backend)
+    task = VideoMAEReconstruction(VideoMAEConfig.from_dict(REFERENCE["config"]), attn_implementation=backend)
     fill(task.mae, REFERENCE["weight_seed"])
     return task.eval()
 

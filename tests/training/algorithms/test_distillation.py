@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from autogaze.datasets.batches import collate, to_inputs
-from autogaze.labelling.patch_gains import promised_gains
+from autogaze.labelling.patch_gains import estimated_gains
 from autogaze.training.algorithms.distillation import gain_divergence
 from autogaze.training.algorithms.objective import Moment
 from tests.training.runs import Clips, tiny_trainer
@@ -52,8 +52,8 @@ def test_gains_are_told_along_the_policys_own_gazes(objective):
     assert torch.equal(gaze.gazing_pos, again.choices["gaze"].gazing_pos)
     assert not torch.equal(gaze.gazing_pos, prepared_at(objective, step=1).choices["gaze"].gazing_pos)
     video, rates = to_inputs(BATCH, "cpu")["video"], objective.settings.gain_rates
-    gains = promised_gains(objective.task, video, gaze, rates, 20)
-    torch.testing.assert_close(prepared.choices["promised"], gains.promised)
+    gains = estimated_gains(objective.task, video, gaze, rates, 20)
+    torch.testing.assert_close(prepared.choices["estimated"], gains.estimated)
     torch.testing.assert_close(prepared.choices["losses"], gains.losses)
     assert prepared.counts == {"videos": 2, "gazes": gaze.gazing_pos.numel()}
 

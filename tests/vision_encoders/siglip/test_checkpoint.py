@@ -80,6 +80,59 @@ def test_settings_replace_the_configuration_and_survive_saving(folder: Path, tmp
         assert torch.equal(again(video).last_hidden_state, model(video).last_hidden_state)
 
 
+def test_what_is_set_on_a_models_configuration_survives_saving(folder: Path, tmp_path: Path) -> None:
+    model = SiglipVisionModel.from_pretrained(folder)
+    model.config.scales = "112+224"
+    model.config._attn_implementation = "eager"
+    model.save_pretrained(tmp_path / "ours")
+    again = SiglipVisionModel.from_pretrained(tmp_path / "ours")
+    assert (again.scales, again.attn_implementation) == ([112, 224], "eager")
+    assert again.config == model.config
+    explicit = SiglipVisionModel.from_pretrained(tmp_path / "ours", attn_implementation="sdpa")
+    assert explicit.attn_implementation == "sdpa"
+
+
+def test_a_folder_that_this_project_once_saved_with_empty_scales_is_read(folder: Path) -> None:
+    values = json.loads((folder / "config.json").read_text())["vision_config"]
+    (folder / "config.json").write_text(json.dumps(values | {"scales": ""}))
+    assert SiglipVisionModel.from_pretrained(folder).scales == [224]
+
+
+def test_a_configuration_and_a_type_can_be_given_to_the_loader(folder: Path) -> None:
+    from autogaze.vision_encoders.siglip import SiglipVisionConfig
+
+    config = SiglipVisionConfig.from_pretrained(folder, scales="32+224")
+    model = SiglipVisionModel.from_pretrained(folder, config=config, torch_dtype=torch.bfloat16)
+    assert (model.scales, model.dtype, model.device.type) == ([32, 224], torch.bfloat16, "cpu")
+    assert SiglipVisionModel.from_pretrained(folder, dtype="float64").dtype == torch.float64
+
+
+def test_transformers_auto_model_loads_the_encoder_where_its_configuration_is_given(folder: Path) -> None:
+    import transformers
+
+    from autogaze.vision_encoders.siglip import SiglipVisionConfig
+
+    config = SiglipVisionConfig.from_pretrained(folder, scales="32+224")
+    found = transformers.AutoModel.from_pretrained(folder, config=config)
+    assert isinstance(found, SiglipVisionModel)
+    assert found.scales == [32, 224]
+
+
+@pytest.mark.parametrize(
+    ("setting", "sentence"),
+    [
+        ({"device_map": "cuda"}, r"device_map='cuda' .* does not take; call \.to\(device\)"),
+        ({"local_files_only": True}, "HF_HUB_OFFLINE=1"),
+        ({"dtype": "int8"}, "'int8' is no floating type"),
+    ],
+)
+def test_arguments_of_transformers_loaders_that_cannot_be_had_are_refused_with_the_cure(
+    folder: Path, setting: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        SiglipVisionModel.from_pretrained(folder, **setting)
+
+
 def test_what_is_saved_is_read_by_transformers(theirs: Any, folder: Path, tmp_path: Path) -> None:
     import transformers
 

@@ -1,5 +1,7 @@
 """The configuration reads transformers' keys, keeps what it does not know, and refuses nonsense."""
 
+import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +38,62 @@ def test_without_scales_the_image_size_is_the_only_one() -> None:
     config = SiglipVisionConfig(image_size=384, patch_size=14)
     assert config.grid.scales == (384,)
     assert config.grid.patches_per_frame == config.table_places == 27 * 27
+
+
+def test_it_is_a_configuration_of_transformers() -> None:
+    from transformers import PretrainedConfig
+
+    config = SiglipVisionConfig(hidden_size=96, output_hidden_states=True)
+    assert isinstance(config, PretrainedConfig)
+    assert config.output_hidden_states
+    assert config.to_dict()["hidden_size"] == 96
+
+
+def test_unset_scales_are_written_as_the_image_size_which_the_released_loader_can_read() -> None:
+    for config in (SiglipVisionConfig(), SiglipVisionConfig(scales=""), SiglipVisionConfig(scales=None)):
+        assert config.to_dict()["scales"] == config.to_diff_dict()["scales"] == "224"
+
+
+@pytest.mark.parametrize("scales", [[32, 224], "32+224"])
+def test_what_is_set_later_is_saved_loaded_and_copied(scales: Any, tmp_path: Path) -> None:
+    config = SiglipVisionConfig()
+    config.scales = scales
+    config.attn_type = "causal"
+    config._attn_implementation = "eager"
+    config.note = {"a": 1}
+    config.save_pretrained(tmp_path)
+    for again in (SiglipVisionConfig.from_pretrained(tmp_path), copy.deepcopy(config)):
+        assert again == config
+        assert (again.scales, again.attn_type, again.note) == ("32+224", "causal", {"a": 1})
+        assert again._attn_implementation == "eager"
+        assert again.grid.patches_per_frame == 200
+
+
+def test_configurations_that_differ_in_a_setting_are_not_equal() -> None:
+    assert SiglipVisionConfig() == SiglipVisionConfig(scales=224)
+    assert SiglipVisionConfig() != SiglipVisionConfig(scales="112+224")
+    assert SiglipVisionConfig() != SiglipVisionConfig(attn_implementation="eager")
+
+
+def test_backends_are_called_by_their_names_here_or_in_transformers() -> None:
+    assert SiglipVisionConfig()._attn_implementation == "sdpa"
+    assert SiglipVisionConfig(attn_implementation="flex_attention")._attn_implementation == "flex"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("scales", "32 224", "scales '32 224' must be side lengths"),
+        ("scales", "8+224", "does not fit the smallest scale, 8 pixels"),
+        ("attn_type", "blockcausal", "did you mean 'block_causal'"),
+        ("_attn_implementation", "flash_attention", "did you mean 'flash_attention_2'"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_when_it_is_set(name: str, value: Any, sentence: str) -> None:
+    config = SiglipVisionConfig()
+    with pytest.raises(InputError, match=sentence):
+        setattr(config, name, value)
+    assert config == SiglipVisionConfig()
 
 
 @pytest.mark.parametrize(

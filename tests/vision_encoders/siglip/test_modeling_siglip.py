@@ -36,6 +36,8 @@ def gaze(frames: list[list[list[int]]], padding: list[list[list[int]]] | None = 
     return GazeOutput(positions, padded, torch.tensor(slots), masks, list(grid.scales), 265)
 
 
+_SET = ("scales", "attn_type", "frame_independent_encoding")
+
 UNEVEN = gaze(
     [[[69, 3, 200, 9], [30, 264], [0, 1, 2]], [[70, 5, 0, 0], [0, 0], [0, 100, 0]]],
     [[[0, 0, 0, 0], [0, 0], [0, 0, 0]], [[0, 0, 1, 1], [1, 1], [1, 0, 1]]],
@@ -103,6 +105,88 @@ def test_the_output_is_read_by_key_and_by_attribute(video: Tensor) -> None:
     assert output.pooler_output.shape == (2, 48)
     assert output.if_padded_gazing is not None
     assert torch.equal(output.if_padded_gazing, UNEVEN.if_padded_gazing)
+
+
+def test_the_output_is_read_by_number_as_those_of_transformers(video: Tensor) -> None:
+    output = encode(encoder(), video, UNEVEN)
+    assert output[0] is output.last_hidden_state
+    features, pooled = output.to_tuple()
+    assert (features is output[0], pooled is output.pooler_output) == (True, True)
+    assert output.attentions is None
+
+
+def test_hidden_states_are_what_went_into_each_layer_and_what_came_out_of_the_last(video: Tensor) -> None:
+    model = encoder()
+    seen: list[Tensor] = []
+    for layer in model.vision_model.encoder.layers:
+        layer.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    model.vision_model.post_layernorm.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    with torch.no_grad():
+        padded = model(video, UNEVEN, output_hidden_states=True)
+        packed = model(pixel_values=video, gazing_info=UNEVEN.packed(), output_hidden_states=True)
+    assert len(padded.hidden_states) == model.config.num_hidden_layers + 1
+    for number, state in enumerate(padded.hidden_states):
+        assert state.shape == padded.last_hidden_state.shape
+        assert torch.equal(state[~UNEVEN.if_padded_gazing], seen[number])
+        assert torch.equal(packed.hidden_states[number], seen[number])
+    model.config.output_hidden_states = True
+    assert len(encode(model, video, UNEVEN).to_tuple()) == 3
+
+
+def test_arguments_of_the_released_call_that_cannot_be_had_are_refused_by_name(video: Tensor) -> None:
+    with pytest.raises(InputError, match="output_attentions is true, and no attention backend keeps"):
+        encoder()(video, UNEVEN, output_attentions=True)
+    with pytest.raises(InputError, match="argument of SiglipVisionModel 'gaze_info': did you mean 'gazing_i"):
+        encoder()(video, gaze_info=UNEVEN)
+    encoder()(video[:1, :1], interpolate_pos_encoding=False)
+
+
+def test_the_embeddings_tell_the_places_of_their_table() -> None:
+    embeddings = encoder().vision_model.embeddings
+    assert embeddings.num_positions == embeddings.num_patches == len(embeddings.position_embedding.weight)
+    places = torch.arange(embeddings.num_positions).expand((1, -1))
+    embeddings.register_buffer("position_ids", places, persistent=False)  # as for released encoders
+
+
+def test_scales_and_masks_that_are_set_on_a_models_configuration_count_from_its_next_call(
+    video: Tensor,
+) -> None:
+    model = encoder()
+    for name, value in {
+        "scales": "112+224",
+        "attn_type": "causal",
+        "frame_independent_encoding": True,
+    }.items():
+        setattr(model.config, name, value)
+        expected = encode(encoder(**{name: getattr(model.config, name) for name in _SET}), video)
+        assert torch.equal(encode(model, video).last_hidden_state, expected.last_hidden_state)
+    assert model.scales == [112, 224]
+
+
+def test_the_backend_of_a_models_configuration_is_the_models(video: Tensor) -> None:
+    model = encoder()
+    model.config._attn_implementation = "triton"
+    assert model.attn_implementation == "triton"
+    with pytest.raises(InputError, match="triton"):
+        model.to(torch.float64)(video.double())
+    model.attn_implementation = "eager"
+    assert model.config._attn_implementation == "eager"
+
+
+def test_a_backend_given_to_one_model_is_not_that_of_others_of_its_configuration() -> None:
+    config = SiglipVisionConfig.from_dict(REFERENCE["config"])
+    models = SiglipVisionModel(config, "eager"), SiglipVisionModel(config)
+    assert [model.attn_implementation for model in models] == ["eager", "sdpa"]
+    assert models[1].config is config
+
+
+def test_transformers_auto_model_finds_the_encoder_by_its_configuration() -> None:
+    import transformers
+
+    ours = SiglipVisionConfig.from_dict(REFERENCE["config"])
+    assert isinstance(transformers.AutoModel.from_config(ours), SiglipVisionModel)
+    theirs = transformers.SiglipVisionConfig(**{**REFERENCE["config"], "scales": None})
+    assert isinstance(transformers.AutoModel.from_config(theirs), transformers.SiglipVisionModel)
 
 
 def test_without_gazes_all_patches_are_encoded(video: Tensor) -> None:
@@ -243,3 +327,25 @@ def test_positions_outside_their_frame_are_refused(video: Tensor, position: int)
     for form in (gazes, gazes.packed()):
         with pytest.raises(InputError, match="outside the frame their slot belongs to"):
             encode(encoder(), video, form)
+
+
+def test_positions_of_the_finest_scale_alone_are_refused_with_the_cure(video: Tensor) -> None:
+    positions = torch.tensor([[196 * frame + patch for frame in range(3) for patch in (3, 190)]] * 2)
+    gazes = {
+        "gazing_pos": positions,
+        "if_padded_gazing": torch.zeros_like(positions, dtype=torch.bool),
+        "num_gazing_each_frame": torch.tensor([2, 2, 2]),
+    }
+    with pytest.raises(InputError, match=r"of 196 patches a frame, so give the encoder scales=224$"):
+        encode(encoder(), video, gazes)
+    with pytest.raises(InputError, match="has 196 patches a frame, the encoder 265"):
+        encode(encoder(), video[:, :1], _one_frame(gazes) | {"gazing_mask": [torch.zeros(2, 1, 196)]})
+    assert encode(encoder(scales=224), video, gazes).last_hidden_state.shape == (2, 6, 48)
+
+
+def _one_frame(gazes: dict[str, Tensor]) -> dict[str, Any]:
+    return {
+        "gazing_pos": gazes["gazing_pos"][:, :2],
+        "if_padded_gazing": gazes["if_padded_gazing"][:, :2],
+        "num_gazing_each_frame": gazes["num_gazing_each_frame"][:1],
+    }

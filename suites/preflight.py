@@ -1,0 +1,49 @@
+"""Preflight: video and checkpoints that a run's inputs name are there and can be opened, before any model is
+loaded.
+
+Nothing here loads torch. Answers are remembered: every cell of a run asks the same.
+"""
+
+from functools import cache
+
+from autogaze.errors import InputError
+from suites.workload import Inputs
+
+_CONFIGURATIONS = ("config.json", "config.yaml")
+"""What a checkpoint of either layout has one of."""
+
+
+def check_clip_inputs(inputs: Inputs) -> None:
+    """Raise ``InputError`` for a video that cannot be opened, and for a checkpoint that is not there.
+
+    Of a checkpoint on the hub the configuration is fetched, which shows name, revision and network to be
+    right.
+    """
+    video_frames(inputs.video)
+    _check_checkpoint(inputs.checkpoint, inputs.revision)
+    _check_checkpoint(inputs.task_checkpoint, inputs.task_revision)
+
+
+@cache
+def video_frames(video: str | None) -> int:
+    """Return how many frames a video has, the embedded clip if it is None; raises ``InputError`` for one that
+    cannot be opened."""
+    from autogaze.embedded import clip_path
+    from autogaze.video.video_file import open_source
+
+    return open_source(video or clip_path()).frames
+
+
+@cache
+def _check_checkpoint(checkpoint: str | None, revision: str | None) -> None:
+    from autogaze.hub import resolve
+
+    if checkpoint is None:
+        return
+    folder = resolve(checkpoint, revision, _CONFIGURATIONS)
+    if not any((folder / name).is_file() for name in _CONFIGURATIONS):
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+        raise InputError(
+            f"checkpoint {checkpoint} holds {found}, and no {' or '.join(_CONFIGURATIONS)}: "
+            "name the folder of a saved model"
+        )

@@ -1,0 +1,61 @@
+"""Inputs are looked at before anything is loaded."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autogaze.errors import InputError
+from suites.preflight import check_clip_inputs, video_frames
+from suites.video import Gaze
+from suites.workload import Inputs
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> str:
+    np.savez(tmp_path / "clip.npz", frames=np.zeros((3, 8, 8, 3), np.uint8))
+    return str(tmp_path / "clip.npz")
+
+
+def test_frames_are_counted_without_loading_torch(clip: str) -> None:
+    script = (
+        "import sys; from suites.preflight import *; from suites.workload import Inputs; "
+        "check_clip_inputs(Inputs(video=sys.argv[1])); "
+        "print(video_frames(sys.argv[1]), video_frames(None), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, clip], capture_output=True, text=True)
+    assert done.stdout.split() == ["3", "64", "False"], done.stderr
+
+
+def test_a_video_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").write_bytes(b"no video")
+    with pytest.raises(InputError, match="cannot be read"):
+        check_clip_inputs(Inputs(video=str(tmp_path / "v.mp4")))
+    with pytest.raises(InputError, match="does not exist"):
+        video_frames(str(tmp_path / "nowhere.mp4"))
+
+
+@pytest.mark.parametrize("which", ["checkpoint", "task_checkpoint"])
+def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path, clip: str, which: str) -> None:
+    def inputs(folder: Path) -> Inputs:
+        return Inputs(video=clip, **{which: str(folder)})
+
+    with pytest.raises(InputError, match="does not exist; name a folder, or a hub id"):
+        check_clip_inputs(inputs(tmp_path / "nowhere"))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(InputError, match=r"folder holds nothing, and no config\.json or config\.yaml"):
+        check_clip_inputs(inputs(folder))
+    (folder / "weights.bin").touch()
+    with pytest.raises(InputError, match=r"holds weights\.bin, and no"):
+        check_clip_inputs(inputs(folder))
+    (folder / "config.json").write_text(json.dumps({}))
+    check_clip_inputs(inputs(folder))
+
+
+def test_every_workload_on_video_looks_at_its_inputs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        Gaze.check({"engine": "auto"}, Inputs(video=str(tmp_path / "nowhere.npz")))
