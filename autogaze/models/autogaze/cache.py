@@ -48,13 +48,11 @@ class KeyValueCache:
         like: Tensor,
         backend: str,
         *,
-        zeros: bool = True,
         filled: bool = False,
     ) -> None:
         """Allocate ``capacity`` slots for each video; ``block`` is the most tokens added at once.
 
-        Slots hold ``zeros`` until they are written to. Who never reads those can do without, and takes only
-        the memory that is used. ``filled`` says that all of it will be.
+        On a CPU slots take memory when they are written to; ``filled`` says that all of them will be.
         """
         shape = (
             arch.layers,
@@ -63,9 +61,7 @@ class KeyValueCache:
             capacity + 1,
             arch.head_dim,
         )  # the last slot is the spare one
-        # Masked slots are still multiplied, and 0 x NaN would be NaN.
-        make = _large_pages if filled and like.is_cpu else torch.zeros if zeros else torch.empty
-        self.keys, self.values = (make(shape, dtype=like.dtype, device=like.device) for _ in range(2))
+        self.keys, self.values = _zeros(shape, like, filled), _zeros(shape, like, filled)
         self.capacity = capacity
         self._attend = require_backend(backend, like.device, like.dtype).attend_cached
         self._scale = arch.head_dim**-0.5
@@ -116,18 +112,23 @@ class KeyValueCache:
         return attend
 
 
-def _large_pages(shape: Sequence[int], *, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return zeros on the CPU in large pages, where the system has them: it clears a few of those in a tenth
-    of the time that thousands of small ones take."""
-    if not hasattr(mmap, "MADV_HUGEPAGE"):
-        return torch.zeros(shape, dtype=dtype, device=device)
-    size = math.prod(shape) * dtype.itemsize
+def _zeros(shape: Sequence[int], like: Tensor, filled: bool) -> Tensor:
+    """Return zeros: masked slots are still multiplied, and 0 x NaN would be NaN.
+
+    On a CPU they are the system's own, which come page by page when they are written to and go back to it
+    afterwards. What will be ``filled`` comes in large pages, where there are any: a few of those are cleared
+    in a tenth of the time that thousands of small ones take.
+    """
+    if not like.is_cpu or not hasattr(mmap, "MAP_ANONYMOUS"):
+        return like.new_zeros(shape)
+    size = math.prod(shape) * like.element_size()
     memory = mmap.mmap(-1, size + _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # a system without them
-        memory.madvise(mmap.MADV_HUGEPAGE)
+    if filled and hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a system without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
     whole = torch.frombuffer(memory, dtype=torch.uint8)
     start = -whole.data_ptr() % _LARGE_PAGE
-    return whole[start : start + size].view(dtype).view(shape)
+    return whole[start : start + size].view(like.dtype).view(shape)
 
 
 _LARGE_PAGE = 2**21

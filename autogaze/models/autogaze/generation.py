@@ -27,8 +27,7 @@ StepPositions = Literal["released", "sequential"]
 
 
 class Fused(Protocol):
-    """State and weights bound to code that takes a prefill, or all the steps of a frame, in one call, and
-    reads no slot of the cache that was not written to."""
+    """State and weights bound to code that takes a prefill, or all the steps of a frame, in one call."""
 
     def prefill(self, vision: Tensor) -> int:
         """Do what :func:`kernels.decode_step.reference.prefill` does; return the tokens of the longest
@@ -82,7 +81,7 @@ def generate(
     """
     state = GenerationState.allocate(
         weights.arch, len(vision), request.budgets, vision, attention,
-        zeros=bind is None, filled=request.requirement is None,
+        filled=request.requirement is None,
     )  # fmt: skip
     frames = enumerate(vision.unbind(1))
     return [generate_frame(weights, state, frame, request, t, bind) for t, frame in frames]

@@ -55,14 +55,13 @@ class GenerationState:
         like: Tensor,
         attention: str,
         *,
-        zeros: bool = True,
         filled: bool = False,
     ) -> "GenerationState":
-        """Return an empty state with room for a frame of each of the ``budgets``, in gazes; ``zeros`` and
-        ``filled`` as for the cache."""
+        """Return an empty state with room for a frame of each of the ``budgets``, in gazes; ``filled`` as for
+        the cache."""
         capacity = sum(budgets) + len(budgets) * arch.vision_tokens + arch.group
         block = arch.vision_tokens + arch.group
-        cache = KeyValueCache(arch, batch, capacity, block, like, attention, zeros=zeros, filled=filled)
+        cache = KeyValueCache(arch, batch, capacity, block, like, attention, filled=filled)
         table = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, capacity, like.device)
         decoder = DecoderState.allocate(
             cache.keys, cache.values, torch.view_as_real(table),

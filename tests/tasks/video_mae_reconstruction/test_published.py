@@ -10,7 +10,6 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from torch import Tensor
 
-from autogaze import checkpoints
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
 from autogaze.tasks.video_mae_reconstruction.modeling_video_mae import ViTMAEForPreTraining
@@ -63,7 +62,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(hub_id: str, *rest: Any) -> Path:
         raise InputError(f"checkpoint {hub_id} is neither a folder here nor on the hub")
 
-    monkeypatch.setattr(checkpoints, "_download", refuse)
+    monkeypatch.setattr("autogaze.hub._download", refuse)
 
 
 def released(**settings: Any) -> VideoMAEReconstruction:
