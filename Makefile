@@ -5,11 +5,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 OLDEST := .venv-oldest
+NEWEST := .venv-newest
 
 # Packages at the oldest release that pyproject.toml allows; torch and triton, whose older builds need CUDA's libraries,
 # and the tools of the tests as constraints.txt has them.
 AS_PINNED := ^(torch|triton|pytest|pytest-benchmark|hypothesis|check-jsonschema)==
-OLDEST_TESTS := tests/models tests/tasks tests/attention tests/vision_encoders tests/video tests/reports \
+VERSION_TESTS := tests/models tests/tasks tests/attention tests/vision_encoders tests/video tests/reports \
 	tests/training/test_log.py tests/bench/test_cli.py
 
 GPU   ?= auto
@@ -17,7 +18,7 @@ SUITE ?= default
 OUT   ?= results
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench evaluate compare report doctor test test-oldest check-kernels microbench gpu-check \
+.PHONY: help setup bench evaluate compare report doctor test test-oldest test-newest check-kernels microbench gpu-check \
 	train-embedded lint clean
 
 help:  ## Show this list
@@ -71,7 +72,7 @@ test: $(STAMP)  ## Run all tests: ARGS='-k gaze'
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-oldest: $(OLDEST)/installed  ## Run tests with the oldest packages allowed: transformers 4.51.3, PyAV 17 ...
-	@$(OLDEST)/bin/python -m pytest -q $(OLDEST_TESTS)
+	@$(OLDEST)/bin/python -m pytest -q $(VERSION_TESTS)
 
 $(OLDEST)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(OLDEST)
@@ -79,6 +80,16 @@ $(OLDEST)/installed: pyproject.toml constraints.txt
 	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(OLDEST)/constraints.txt uv
 	@$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
 		-c $(OLDEST)/constraints.txt -e '.[train]'
+	@touch $@
+
+# torch and triton included, of which PyPI's newest may be gigabytes; so CI leaves it out.
+test-newest: $(NEWEST)/installed  ## The same tests and a smoke cell with the newest release of every package
+	@$(NEWEST)/bin/python -m pytest -q $(VERSION_TESTS)
+	@$(NEWEST)/bin/python -m bench run --suite smoke --setting ratio_0.75_task_0.70 --out '$(OUT)'
+
+$(NEWEST)/installed: pyproject.toml
+	@$(PYTHON) -m venv $(NEWEST)
+	@$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[test]'
 	@touch $@
 
 check-kernels: $(STAMP)  ## Compile every kernel for sm_80, sm_90 and sm_100; no GPU needed
@@ -104,4 +115,4 @@ lint: $(STAMP)  ## Check style and types
 	@$(BIN)/mypy
 
 clean:  ## Remove what setup installed; results stay
-	rm -rf $(VENV) $(OLDEST)
+	rm -rf $(VENV) $(OLDEST) $(NEWEST)

@@ -1,4 +1,5 @@
-"""How much work a call is: counted from shapes, so that "more work" and "slower work" can be told apart."""
+"""Work counters: the FLOPs and bytes of a call, from shapes, so that "more work" and "slower work" are told
+apart."""
 
 from dataclasses import dataclass
 

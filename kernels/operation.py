@@ -1,4 +1,4 @@
-"""What an operation brings along: inputs to try it on, its definition, its fast forms, and when they agree.
+"""Operation: a kernel's inputs to try it on, its definition, its fast forms, and when they agree.
 
 Each folder of :mod:`kernels` has an ``operation.py`` with one :class:`Operation`, ``OPERATION``. The tests,
 the compile check, the micro-benchmarks and the ``kernels`` suite know operations by nothing else.

@@ -1,4 +1,4 @@
-"""Who may see whom: the one description of an attention mask that every backend reads."""
+"""Attention layout: who may see whom, the one description of a mask that every backend reads."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field

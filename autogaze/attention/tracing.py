@@ -1,4 +1,4 @@
-"""Which kernels ran: the profiler's word, so that no report has to believe a backend's name."""
+"""Kernel names that ran, by the profiler's word, so that no report has to believe a backend's name."""
 
 import re
 from collections.abc import Callable, Iterable

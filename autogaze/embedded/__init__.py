@@ -1,5 +1,5 @@
-"""What the project brings along, so that everything runs without a download: a clip, and a pair of models
-that it trained itself (``MODEL_CARD.md``)."""
+"""Embedded clip and models, so that everything runs without a download; ``MODEL_CARD.md`` tells
+how the project trained the models."""
 
 import os
 from pathlib import Path

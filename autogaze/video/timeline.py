@@ -23,6 +23,9 @@ _BATCH_BYTES = 1 << 24
 """Of packets that are looked at together."""
 
 
+_SMALL_BYTES = 1 << 21
+"""A file up to this size is read faster than mapped."""
+
 _TIMED = frozenset({"mov", "matroska", "mpegts", "flv", "avi", "nut", "ivf"})
 """Formats in which each frame has a timestamp, behind a seek too. Where frames lie across packets of a fixed
 size (MPEG-PS) or are timed by their place (MXF), FFmpeg may give a frame the timestamp of its neighbour."""
@@ -137,14 +140,16 @@ def _timeline_of_header(
 
 
 def _mapped_packets(path: str, index: Index) -> Packets:
-    """Return the packets of a file that is mapped, so that only what is looked at is read from the disk."""
+    """Return the packets of a file; of a large one, only what is looked at is read from the disk."""
     if (index.sizes <= 0).any() or (index.positions < 0).any():
         raise NotNumbered("its index lists packets without bytes")
     with open(path, "rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if index.end > len(mapped):
+        size = os.fstat(file.fileno()).st_size
+        is_large = size > _SMALL_BYTES
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if is_large else file.read()
+    if index.end > len(content):
         raise NotNumbered("its index lists packets that are not there")
-    return Packets(np.frombuffer(mapped, np.uint8), index.positions, index.sizes, index.keys)
+    return Packets(np.frombuffer(content, np.uint8), index.positions, index.sizes, index.keys)
 
 
 def _timeline_of_packets(reopen: Reopen, first_pts: int, scan: Scan) -> Timeline:

@@ -53,21 +53,24 @@ def evaluation_records(
     return records
 
 
+_FIGURES = {
+    "loss": "reconstruction_loss",
+    "mae": "pixel_mae",
+    "mse": "pixel_mse",
+    "psnr": "psnr",
+    "ssim": "ssim",
+}
+"""Of a published row, by the names that records have."""
+
+
 def _record(cell: Cell, row: dict[str, Any], frames: list[dict[str, Any]], notes: tuple[str, ...]) -> Record:
     clip = int(str(row["clip_name"]).split("_")[1])
-    figures = {
-        "loss": "reconstruction_loss",
-        "mae": "pixel_mae",
-        "mse": "pixel_mse",
-        "psnr": "psnr",
-        "ssim": "ssim",
-    }
     qualities = [
         FrameQuality(
             clip=clip,
             frame=frame["frame_idx"],
             gazes=frame["non_padded_gazes"],
-            **{name: frame[column] for name, column in figures.items()},
+            **{name: frame[column] for name, column in _FIGURES.items()},
         )
         for frame in frames
     ]
@@ -91,7 +94,7 @@ def _record(cell: Cell, row: dict[str, Any], frames: list[dict[str, Any]], notes
             "candidate_patches": 16 * PATCHES,
         },
         frames=tuple(qualities),
-        quality={name: row[column] for name, column in figures.items()}
+        quality={name: row[column] for name, column in _FIGURES.items()}
         | {"kept_ratio": row["actual_gaze_ratio"]},
         patch_hash="0123456789abcdef",
         notes=notes,

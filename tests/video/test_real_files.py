@@ -175,6 +175,21 @@ def test_the_end_costs_a_group_of_pictures_not_the_whole_video(tmp_path, codec):
     assert work.decoded <= 16 + 30
 
 
+def test_colours_are_those_of_the_standard_that_the_file_names(tmp_path):
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:32, :32], pixels[32:, :32], pixels[:32, 32:] = (200, 30, 40), (30, 180, 60), (40, 50, 210)
+    with av.open(str(tmp_path / "hd.mp4"), "w") as container:
+        tags = "colorprim=bt709:transfer=bt709:colormatrix=bt709"
+        stream = container.add_stream("libx264", rate=25, options={"x264-params": tags, "crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
+        container.mux(stream.encode(None))
+    found = open_source(tmp_path / "hd.mp4").read(0, 1).frames[0].astype(int)
+    assert np.abs(found - pixels)[8:24, 8:24].max() <= 4
+    assert np.abs(found - pixels).mean() < 2
+
+
 def test_a_name_like_a_protocol_is_a_file_all_the_same(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "video.mp4", 5).rename("12:30:00.mp4")

@@ -84,9 +84,9 @@ def reconstruction_quality(
     """Return sum and count, over videos and frames, of the loss and of the peak signal-to-noise ratio
     (dB)."""
     output = task.forward_output({"video_for_task": video}, gaze)
-    losses = output["reconstruction_loss_each_reconstruction_frame"]
+    losses = output["reconstruction_loss_each_reconstruction_frame"].detach()
     pictures = (unnormalized(x, task.config).clamp(0, 255) / 255 for x in (output["reconstruction"], video))
-    decibels = -10 * torch.sub(*pictures).double().square().mean(dim=(-3, -2, -1)).log10()
+    decibels = -10 * torch.sub(*pictures).detach().double().square().mean(dim=(-3, -2, -1)).log10()
     decibels = decibels.clamp(max=MOST_PSNR)
     return {
         f"loss{suffix}": (float(losses.sum()), losses.numel()),

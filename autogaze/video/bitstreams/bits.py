@@ -96,12 +96,12 @@ class BitRows:
 
 
 def _unescaped_rows(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    # Rows that have a 3 somewhere are few enough to be looked at one by one.
-    suspects = np.flatnonzero((rows == 3).any(axis=1))
-    escaped = [row for row in suspects.tolist() if _ESCAPE in rows[row].tobytes()]
-    if escaped:
+    content = np.ascontiguousarray(rows).reshape(-1)
+    threes = np.flatnonzero(content == 3)
+    threes = threes[(content[threes - 1] == 0) & (content[threes - 2] == 0) & (threes % WINDOW >= 2)]
+    if len(threes):
         rows = rows.copy()
-        for row in escaped:
+        for row in {place // WINDOW for place in threes.tolist()}:
             plain = unescaped(rows[row].tobytes())
             rows[row] = np.frombuffer(plain.ljust(WINDOW, b"\0"), np.uint8)
     return rows

@@ -98,7 +98,7 @@ def _display(
     if bits.ue().max() > 9:
         raise NotNumbered("a slice in it is of no known type")
     picture_sets = bits.ue()
-    if not set(np.unique(picture_sets).tolist()).issubset(sequence.picture_sets):
+    if not np.logical_or.reduce([picture_sets == known for known in sequence.picture_sets]).all():
         raise NotNumbered("a slice in it names parameters that it does not have")
     bits.read(2 * sequence.colour_planes)
     bits.read(sequence.frame_num_bits)

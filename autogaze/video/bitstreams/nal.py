@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from autogaze.video.bitstreams.bits import WINDOW
 from autogaze.video.bitstreams.packets import Packets
@@ -65,14 +66,28 @@ def nal_units(packets: Packets, length_size: int, kept: npt.NDArray[np.bool_]) -
     """
     cut = _by_lengths(packets, length_size) if length_size else _by_start_codes(packets)
     packet, start, size = cut
-    reach = np.arange(2 + WINDOW)
-    places = np.minimum(start[:, None] + reach, len(packets.buffer) - 1)
-    heads = np.where(reach < size[:, None], packets.buffer[places], np.uint8(0))
+    heads = _heads(packets.buffer, start, size)
     payloads = {
         place: packets.buffer[start[place] : start[place] + size[place]].tobytes()
         for place in np.flatnonzero(kept[heads[:, 0]]).tolist()
     }
     return NalUnits(packet, heads, packets.keys[packet], payloads)
+
+
+def _heads(
+    buffer: npt.NDArray[np.uint8], start: npt.NDArray[np.int64], size: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint8]:
+    """Return the first bytes of each unit, (n, 2 + WINDOW), zeros behind its end."""
+    width = 2 + WINDOW
+    if len(buffer) < width:
+        buffer = np.pad(buffer, (0, width - len(buffer)))
+    heads: npt.NDArray[np.uint8] = sliding_window_view(buffer, width)[np.minimum(start, len(buffer) - width)]
+    for place in np.flatnonzero(start > len(buffer) - width).tolist():
+        rest = buffer[start[place] :]
+        heads[place] = np.pad(rest, (0, width - len(rest)))
+    short = np.flatnonzero(size < width)
+    heads[short] *= np.arange(width) < size[short, None]
+    return heads
 
 
 _Cut = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
