@@ -10,6 +10,7 @@ is held to no spills and to the device's memory. Bytes are counted by :mod:`kern
 import argparse
 import csv
 import itertools
+import math
 import multiprocessing
 import os
 import sys
@@ -18,8 +19,12 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kernels import OPERATION_NAMES
+
+if TYPE_CHECKING:
+    from kernels.operation import Shape
 
 TABLE = Path(__file__).with_name("compiled.csv")
 DTYPES = ("float32", "bfloat16")
@@ -48,7 +53,7 @@ class Row:
     programs: int
     """Programs of the grid."""
     bytes: int
-    """What all programs together load and store."""
+    """What all programs together load and store; 0 where that was not counted."""
     why: str = ""
     """Why spills are accepted."""
 
@@ -132,38 +137,19 @@ def complaints(
     return result
 
 
-def _cases(operation: str) -> list[str]:
-    """Return what tells each of an operation's compiled shapes from the others."""
+def _cases(operation: str) -> dict[str, "Shape"]:
+    """Return an operation's compiled shapes by what tells each from the others."""
     from kernels.registry import OPERATIONS
 
     shapes = OPERATIONS[operation].compiled_shapes
     names = dict.fromkeys(itertools.chain(*shapes))
     varying = [name for name in names if len({shape.get(name) for shape in shapes}) > 1]
-    return [" ".join(f"{name}={shape[name]}" for name in varying if name in shape) for shape in shapes]
+    return {" ".join(f"{name}={shape[name]}" for name in varying if name in shape): shape for shape in shapes}
 
 
-Moved = dict[tuple[str, int, str], int]
-"""(case, compute capability, launch) to bytes."""
-
-
-def count_all(operation: str, dtype: str) -> Moved:
-    """Count the bytes of an operation's launches on every GPU; for a process under the interpreter."""
-    import torch
-
-    from kernels.registry import OPERATIONS
-    from kernels.traffic import traffic
-
-    counts = {}
-    for case, shape in zip(_cases(operation), OPERATIONS[operation].compiled_shapes, strict=True):
-        for capability, moved in traffic(OPERATIONS[operation], shape, getattr(torch, dtype)).items():
-            counts.update({(case, capability, launch): number for launch, number in moved.items()})
-    return counts
-
-
-def compile_all(operation: str, dtype: str, gpu: int, moved: Moved) -> list[Row]:
-    """Compile the launches of an operation for the ``gpu``-th GPU; those that are alike once."""
-    import math
-
+def compile_all(operation: str, dtype: str, gpu: int) -> list[Row]:
+    """Compile the launches of an operation for the ``gpu``-th GPU, those that are alike once; bytes are not
+    counted yet."""
     import torch
     import triton
 
@@ -173,17 +159,33 @@ def compile_all(operation: str, dtype: str, gpu: int, moved: Moved) -> list[Row]
 
     known: list[Launch] = []
     rows = []
-    capability = GPUS[gpu].capability
-    for case, shape in zip(_cases(operation), OPERATIONS[operation].compiled_shapes, strict=True):
+    for case, shape in _cases(operation).items():
         for launch in launches(OPERATIONS[operation], shape, getattr(torch, dtype), GPUS[gpu]):
             if any(launch.same_as(other) for other in known):
                 continue
             known.append(launch)
             numbers = astuple(compile_launch(launch, GPUS[gpu]))
-            cost = (math.prod(launch.grid), moved[case, capability, launch.name])
-            row = Row(triton.__version__, f"sm_{capability}", launch.name, dtype, case, *numbers, *cost)
-            rows.append(row)
+            target = f"sm_{GPUS[gpu].capability}"
+            cost = (math.prod(launch.grid), 0)
+            rows.append(Row(triton.__version__, target, launch.name, dtype, case, *numbers, *cost))
     return rows
+
+
+def count_all(operation: str, dtype: str, rows: Sequence[Row]) -> list[Row]:
+    """Return rows of an operation with their bytes counted; for a process under the interpreter."""
+    import torch
+
+    from kernels.registry import OPERATIONS
+    from kernels.traffic import traffic
+
+    counted = []
+    for case, shape in _cases(operation).items():
+        of_case = [row for row in rows if row.case == case]
+        capabilities = {int(row.target.removeprefix("sm_")) for row in of_case}
+        moved = traffic(OPERATIONS[operation], shape, getattr(torch, dtype), capabilities) if of_case else {}
+        for row in of_case:
+            counted.append(replace(row, bytes=moved[int(row.target.removeprefix("sm_"))][row.kernel]))
+    return counted
 
 
 @contextmanager
@@ -201,16 +203,26 @@ def _workers(interpreted: bool) -> Iterator[ProcessPoolExecutor]:
             os.environ["TRITON_INTERPRET"] = before
 
 
-def compile_everything(dtypes: Sequence[str]) -> list[Row]:
-    """Count and compile all launches of all operations in ``dtypes`` for all GPUs."""
+def compile_everything(dtypes: Sequence[str], *, count: bool) -> list[Row]:
+    """Compile all launches of all operations in ``dtypes`` for all GPUs; on ``count``, also add up their
+    bytes."""
     from kernels.gpus import GPUS
 
     each = list(itertools.product(OPERATION_NAMES, dtypes))
-    with _workers(interpreted=True) as workers:
-        moved = dict(zip(each, workers.map(count_all, *zip(*each, strict=True)), strict=True))
-    tasks = [(*named, gpu, moved[named]) for named in each for gpu in range(len(GPUS))]
+    tasks = [(*named, gpu) for named in each for gpu in range(len(GPUS))]
     with _workers(interpreted=False) as workers:
-        return [row for rows in workers.map(compile_all, *zip(*tasks, strict=True)) for row in rows]
+        made = dict(zip(tasks, workers.map(compile_all, *zip(*tasks, strict=True)), strict=True))
+    if not count:
+        return [row for rows in made.values() for row in rows]
+    of_all_gpus = [[row for task, rows in made.items() if task[:2] == one for row in rows] for one in each]
+    with _workers(interpreted=True) as workers:
+        counted = workers.map(count_all, *zip(*each, strict=True), of_all_gpus)
+        return [row for rows in counted for row in rows]
+
+
+def known_versions(table: Sequence[Row]) -> set[str]:
+    """Return the versions of triton that a table has rows of."""
+    return {row.triton for row in table}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -218,11 +230,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="make the table's rows of this triton anew")
     parser.add_argument("--dtype", choices=DTYPES, help="only launches of this type")
     chosen = parser.parse_args(arguments)
+    import triton
+
     from kernels.gpus import GPUS
 
     dtypes = (chosen.dtype,) if chosen.dtype else DTYPES
-    found = compile_everything(dtypes)
     table = read_table()
+    # Bytes are the same under any triton, so one that the table does not know need not count them.
+    found = compile_everything(dtypes, count=chosen.write or triton.__version__ in known_versions(table))
     if chosen.write:
         table = renewed(table, found, dtypes)
         write_table(table)
@@ -233,7 +248,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for row, why in failures.items():
         print(f"FAIL {row}: {why}")
     verdict = f"{len(failures)} fail" if failures else "every launch fits"
-    print(f"triton {found[0].triton}, {len(GPUS)} GPUs, {', '.join(dtypes)}, {len(found)} launches: {verdict}")
+    print(
+        f"triton {found[0].triton}, {len(GPUS)} GPUs, {', '.join(dtypes)}, {len(found)} launches: {verdict}"
+    )
     return int(bool(failures))
 
 

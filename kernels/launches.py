@@ -37,9 +37,17 @@ _TYPES = {
 """What Triton calls the types of pointers."""
 
 
+def _type(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"*{_TYPES[value.dtype]}"
+    return "fp32" if isinstance(value, float) else "i32" if -(2**31) <= value < 2**31 else "i64"
+
+
 def named(function: str, arguments: Mapping[str, Any]) -> str:
     """Return a launch's name: that of its function, and which of its switches are on."""
-    return " ".join([function.removesuffix("_kernel"), *(name for name, on in arguments.items() if on is True)])
+    return " ".join(
+        [function.removesuffix("_kernel"), *(name for name, on in arguments.items() if on is True)]
+    )
 
 
 @dataclass(frozen=True)
@@ -60,16 +68,16 @@ class Launch:
         signature, constants, attributes = [], [], []
         for place, parameter in enumerate(self.kernel.params):
             value = self.arguments[parameter.name]
-            if parameter.is_constexpr:
+            specialized = isinstance(value, int) and not parameter.do_not_specialize
+            if parameter.is_constexpr or (specialized and value == 1):
                 signature.append((parameter.name, "constexpr"))
                 constants.append(((place,), value))
-            elif isinstance(value, torch.Tensor):
-                signature.append((parameter.name, f"*{_TYPES[value.dtype]}"))
+                continue
+            signature.append((parameter.name, _type(value)))
+            # Memory lies on a CPU as on a GPU: both begin at a multiple of 16 bytes, and offsets are the same.
+            aligned = value.data_ptr() % 16 == 0 if isinstance(value, torch.Tensor) else value % 16 == 0
+            if aligned and (specialized or isinstance(value, torch.Tensor)):
                 attributes.append(((place,), (("tt.divisibility", 16),)))
-            else:
-                signature.append((parameter.name, "fp32" if isinstance(value, float) else "i32"))
-                if isinstance(value, int) and value % 16 == 0:
-                    attributes.append(((place,), (("tt.divisibility", 16),)))
         return tuple(signature), tuple(constants), tuple(attributes)
 
     def same_as(self, other: "Launch") -> bool:
@@ -153,6 +161,5 @@ def _sections(elf: bytes) -> list[tuple[str, int]]:
     strings = entries[names][4]
     places = (strings + entry[0] for entry in entries)
     return [
-        (elf[at : elf.index(b"\0", at)].decode(), entry[5])
-        for at, entry in zip(places, entries, strict=True)
+        (elf[at : elf.index(b"\0", at)].decode(), entry[5]) for at, entry in zip(places, entries, strict=True)
     ]

@@ -5,7 +5,7 @@ shapes, block sizes and what the inputs say of lengths decide, so a CPU finds th
 kernels were imported under ``TRITON_INTERPRET=1``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -72,12 +72,16 @@ def traffic_of_launches(known: dict[Any, int]) -> Iterator[Counts]:
         yield counts
 
 
-def traffic(operation: Operation, shape: Shape, dtype: torch.dtype) -> dict[int, Counts]:
-    """Return, for each compute capability in :data:`~kernels.gpus.GPUS`, the bytes of each of an operation's
-    launches."""
+def traffic(
+    operation: Operation, shape: Shape, dtype: torch.dtype, capabilities: Container[int]
+) -> dict[int, Counts]:
+    """Return, for each of the ``capabilities`` of :data:`~kernels.gpus.GPUS`, the bytes of each of an
+    operation's launches."""
     known: dict[Any, int] = {}
     result = {}
     for gpu in GPUS:
+        if gpu.capability not in capabilities:
+            continue
         inputs = operation.inputs(shape, dtype, torch.device("cpu"))
         with assuming(gpu), traffic_of_launches(known) as counts:
             operation.fast(**inputs)

@@ -87,7 +87,7 @@ def _keys_seen(b_lo, b_hi, m_q, keys, BLOCK_KEYS: tl.constexpr):
     return i_start, i_full, i_full_end, tl.max(b_hi)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens", "keys"])  # one compiled form for all lengths
 def interval_attention_kernel(
     p_query, p_key, p_value, p_output, p_first, p_end, p_class,
     tokens, keys, scale_log2, stride_query, stride_key,

@@ -10,7 +10,7 @@ import triton.language as tl
 from kernels.numerics import product
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["slots"])  # one compiled form for all lengths
 def project_kernel(
     p_stream, p_embedding, p_group, p_weight, p_floor, p_rotation, p_length, p_position, p_finished, p_query,
     p_keys, p_values, slots,
@@ -102,7 +102,7 @@ def _stretch(end, BLOCK_KEYS: tl.constexpr, SPLITS: tl.constexpr):
     return tl.cdiv(tl.cdiv(end, BLOCK_KEYS), SPLITS) * BLOCK_KEYS
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["slots"])  # one compiled form for all lengths
 def attend_kernel(
     p_query, p_keys, p_values, p_length, p_finished, p_partial, p_max, p_sum, slots, scale_log2,
     GROUP: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr, SPLITS: tl.constexpr,
