@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 OLDEST := .venv-oldest
 NEWEST := .venv-newest
+NEWEST_TRITON_VERSION := 3.9.0
+NEWEST_TRITON := .venv-triton-$(NEWEST_TRITON_VERSION)
 
 # Packages at the oldest release that pyproject.toml allows; torch and triton, whose older builds need CUDA's libraries,
 # and the tools of the tests as constraints.txt has them.
@@ -92,8 +94,16 @@ $(NEWEST)/installed: pyproject.toml
 	@$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[test]'
 	@touch $@
 
-check-kernels: $(STAMP)  ## Compile every kernel for sm_80, sm_90 and sm_100; no GPU needed
-	@$(BIN)/python -m kernels.compilation
+# With the triton that is pinned, held against kernels/compiled.csv, and with PyPI's newest, in which nothing may spill.
+check-kernels: $(STAMP) $(NEWEST_TRITON)/installed  ## Compile every kernel as it is launched on five GPUs; no GPU needed
+	@$(BIN)/python -m kernels.compilation $(ARGS)
+	@PYTHONPATH='$(NEWEST_TRITON)' $(BIN)/python -m kernels.compilation
+
+$(NEWEST_TRITON)/installed: $(STAMP) Makefile
+	@rm -rf '$(NEWEST_TRITON)'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target '$(NEWEST_TRITON)' \
+		triton==$(NEWEST_TRITON_VERSION)
+	@touch $@
 
 microbench: $(STAMP)  ## Kernel references and CPU paths one by one, as pytest-benchmark tests and as a run: OUT= ARGS=
 	@mkdir -p '$(OUT)'
@@ -115,4 +125,4 @@ lint: $(STAMP)  ## Check style and types
 	@$(BIN)/mypy
 
 clean:  ## Remove what setup installed; results stay
-	rm -rf $(VENV) $(OLDEST) $(NEWEST)
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) .venv-triton-*

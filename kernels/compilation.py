@@ -1,10 +1,10 @@
 """Compile check: every launch of every operation for every GPU, held against a table of what each may take.
 
 ``python -m kernels.compilation`` compiles with the triton that is imported and needs no GPU. A launch fails
-that spills more registers or takes more shared memory than its row of ``compiled.csv`` allows, that is not in
-the table, or that wants more shared memory than its device has. ``--write`` makes the rows of this triton anew;
-a row that spills fails until its last column says why that is accepted. A triton without any rows, newer ones,
-is held to no spills and to the device's memory. Bytes are counted by :mod:`kernels.traffic`.
+that spills more registers or takes more shared memory than its row of ``compiled.csv`` allows, that is not
+in the table, or that wants more shared memory than its device has. ``--write`` makes the rows of this triton
+anew; a row that spills fails until its last column says why that is accepted. A triton that the table does
+not know is held to no spills and to the device's memory. Bytes are counted by :mod:`kernels.traffic`.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernels import OPERATION_NAMES
 
@@ -61,15 +61,19 @@ class Row:
     def launch(self) -> tuple[str, ...]:
         return self.triton, self.target, self.kernel, self.dtype, self.case
 
+    @property
+    def capability(self) -> int:
+        return int(self.target.removeprefix("sm_"))
+
     def __str__(self) -> str:
         return (
             f"{self.target:6} {self.dtype:8} {self.kernel:30} {self.shared:6} B shared {self.registers:4} "
-            f"registers {self.spilled:4} B spilled {self.instructions:6} instructions {self.programs:4} programs "
-            f"{self.bytes:9} B moved  {self.case}"
+            f"registers {self.spilled:4} B spilled {self.instructions:6} instructions "
+            f"{self.programs:4} programs {self.bytes:9} B moved  {self.case}"
         )
 
 
-_NUMBERS = ("shared", "registers", "spilled", "instructions", "programs", "bytes")
+_TYPES: dict[str, Any] = {field.name: field.type for field in fields(Row)}
 
 
 def read_table(path: Path = TABLE) -> list[Row]:
@@ -77,7 +81,7 @@ def read_table(path: Path = TABLE) -> list[Row]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [Row(**{**row, **{n: int(row[n]) for n in _NUMBERS}}) for row in csv.DictReader(file)]
+        return [Row(*(_TYPES[name](value) for name, value in row.items())) for row in csv.DictReader(file)]
 
 
 def write_table(rows: Sequence[Row], path: Path = TABLE) -> None:
@@ -164,10 +168,10 @@ def compile_all(operation: str, dtype: str, gpu: int) -> list[Row]:
             if any(launch.same_as(other) for other in known):
                 continue
             known.append(launch)
-            numbers = astuple(compile_launch(launch, GPUS[gpu]))
-            target = f"sm_{GPUS[gpu].capability}"
-            cost = (math.prod(launch.grid), 0)
-            rows.append(Row(triton.__version__, target, launch.name, dtype, case, *numbers, *cost))
+            taken = vars(compile_launch(launch, GPUS[gpu]))
+            target, programs = f"sm_{GPUS[gpu].capability}", math.prod(launch.grid)
+            named = (triton.__version__, target, launch.name, dtype, case)
+            rows.append(Row(*named, **taken, programs=programs, bytes=0))
     return rows
 
 
@@ -178,13 +182,12 @@ def count_all(operation: str, dtype: str, rows: Sequence[Row]) -> list[Row]:
     from kernels.registry import OPERATIONS
     from kernels.traffic import traffic
 
-    counted = []
+    counted: list[Row] = []
     for case, shape in _cases(operation).items():
         of_case = [row for row in rows if row.case == case]
-        capabilities = {int(row.target.removeprefix("sm_")) for row in of_case}
+        capabilities = {row.capability for row in of_case}
         moved = traffic(OPERATIONS[operation], shape, getattr(torch, dtype), capabilities) if of_case else {}
-        for row in of_case:
-            counted.append(replace(row, bytes=moved[int(row.target.removeprefix("sm_"))][row.kernel]))
+        counted += [replace(row, bytes=moved[row.capability][row.kernel]) for row in of_case]
     return counted
 
 

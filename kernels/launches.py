@@ -74,7 +74,7 @@ class Launch:
                 constants.append(((place,), value))
                 continue
             signature.append((parameter.name, _type(value)))
-            # Memory lies on a CPU as on a GPU: both begin at a multiple of 16 bytes, and offsets are the same.
+            # Memory begins at a multiple of 16 bytes on a CPU as on a GPU, and offsets are the same.
             aligned = value.data_ptr() % 16 == 0 if isinstance(value, torch.Tensor) else value % 16 == 0
             if aligned and (specialized or isinstance(value, torch.Tensor)):
                 attributes.append(((place,), (("tt.divisibility", 16),)))

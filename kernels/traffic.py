@@ -49,8 +49,8 @@ def counted_traffic() -> Iterator[list[int]]:
 def traffic_of_launches(known: dict[Any, int]) -> Iterator[Counts]:
     """Collect the bytes of the enclosed launches, of the first of each name.
 
-    A launch that is ``known``, with the same grid, sizes and constants, is not carried out again, nor are later
-    ones of its name: how much is read depends on inputs alone, not on what launches before left behind.
+    A launch that is ``known``, with the same grid, sizes and constants, is not carried out again, nor are
+    later ones of its name: how much is read depends on inputs alone, not on what launches before left behind.
     """
     counts: Counts = {}
     execute = GridExecutor.__call__

@@ -51,8 +51,8 @@ def _take_class(
 ):  # fmt: skip
     """Take each query's class key into the softmax, where it has one; ``p_key`` and ``p_value`` are its rows.
 
-    It comes last and reads the queries again, a slice of channels at a time: were it first, the loops over keys
-    would have to keep their sums in the layout of these loads, and registers would run out.
+    It comes last and reads the queries again, a slice of channels at a time: were it first, the loops over
+    keys would have to keep their sums in the layout of these loads, and registers would run out.
     """
     m_class = o_class >= 0
     b_scores = tl.zeros([BLOCK_QUERIES], tl.float32)

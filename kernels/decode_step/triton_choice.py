@@ -1,4 +1,4 @@
-"""Heads and choice of a decode step as Triton kernels: one launch makes the predictions, one chooses from them."""
+"""Heads and choice of a decode step as Triton kernels: one launch makes the predictions, one chooses."""
 
 import triton
 import triton.language as tl

@@ -35,7 +35,8 @@ def project_kernel(
     p_w = p_weight + (i_out + o_out[None, :]) * WIDTH
     # The residual stream begins with the embedding; whoever makes the first channels writes it down.
     b_acc = _normed_product(
-        p_in, p_w, p_rows, p_floor, m_token, EMBED and i_out == 0, WIDTH, TOKENS, BLOCK_OUT, BLOCK_IN, PRECISION
+        p_in, p_w, p_rows, p_floor, m_token, EMBED and i_out == 0,
+        WIDTH, TOKENS, BLOCK_OUT, BLOCK_IN, PRECISION,
     )  # fmt: skip
     i_part = i_out // WIDTH
     o_channel = i_out - i_part * WIDTH + o_out

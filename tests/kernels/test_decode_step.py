@@ -82,3 +82,34 @@ def test_heads_that_predict_enough_give_their_position_up(middle_of_a_frame, for
     STEPS[form](state, weights)
     assert torch.equal(state.group[0] == state.eos, losses <= losses.median())
     assert state.finished.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_video_in_a_batch_gets_what_it_gets_alone_to_the_bit(dtype):
+    """Lengths of one, several and all splits of the cache, and a video that has finished."""
+    shape = {
+        "heads": 2,
+        "head_dim": 16,
+        "layers": 2,
+        "group": 10,
+        "vocabulary": 266,
+        "batch": 4,
+        "cached": 1100,
+    }
+    inputs = OPERATIONS["decode_step"].inputs(shape, dtype, DEVICE)
+    state, weights = inputs["state"], inputs["weights"]
+    lengths = torch.tensor([1100, 7, 64 * 3 + 1, 400], dtype=torch.int32)
+    state.length.copy_(lengths)
+    state.step_position.copy_((lengths - 10).clamp(min=0))
+    state.finished[3] = True
+    alone = [copy.deepcopy(state) for _ in range(3)]
+    together = triton.step(state, weights)
+    for video, single in enumerate(alone):
+        for name, value in vars(single).items():
+            if value.dim() > 3 and value.shape[1] == 4:
+                setattr(single, name, value[:, video : video + 1].contiguous())
+            elif value.dim() and value.shape[0] == 4:
+                setattr(single, name, value[video : video + 1].clone())
+        assert torch.equal(triton.step(single, weights)[0], together[video])
+        assert torch.equal(single.group[0], state.group[video])
+        assert torch.equal(single.keys[:, 0], state.keys[:, video])
