@@ -239,6 +239,10 @@ class AutoGazeConfig(PretrainedConfig):  # type: ignore[misc]
             self.gaze_model_config["num_vision_tokens_each_frame"] = value
             self.gaze_model_config.derive()
 
+    def __eq__(self, other: object) -> bool:
+        # transformers 5 would compare its own keys alone.
+        return isinstance(other, AutoGazeConfig) and self.to_dict() == other.to_dict()
+
     def to_diff_dict(self) -> dict[str, Any]:
         """Return everything: readers of the file may have other defaults."""
         return dict(self.to_dict())

@@ -116,3 +116,11 @@ def test_a_saved_configuration_leaves_nothing_to_the_defaults_of_its_reader(tmp_
         "rope_theta", "rope_scaling", "max_position_embeddings", "num_multi_token_pred", "vocab_size",
         "eos_token_id",
     } <= gaze["gaze_decoder_config"].keys()  # fmt: skip
+
+
+def test_configurations_are_equal_when_all_of_their_keys_are() -> None:
+    assert AutoGazeConfig() == AutoGazeConfig()
+    assert AutoGazeConfig() != AutoGazeConfig(max_num_frames=3)
+    changed = AutoGazeConfig()
+    changed.gaze_model_config.gaze_decoder_config.rms_norm_eps = 1e-3
+    assert changed != AutoGazeConfig()
