@@ -8,6 +8,7 @@ from rich.text import Text
 from bench.commands import options
 from bench.commands.machine import print_json, state_document
 from bench.commands.measuring import open_console
+from bench.environment import device_model
 from bench.records import Run
 from bench.run_names import runs_in
 from bench.run_state import RunState, state_of
@@ -39,15 +40,8 @@ def _table(states: Sequence[RunState]) -> Table:
             table.add_row(name, identity, "", "", "", str(state))
             continue
         begun = state.run.created[:16].replace("T", " ")
-        table.add_row(name, identity, begun, device_of(state.run), _commit(state.run), str(state))
+        table.add_row(name, identity, begun, device_model(state.run), _commit(state.run), str(state))
     return table
-
-
-def device_of(run: Run) -> str:
-    """Return what the run measured: a GPU's name, or the model of the CPU."""
-    fields = run.environment.fields
-    named = fields.get("cpu.model") if fields.get("device") == "cpu" else None
-    return str(named or fields.get("device.name") or "unknown")
 
 
 def _commit(run: Run) -> str:
