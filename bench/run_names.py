@@ -34,7 +34,7 @@ def find_run(name: str, results: Path) -> Path:
             raise InputError(
                 f"'{name}' fits {len(found)} runs in {results}: {_listed(found)}; type more of the id"
             )
-    if path.is_dir():
+    if name and path.is_dir():
         journal.read_head(path)  # which says what is wrong with the folder
     raise InputError(
         f"no run is called '{name}': {_there(runs, results)}; name a run's folder, latest, latest~1, or a "
