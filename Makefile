@@ -38,6 +38,8 @@ endif
 GRADED := bench evaluate compare
 DRY    := $(findstring n,$(firstword -$(MAKEFLAGS)))
 ALWAYS := $(if $(DRY),@,+@)
+# A command that was typed elsewhere (make -C) says so where it is shown.
+export MAKE_CALLED_FROM := $(PWD)
 ifneq ($(MAKECMDGOALS),)
 ifeq ($(filter-out $(GRADED),$(MAKECMDGOALS))$(DRY),)
 MAKEFLAGS += -q

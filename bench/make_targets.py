@@ -35,6 +35,8 @@ _EVALUATED = (
 )
 _EFFORT = ("SAMPLES", "TIME_BUDGET", "OUT", "RESUME", "RETRY")
 _FLAGS = ("PLAN", "RETRY", "JSON")
+CALLED_FROM = "MAKE_CALLED_FROM"
+"""The environment variable that holds the folder in which ``make`` was typed."""
 _ANYWHERE = ("PYTHON", "VENV", "SHELL", "MAKE", "MAKEFLAGS")
 """Variables that every target may be given."""
 _NO = ("", "0", "no", "false", "off")
@@ -203,7 +205,10 @@ def _run(target: str, names: Sequence[str]) -> None:
     command = arguments(target, values)
     from bench.cli import main as bench
 
-    bench(command, typed=("make", target, *(f"{name}={value}" for name, value in values.items())))
+    # With make -C, who types is not where this runs.
+    elsewhere = os.environ.get(CALLED_FROM, os.getcwd()) != os.getcwd()
+    make = ("make", *(("-C", os.getcwd()) if elsewhere else ()))
+    bench(command, typed=(*make, target, *(f"{name}={value}" for name, value in values.items())))
 
 
 if __name__ == "__main__":

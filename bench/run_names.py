@@ -1,5 +1,6 @@
 """Names of runs that people type: a folder, ``latest``, ``latest~1``, or a part of an id."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ def find_run(name: str, results: Path) -> Path:
     Raises ``InputError`` for a name that fits no run or several.
     """
     path = Path(name)
-    if name and (path / journal.RUN_FILE).is_file():
+    if name and os.path.isfile(path / journal.RUN_FILE):
         return path
     runs = runs_in(results)
     if match := _NEWEST.fullmatch(name):
@@ -34,7 +35,7 @@ def find_run(name: str, results: Path) -> Path:
             raise InputError(
                 f"'{name}' fits {len(found)} runs in {results}: {_listed(found)}; type more of the id"
             )
-    if name and path.is_dir():
+    if name and os.path.isdir(path):
         journal.read_head(path)  # which says what is wrong with the folder
     raise InputError(
         f"no run is called '{name}': {_there(runs, results)}; name a run's folder, latest, latest~1, or a "
@@ -48,14 +49,16 @@ def runs_in(results: Path) -> list[Path]:
     Raises ``InputError`` for a folder that cannot be read.
     """
     try:
-        heads = [folder / journal.RUN_FILE for folder in results.iterdir()] if results.exists() else []
-        # An id begins with the second in which its run was begun.
-        return sorted((head.parent for head in heads if head.is_file()), key=_place, reverse=True)
+        folders = list(results.iterdir())
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise InputError(
             f"results folder {results} cannot be read ({error.strerror}): name another, "
             "or let its owner permit it"
         ) from error
+    runs = [folder for folder in folders if os.path.isfile(folder / journal.RUN_FILE)]
+    return sorted(runs, key=_place, reverse=True)
 
 
 def _place(folder: Path) -> tuple[str, str]:

@@ -50,7 +50,8 @@ def again(command: str, target: str, **options: str | Path) -> str:
     """Return a command to paste, in the words that this one was typed in: the make ``target`` with variables,
     or the ``command`` with options; ``options`` are named as in Python."""
     if by_make():
-        return shlex.join(["make", target, *(f"{name.upper()}={value}" for name, value in options.items())])
+        make = typed()[: 3 if typed()[1:2] == ("-C",) else 1]
+        return shlex.join([*make, target, *(f"{name.upper()}={value}" for name, value in options.items())])
     return shlex.join([*program(), command, *_options(options)])
 
 

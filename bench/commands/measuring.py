@@ -98,8 +98,7 @@ def print_end(run: Run, records: Sequence[Record], folder: Path, console: Consol
     if (left := sum(record.status is not Status.OK for record in records)) > 0:
         statuses = count_statuses(record for record in records if record.status is not Status.OK)
         became = ", ".join(f"{number} {status.replace('_', ' ')}" for status, number in statuses.items())
-        are = "is" if left == 1 else "are"
-        console.print(f"{left} of {len(run.cells)} cells {are} not ok: {became}", highlight=False)
+        console.print(f"{left} of {len(run.cells)} cells not ok: {became}", highlight=False)
     console.print(f"report: {folder / REPORT}", soft_wrap=True, highlight=False, markup=False)
 
 
