@@ -109,7 +109,7 @@ def test_an_evaluation_interrupted_after_some_cells_and_resumed_writes_the_same_
     _, errors = process.communicate()
     assert process.returncode == 130, errors
     (run,) = results.iterdir()
-    assert f"finish the rest with: python -m bench evaluate --resume {run} --output-dir {out}" in errors
+    assert f"-m bench evaluate --resume {run} --output-dir {out}" in errors
     measured = len(journal.read_run(run)[1])
     assert 8 <= measured < 14
     assert files_in(out) == set()
@@ -131,11 +131,16 @@ def test_a_late_clip_that_cannot_be_decoded_is_named_and_everything_else_is_writ
     video, out = write_video(tmp_path / "video"), tmp_path / "out"
     (video / "3.png").write_bytes(b"damaged")
     options = ("--video", video, "--output-dir", out, "--out", tmp_path / "results")
-    assert evaluate(*SHORT, *options) == 0
+    assert evaluate(*SHORT, *options) == 1
     assert files_in(out) == FILES
     reason = f"'{video / '3.png'}' cannot be read as a picture"
     assert f"Not evaluated: 7 of 14 cells: {CLIPS[1]}: failed ({reason}" in (out / "summary.txt").read_text()
-    assert f"{CLIPS[1]}: failed" in " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr().out
+    assert f"{CLIPS[1]}: failed" in " ".join(printed.split())
+    *_, copied, counted, last = printed.splitlines()
+    assert copied == f"{len(FILES)} files in {out}"
+    assert counted == "7 of 14 cells not ok: 7 failed"
+    assert last.endswith("report.html")
     ours, whole = (figures(each, "metrics_by_clip_setting.csv") for each in (out, expected))
     assert ours[ours["clip_name"] == CLIPS[1]]["psnr"].isna().all()
     assert ours["psnr"].tolist()[:7] == whole["psnr"].tolist()[:7]
@@ -152,7 +157,7 @@ def test_a_late_clip_that_cannot_be_decoded_is_named_and_everything_else_is_writ
         (["--attn-mode", "spda"], "did you mean 'sdpa'"),
         (["--device", "cpu,h100"], "no device here matches GPU 'h100'"),
         (["--output-dir", "/dev/null/out"], "output folder /dev/null/out cannot be written"),
-        (["--resume", "/nowhere"], "/nowhere is not a run"),
+        (["--resume", "/nowhere"], "no run is called '/nowhere'"),
         (["--max-clips", "0"], "Invalid value for '--max-clips'"),
     ],
 )
