@@ -38,8 +38,11 @@ class RunState:
     def __str__(self) -> str:
         if self.run is None:
             return self.state
-        done = f"{self.state}, {self.measured} of {len(self.run.cells)} cells"
-        said = done if self.state != "finished" else f"finished, {self.measured} cells"
+        planned = len(self.run.cells)
+        cells = f"{planned} cell{'' if planned == 1 else 's'}"
+        said = (
+            f"finished, {cells}" if self.state == "finished" else f"{self.state}, {self.measured} of {cells}"
+        )
         bad = {status.value: number for status in BAD if (number := (self.statuses or {}).get(status.value))}
         return ", ".join([said, *(f"{number} {status}" for status, number in bad.items())])
 
