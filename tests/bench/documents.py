@@ -13,8 +13,8 @@ OPEN = frozenset(
 
 def documented(command: str) -> set[str]:
     """Return the keys that CONTRIBUTING lists for the document of a command, by their dotted names."""
-    (row,) = re.findall(rf"^\| `{command}` \| (.*) \|$", CONTRIBUTING, flags=re.MULTILINE)
-    return set(re.findall(r"`([^`]+)`", row))
+    (entry,) = re.findall(rf"^\* `{command}`: (.*(?:\n  .*)*)$", CONTRIBUTING, flags=re.MULTILINE)
+    return set(re.findall(r"`([^`]+)`", entry))
 
 
 def keys(value: Any, prefix: str = "") -> set[str]:

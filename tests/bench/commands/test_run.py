@@ -270,6 +270,32 @@ def test_exit_codes_come_through_make(tmp_path: Path, set_up: str, behaviour: st
     assert journal.read_head(folder)[1].command[:2] == ("make", "bench")
 
 
+FRESH = """#!/bin/sh
+case "$*" in
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  "-m pip "*) echo installed >> "{log}" ;;
+  *) exec "{python}" "$@" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("target", ["bench", "list", "doctor"])
+def test_every_target_sets_itself_up_once(tmp_path: Path, target: str) -> None:
+    python, log = tmp_path / "python", tmp_path / "log"
+    python.write_text(FRESH.format(python=sys.executable, log=log))
+    python.chmod(0o755)
+    suite, out = write_suite(tmp_path, ["raise"]), tmp_path / "out"
+    variables = {
+        "bench": (f"SUITE={suite}", f"OUT={out}", "GPU=cpu"),
+        "list": (f"RESULTS={out}",),
+    }.get(target, ())
+    asked = (f"VENV={tmp_path / 'venv'}", f"PYTHON={python}", target, *variables)
+    for _ in range(2):
+        done = make(*asked)
+        assert done.returncode == (1 if target == "bench" else 0), done.stderr
+        assert log.read_text() == "installed\n"
+
+
 def test_make_refuses_a_misspelt_variable_before_it_sets_anything_up(tmp_path: Path) -> None:
     done = make(f"VENV={tmp_path / 'venv'}", f"PYTHON={sys.executable}", "bench", "ATN=sdpa")
     assert done.returncode == 2
