@@ -143,23 +143,19 @@ class PlainLines:
         self, console: Console, every_seconds: float = 30.0, clock: Callable[[], float] = time.monotonic
     ):
         self._console, self._every, self._clock = console, every_seconds, clock
-        self._begun = self._said = clock()
-        self._before: float | None = None
-        """What was done before this began."""
+        self._said = clock()
+        self._first: tuple[float, float] | None = None
+        """When this was first told how much is done, and how much that was."""
+        self._complete = False
 
     def __call__(self, done: float, total: int) -> None:
         now = self._clock()
-        if self._before is None:
-            self._before = float(int(done))
-        if now - self._said < self._every and done < total:
+        began, before = self._first = self._first or (now, done)
+        if self._complete or (now - self._said < self._every and done < total):
             return
-        self._said = now
-        gained = done - self._before
-        left = (
-            f", about {roughly((now - self._begun) / gained * (total - done))} left"
-            if gained and done < total
-            else ""
-        )
+        self._said, self._complete = now, done >= total
+        rate = (done - before) / (now - began) if now > began else 0.0
+        left = f", about {roughly((total - done) / rate)} left" if rate and done < total else ""
         self._console.print(f"labels: {done:.1f} of {total} clips{left}", soft_wrap=True, highlight=False)
 
 

@@ -67,7 +67,7 @@ def test_what_it_will_cost_is_said_first_and_progress_in_plain_lines(
 def test_progress_without_a_terminal_is_a_line_now_and_then_with_the_time_left() -> None:
     stream, now = StringIO(), [100.0]
     lines = label.PlainLines(Console(file=stream, width=200), every_seconds=30, clock=lambda: now[0])
-    for second, done in ((10, 10.5), (31, 13.1), (45, 14.5), (62, 16.2), (70, 40.0)):
+    for second, done in ((10, 10.5), (31, 13.1), (45, 14.5), (62, 16.2), (70, 40.0), (71, 40.0)):
         now[0] = 100.0 + second
         lines(done, 40)
     assert stream.getvalue().splitlines() == [

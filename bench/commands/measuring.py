@@ -115,7 +115,7 @@ def print_finished(folder: Path, console: Console) -> int:
     run, records = journal.read_run(folder)
     again = {Status.FAILED, Status.TIMEOUT} & {record.status for record in records}
     retry = invocation.option("retry") + ("1" if invocation.by_make() else "")
-    hint = f"; {retry} measures what failed or timed out again" if again else ""
+    hint = f"; {retry} measures again what failed or timed out" if again else ""
     sentence = f"run {run.id} is finished: {len(records)} of {len(run.cells)} cells have a record{hint}"
     console.print(sentence, soft_wrap=True, highlight=False, markup=False)
     print_end(run, records, folder, console)

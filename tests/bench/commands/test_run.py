@@ -112,7 +112,9 @@ def test_a_finished_run_says_how_its_failures_are_measured_again(
     bench("run", "--resume", folder)
     capsys.readouterr()
     assert bench("run", "--resume", folder, typed=("make", "bench")) == 1
-    assert "finished: 3 of 3 cells have a record; RETRY=1 measures what failed" in capsys.readouterr().out
+    assert (
+        "finished: 3 of 3 cells have a record; RETRY=1 measures again what failed" in capsys.readouterr().out
+    )
     assert bench("run", "--resume", folder, "--retry") == 0
 
 
