@@ -4,11 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autogaze.errors import InputError, unknown_name
-from suites.loader import load_suite, read_axes, suite_names
+from suites import WORKLOADS
+from suites.loader import Suite, load_suite, read_axes, suite_names
 from suites.workload import AxisValue
 
 ATTENTION = ("attention", "backend")
 """The axes that ``ATTN=`` is short for: a model's attention backend, and the one that is itself measured."""
+
+
+_WITHOUT_CLIPS = {name: WORKLOADS[name] for name in ("attention", "kernel", "ceiling")}
+"""Workloads that read no video and no checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,16 @@ def overrides_of(suite: str, typed: Mapping[str, Sequence[str]]) -> dict[str, Se
                 raise InputError(f"axis {each} is given twice, and differently: give it once")
             found[each] = values
     return found
+
+
+def refuse_in_vain(suite: Suite, given: Sequence[str]) -> None:
+    """Raise ``InputError`` for the first input of those ``given``, videos, checkpoints and what belongs to
+    them, where no cell of the suite reads any."""
+    names = {point.workload for point in suite.points}
+    if given and all(suite.workloads[name] == _WITHOUT_CLIPS.get(name) for name in names):
+        raise InputError(
+            f"no cell of suite {suite.name} reads {given[0]}: leave it out, or take a suite of the models"
+        )
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,13 @@ from bench.commands.resuming import given_options, plan_of_rest, refuse_other
 from bench.commands.terminal import print_plan
 from bench.plan import Plan, make_plans
 from bench.run_names import find_run
-from suites.catalogue import overrides_of
+from suites.catalogue import overrides_of, refuse_in_vain
 from suites.loader import Suite, load_suite
 from suites.workload import Inputs
+
+
+_OF_CLIPS = ("video", "checkpoint", "revision", "task_checkpoint", "task_revision", "geometry")
+"""Options that only suites of the models take."""
 
 
 def run(
@@ -95,6 +99,7 @@ def run(
             f"{invocation.option('resume')}"
         )
     loaded = load_suite(suite, overrides_of(suite, typed), ["upstream"] if inputs.upstream else [])
+    refuse_in_vain(loaded, [invocation.option(name) for name in _OF_CLIPS if name in given_options(context)])
     loaded = with_effort(loaded, samples, time_budget)
     plans = make_plans(loaded, devices_named(gpu), out)
     raise typer.Exit(

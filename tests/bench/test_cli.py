@@ -95,6 +95,10 @@ def test_a_plan_measures_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
             ["--suite", "engines", "--upstream", "/nowhere"],
             "error: UPSTREAM /nowhere is not a checkout of the released code",
         ),
+        (
+            ["--suite", "kernels", "--video", "a.mp4"],
+            "error: no cell of suite kernels reads --video: leave it",
+        ),
         (["--samples", "0"], "Invalid value for '--samples'"),
         (["--wrong"], "No such option"),
     ],
