@@ -53,7 +53,7 @@ def refuse_other(run: Run, given: Mapping[str, Any], typed: Mapping[str, list[st
     """
     for name, value in given.items():
         has = _has(run, name, value)
-        if name not in _ANY_RUN and has is not None and str(has) != str(value):
+        if name not in (*_ANY_RUN, *NAMED_AXES, "axis") and has is not None and str(has) != str(value):
             raise _other(run, invocation.option(name), name, has, value)
     for axis, values in typed.items():
         names = ATTENTION if axis == "attn" else (axis,)
@@ -70,8 +70,8 @@ def _axis_option(axis: str) -> str:
 
 
 def _has(run: Run, name: str, value: Any) -> object:
-    """Return what the run has for an option; the value itself where it asks for the same in other words, and
-    None where the option is one of axes."""
+    """Return what the run has for an option: the value itself where it asks for the same in other words, and
+    None where that is not known."""
     if name == "suite":
         return value if Path(value).stem == run.suite else run.suite
     if name in ("gpu", "device"):
@@ -82,7 +82,7 @@ def _has(run: Run, name: str, value: Any) -> object:
     if name == "attn_mode":
         return ", ".join(dict.fromkeys(str(cell.axes.get("attention")) for cell in run.cells))
     if name in ("clip_starts", "max_clips"):
-        return "clips of its own"
+        return "those of its own"
     setting = _SETTINGS.get(name, name)
     if setting not in run.settings:
         return None

@@ -1,7 +1,8 @@
 """``run``: measure a suite, print its table, write its report; or finish a run that was cut off."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -19,14 +20,13 @@ from bench.commands.measuring import (
     print_finished,
     with_effort,
 )
-from bench.commands.resuming import given_options, plan_of_rest, refuse_other
+from bench.commands.resuming import NAMED_AXES, given_options, plan_of_rest, refuse_other
 from bench.commands.terminal import print_plan
 from bench.plan import Plan, make_plans
 from bench.run_names import find_run
 from suites.catalogue import overrides_of, refuse_in_vain
 from suites.loader import Suite, load_suite
 from suites.workload import Inputs
-
 
 _OF_CLIPS = ("video", "checkpoint", "revision", "task_checkpoint", "task_revision", "geometry")
 """Options that only suites of the models take."""
@@ -61,45 +61,22 @@ def run(
     json: options.Json = False,
 ) -> None:
     """Measure a suite on one or several devices."""
-    named = {
-        "attn": attn,
-        "chunk": chunk,
-        "dtype": dtype,
-        "setting": setting,
-        "batch": batch,
-        "engine": engine,
-    }
+    given = given_options(context)
+    named = {name: context.params[name] for name in NAMED_AXES}
     typed = _typed_axes(named, axis or ())
     console = open_console(stderr=json)
     if resume:
         folder = find_run(resume, out)
-        given = {
-            name: value for name, value in given_options(context).items() if name not in (*named, "axis")
-        }
         refuse_other(journal.read_head(folder)[1], given, typed)
         raise typer.Exit(_finish(folder, retry, plan, json, console))
-    inputs = Inputs(
-        video=video or None,
-        checkpoint=checkpoint or None,
-        task_checkpoint=task_checkpoint or None,
-        revision=revision or None,
-        task_revision=task_revision or None,
-        geometry=geometry,
-        seed=seed,
-        upstream=str(Path(upstream).expanduser().resolve()) if upstream else None,
-        upstream_python=upstream_python or None,
-    )
-    if inputs.upstream_python and not inputs.upstream:
-        raise InputError(
-            f"UPSTREAM_PYTHON {inputs.upstream_python} has nothing to run: name a checkout with UPSTREAM="
-        )
     if retry:
         raise InputError(
             f"{invocation.option('retry')} measures cells of a run again, and none is named: name it with "
             f"{invocation.option('resume')}"
         )
+    inputs = _inputs(context.params)
     loaded = load_suite(suite, overrides_of(suite, typed), ["upstream"] if inputs.upstream else [])
-    refuse_in_vain(loaded, [invocation.option(name) for name in _OF_CLIPS if name in given_options(context)])
+    refuse_in_vain(loaded, [invocation.option(name) for name in _OF_CLIPS if name in given])
     loaded = with_effort(loaded, samples, time_budget)
     plans = make_plans(loaded, devices_named(gpu), out)
     raise typer.Exit(
@@ -107,7 +84,28 @@ def run(
     )
 
 
-def _typed_axes(named: dict[str, str | None], others: Sequence[str]) -> dict[str, list[str]]:
+def _inputs(given: Mapping[str, Any]) -> Inputs:
+    """Return what is the same for every cell, from the options by name; an empty one is not given.
+
+    Raises ``InputError`` for an interpreter of a checkout that is not named.
+    """
+    upstream, python = given["upstream"], given["upstream_python"]
+    if python and not upstream:
+        raise InputError(f"UPSTREAM_PYTHON {python} has nothing to run: name a checkout with UPSTREAM=")
+    return Inputs(
+        video=given["video"] or None,
+        checkpoint=given["checkpoint"] or None,
+        task_checkpoint=given["task_checkpoint"] or None,
+        revision=given["revision"] or None,
+        task_revision=given["task_revision"] or None,
+        geometry=given["geometry"],
+        seed=given["seed"],
+        upstream=str(Path(upstream).expanduser().resolve()) if upstream else None,
+        upstream_python=python or None,
+    )
+
+
+def _typed_axes(named: Mapping[str, str | None], others: Sequence[str]) -> dict[str, list[str]]:
     """Return the values typed for each axis; none for one without, as make passes it."""
     typed = {name: values for name, text in named.items() if (values := _listed(text))}
     for text in others:

@@ -15,6 +15,7 @@ from autogaze.errors import InputError
 from bench import journal
 from bench.cli import main
 from bench.commands.evaluate import parse_starts
+from suites.loader import load_suite
 from suites.settings import PUBLISHED_SETTINGS
 
 REPOSITORY = Path(__file__).parents[3]
@@ -184,6 +185,46 @@ def test_only_an_evaluation_is_resumed_as_one(
     (other / journal.RUN_FILE).write_text(head)
     assert evaluate("--resume", other, "--output-dir", tmp_path / "out") == 2
     assert "is of suite default and no evaluation" in capsys.readouterr().err
+
+
+def test_a_finished_evaluation_says_so_and_gives_its_files_again(
+    undisturbed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = (undisturbed[1].parent / "results").iterdir()
+    assert evaluate("--resume", run, "--output-dir", tmp_path / "out") == 0
+    copied, finished, last = capsys.readouterr().out.splitlines()
+    assert copied == f"{len(FILES)} files in {tmp_path / 'out'}"
+    assert finished == f"run {run.name} is finished: 14 of 14 cells have a record"
+    assert last == f"report: {run}/report.html"
+    assert files_in(tmp_path / "out") == FILES
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--clip-len", "8", "was begun with clip len 2, and --clip-len asks for 8"),
+        ("--seed", "5", "was begun with seed 0, and --seed asks for 5"),
+        ("--attn-mode", "eager", "was begun with attn mode sdpa, and --attn-mode asks for eager"),
+        ("--max-clips", "9", "was begun with max clips those of its own, and --max-clips asks for 9"),
+    ],
+)
+def test_an_evaluation_is_not_finished_with_other_options(
+    undisturbed: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    value: str,
+    sentence: str,
+) -> None:
+    (run,) = (undisturbed[1].parent / "results").iterdir()
+    assert evaluate("--resume", run, "--output-dir", tmp_path / "out", option, value) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_suite_takes_several_samples_of_each_setting() -> None:
+    suite = load_suite("evaluate")
+    assert suite.min_samples >= 3
+    assert suite.time_budget_seconds > 0
 
 
 def test_starts_are_read_as_they_are_typed() -> None:
