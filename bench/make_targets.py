@@ -15,7 +15,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
+from importlib import util
 from pathlib import Path
 
 from autogaze.errors import InputError, unknown_name
@@ -35,6 +35,8 @@ _EVALUATED = (
 )
 _EFFORT = ("SAMPLES", "TIME_BUDGET", "OUT", "RESUME", "RETRY")
 _FLAGS = ("PLAN", "RETRY", "JSON")
+_MODULES = {"pillow": "PIL", "scikit-image": "skimage", "pyyaml": "yaml"}
+"""Modules that are not called like their package."""
 CALLED_FROM = "MAKE_CALLED_FROM"
 """The environment variable that holds the folder in which ``make`` was typed."""
 _ANYWHERE = ("PYTHON", "VENV", "SHELL", "MAKE", "MAKEFLAGS")
@@ -159,11 +161,8 @@ def missing_packages(pyproject: Path, unneeded: Sequence[str] = ("av", "nvidia-m
 
 
 def _is_installed(package: str) -> bool:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    # By what is imported: builds of one package have several names.
+    return util.find_spec(_MODULES.get(package, package.replace("-", "_"))) is not None
 
 
 def _check_packages() -> None:
