@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -78,9 +78,9 @@ def appending(folder: Path) -> Iterator[Callable[[Record], None]]:
     """Open the journal of ``folder``; give a function that adds a record and returns when it is on the disk.
 
     A torn last line is dropped first, or the next record would be glued to it. Raises ``InputError`` while
-    another process writes the same journal.
+    another process writes the same journal, and for one that may not be written.
     """
-    with (folder / JOURNAL_FILE).open("r+b") as file:
+    with _writable(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -96,6 +96,15 @@ def appending(folder: Path) -> Iterator[Callable[[Record], None]]:
             os.fsync(file.fileno())
 
         yield append
+
+
+def _writable(folder: Path) -> BinaryIO:
+    try:
+        return (folder / JOURNAL_FILE).open("r+b")
+    except OSError as error:
+        raise InputError(
+            f"run {folder} cannot be written ({error.strerror}): let its owner finish it, or start a new run"
+        ) from error
 
 
 def read_run(folder: Path) -> tuple[Run, list[Record]]:
@@ -158,6 +167,10 @@ def _whole_lines(path: Path) -> list[bytes]:
         return path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): let its owner permit it, or name another run"
+        ) from error
 
 
 def _migrated(document: Document, version: int, kind: str) -> Document:

@@ -1,9 +1,10 @@
 """Sections of a report, in order, over one run or several."""
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
-from bench.environment import COMPARABILITY
+from bench.environment import COMPARABILITY, device_model
 from bench.records import WHOLE, AxisValue, Run
 from reports import selectors
 from reports.document import (
@@ -20,7 +21,7 @@ from reports.document import (
 )
 from reports.naming import axes_text, constant_axes, merged, which
 from reports.published import H100, RTX_3090, RTX_3090_CAVEAT
-from reports.results import EAGER, CellResult, device_name
+from reports.results import EAGER, CellResult
 from reports.summaries import VIDEO_WORKLOADS, Group, groups, remarks
 from reports.tables import (
     outside_table,
@@ -132,7 +133,7 @@ def document(results: Sequence[CellResult], pictures: Sequence[Block] = ()) -> D
         Section("Environment", (environment_table(runs, labels),)),
     ]
     what = (
-        f"suite {runs[0].suite} on {device_name(runs[0])}"
+        f"suite {runs[0].suite} on {device_model(runs[0])}"
         if len(runs) == 1
         else f"{len(runs)} runs side by side"
     )
@@ -191,8 +192,8 @@ def header_facts(results: Sequence[CellResult]) -> list[Fact]:
     facts: list[Fact] = [
         ("run", run.id),
         ("created", run.created),
-        ("command", " ".join(run.command)),
-        ("device", device_name(run)),
+        ("command", pasted(run.command)),
+        ("device", device_model(run)),
         ("threads", fields.get("cpu.threads")),
         ("torch", fields.get("torch.version")),
         ("video", (run.settings.get("video") or "embedded clip") if of_clips else None),
@@ -200,6 +201,20 @@ def header_facts(results: Sequence[CellResult]) -> list[Fact]:
         ("every cell", axes_text(constant_axes(results))),
     ]
     return [fact for fact in facts if fact[1] not in (None, "")]
+
+
+def pasted(command: Sequence[str]) -> str:
+    """Return a command as a shell takes it, quoted where it must be."""
+    program, *arguments = command or ("",)
+    # Runs of before recorded the file that ``python -m bench`` ran.
+    words = ["python", "-m", "bench"] if program.endswith("bench/__main__.py") else [program]
+    # Quotes go around a variable's value, as people put them.
+    return " ".join(_quoted(word) for word in (*words, *arguments))
+
+
+def _quoted(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"{name}={shlex.quote(value)}" if equals and name.isidentifier() else shlex.quote(word)
 
 
 def facts_table(facts: Iterable[Fact]) -> Table:

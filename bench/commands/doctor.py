@@ -1,11 +1,13 @@
 """``doctor``: what can run here, what cannot, why, and what to install."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from rich.markup import escape
 from rich.table import Table
 
+from bench.commands import options
+from bench.commands.machine import print_json
 from bench.commands.measuring import open_console
 from bench.devices import CPU, Device, find_devices
 from bench.environment import package_version, torch_cuda_version
@@ -45,16 +47,19 @@ _OPTIONAL = (
 )
 
 
-def doctor() -> None:
+def doctor(json: options.Json = False) -> None:
     """Say what can run here, what cannot, why, and what to install."""
     table = Table()
     for column in ("area", "what", "usable", "remark"):
         table.add_column(column, overflow="fold")
-    for finding in examine():
+    findings = list(examine())
+    for finding in findings:
         table.add_row(
             finding.area, finding.subject, "yes" if finding.usable else "no", escape(finding.remark)
         )
-    open_console().print(table)
+    open_console(stderr=json).print(table)
+    if json:
+        print_json({"findings": [asdict(finding) for finding in findings]})
 
 
 def examine() -> Iterator[Finding]:

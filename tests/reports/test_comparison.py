@@ -47,6 +47,11 @@ def test_like_runs_have_nothing_worse(base: Path, tmp_path: Path) -> None:
     assert "slower" not in screen
 
 
+def test_times_are_said_to_be_of_a_repetition(base: Path, tmp_path: Path) -> None:
+    screen = printed(base, write_run(tmp_path, run_of(CELLS, run_id="head"), usual_records()))
+    assert "medians in ms of one repetition" in " ".join(screen.split())
+
+
 def test_a_cell_without_a_result_is_a_row_with_both_statuses(base: Path, tmp_path: Path) -> None:
     records = [ok_record(which) for which in CELLS]
     screen = printed(base, write_run(tmp_path, run_of(CELLS, run_id="head"), records))
