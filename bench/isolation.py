@@ -14,9 +14,12 @@ from bench.fork_server import ForkedChild, ForkServer, ForkServerError
 from bench.job import Event, Job
 from bench.journal import utc_now
 from bench.records import Record, Sample, Status
+from bench.survey import Answer, Question
 
 _FAREWELL_SECONDS = 30.0
 """How long a child that is done may take to end."""
+_SURVEY_SECONDS = 300.0
+"""A survey that takes longer is stuck."""
 
 
 Child = ChildProcess | ForkedChild
@@ -56,6 +59,18 @@ def run_jobs(
                 yield record
             if is_there:  # It cleans up after itself.
                 child.finish(time.monotonic() + _FAREWELL_SECONDS)
+
+
+def ask(question: Question, server: ForkServer | None = None) -> Answer | None:
+    """Have a process of its own look ahead at cells; None where that fails: then nothing is foreseen."""
+    with _child(server) as child:
+        child.send(question.model_dump_json())
+        try:
+            event = Event.model_validate_json(child.receive(time.monotonic() + _SURVEY_SECONDS))
+        except (TimeoutError, EOFError):
+            return None
+        child.finish(time.monotonic() + _FAREWELL_SECONDS)
+    return event.answer
 
 
 def _child(server: ForkServer | None) -> Child:

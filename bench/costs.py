@@ -1,0 +1,186 @@
+"""Costs of a cell in time: what is foreseen of it, set right by what like cells have taken.
+
+A cell takes its set-up, its warm-up and its repetitions, the judging of what came out, and a little between.
+What was foreseen of a cell that has been measured, over what it took, says how far off the foresight is on
+this machine; a cell that is most like it will be off as far.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import geometric_mean, median
+
+from bench.records import OURS, WHOLE, Cell, Record
+from bench.survey import Foreseen, Span
+
+_SAME_SPREAD, _LIKE_SPREAD, _FORESEEN_SPREAD = 1.25, 1.6, 1.5
+"""Factor up and down: of a cell measured before, of one like those measured, and beyond what prices tell."""
+_UNKNOWN = Span(low=1.0, high=20.0)
+"""Set-up, judging and warm-up of a cell of which nothing is known, in seconds."""
+_LEAST = 1e-6
+
+_WARMUPS_HOST = 1
+_WARMUPS_CUDA = 3
+"""A GPU needs longer: its allocator, libraries and clocks all settle after the first calls."""
+MOST_SAMPLES = 1000
+"""More would say nothing new and make a short cell's record huge."""
+_TRUST = 30.0
+"""Foresight is not set right by more than that: a factor beyond it comes from something not foreseen."""
+
+
+def warmups(device: str) -> int:
+    """Return how many repetitions come before the timed ones on a torch device."""
+    return _WARMUPS_CUDA if device.startswith("cuda") else _WARMUPS_HOST
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What ends a cell."""
+
+    min_samples: int
+    time_budget_seconds: float
+    timeout_seconds: float
+    warmups: int
+
+    def repetitions(self, seconds: float) -> int:
+        """Return how many timed repetitions there are if one takes ``seconds``."""
+        for_budget = math.ceil(self.time_budget_seconds / max(seconds, _LEAST))
+        return max(self.min_samples, min(MOST_SAMPLES, for_budget))
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a cell took that was measured."""
+
+    cell: Cell
+    setup: float
+    repetition: float
+    """Median of the timed ones, a peer's turn included."""
+    repetitions: int
+    """Warm-up included."""
+    rest: float
+    """Everything else: judging, and what lies between repetitions."""
+    memory_bytes: int
+
+
+def spent_of(record: Record) -> Spent:
+    """Read from a record what its cell took."""
+    setup = sum(sample.seconds for sample in record.samples if sample.stage == "setup")
+    stages = [sample for sample in record.samples if sample.stage in (WHOLE, OURS)]
+    whole = [sample.seconds for sample in stages if sample.stage == WHOLE and not sample.warmup]
+    ours = [sample.seconds for sample in stages if sample.stage == OURS and not sample.warmup]
+    repeated = sum(sample.seconds for sample in stages)
+    return Spent(
+        cell=record.cell,
+        setup=setup,
+        repetition=(median(whole) if whole else 0.0) + (median(ours) if ours else 0.0),
+        repetitions=sum(sample.stage == WHOLE for sample in stages),
+        rest=max(0.0, record.elapsed_seconds - setup - repeated),
+        memory_bytes=record.memory.device_reserved_peak or record.memory.resident_peak or 0,
+    )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A cell that was measured: what had been foreseen of it, and what it took."""
+
+    foreseen: Foreseen
+    spent: Spent
+    is_recent: bool = False
+    """Measured in the run that is going on, on the machine as it is now."""
+
+    @property
+    def cell(self) -> Cell:
+        return self.spent.cell
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Seconds that a cell takes."""
+
+    seconds: float
+    low: float
+    high: float
+    rough: bool
+
+
+def expected(cell: Cell, foreseen: Foreseen, evidence: Sequence[Evidence], limits: Limits) -> Expected:
+    """Return what a cell takes."""
+    alike = _most_alike(cell, evidence)
+    same = any(each.cell.key == cell.key for each in alike)
+    if not foreseen.known:
+        return _from_the_like(alike, limits, same)
+    setup = _corrected(foreseen.setup, [(each.foreseen.setup, each.spent.setup) for each in alike])
+    repetition = _corrected(
+        foreseen.repetition, [(each.foreseen.repetition, each.spent.repetition) for each in alike]
+    )
+    rest = [(_rest(each.foreseen, each.spent.repetitions), each.spent.rest) for each in alike]
+    spread = _SAME_SPREAD if same else _LIKE_SPREAD if alike else _FORESEEN_SPREAD
+
+    def total(setup: float, repetition: float, part: float) -> float:
+        count = limits.repetitions(repetition)
+        left = _corrected(_rest(foreseen, count + limits.warmups), rest)
+        seconds = setup + (count + limits.warmups) * repetition + left.low ** (1 - part) * left.high**part
+        return _bounded(seconds, repetition, limits)
+
+    return Expected(
+        seconds=total(setup.middle, repetition.middle, 0.5),
+        low=total(setup.low / spread, repetition.low / spread, 0.0),
+        high=total(setup.high * spread, repetition.high * spread, 1.0),
+        rough=not same,
+    )
+
+
+def _bounded(seconds: float, repetition: float, limits: Limits) -> float:
+    """Return no more than a cell may take: it stops in time where it has two repetitions at least, and is
+    ended at its limit where not."""
+    return min(seconds, limits.timeout_seconds)
+
+
+def _rest(foreseen: Foreseen, repetitions: int) -> Span:
+    return Span(
+        low=foreseen.judging.low + repetitions * foreseen.between.low,
+        high=foreseen.judging.high + repetitions * foreseen.between.high,
+    )
+
+
+def _from_the_like(alike: Sequence[Evidence], limits: Limits, same: bool) -> Expected:
+    """Return what the most like cells took, each with as many repetitions as there are to be now."""
+    if not alike:
+        busy = limits.time_budget_seconds
+        least, most = (min(each + busy, limits.timeout_seconds) for each in (_UNKNOWN.low, _UNKNOWN.high))
+        middle = min(_UNKNOWN.middle + busy, limits.timeout_seconds)
+        return Expected(middle, least, most, rough=True)
+    totals = []
+    for each in alike:
+        count = limits.repetitions(each.spent.repetition) + limits.warmups
+        totals.append(each.spent.setup + count * each.spent.repetition + each.spent.rest)
+    seconds = sum(totals) / len(totals)
+    spread = _SAME_SPREAD if same else _LIKE_SPREAD
+    low, middle, high = (
+        min(each, limits.timeout_seconds) for each in (seconds / spread, seconds, seconds * spread)
+    )
+    return Expected(middle, low, high, rough=not same)
+
+
+def _corrected(span: Span, pairs: Sequence[tuple[Span, float]]) -> Span:
+    """Return the span set right by pairs of what was foreseen and what it was, all it is where there are
+    any."""
+    ratios = [
+        min(_TRUST, max(1 / _TRUST, was / foreseen.middle))
+        for foreseen, was in pairs
+        if foreseen.middle > _LEAST and was > _LEAST
+    ]
+    if not ratios or span.middle <= _LEAST:
+        return Span(low=max(span.low, _LEAST), high=max(span.high, _LEAST))
+    middle = span.middle * geometric_mean(ratios)
+    return Span(low=middle, high=middle)
+
+
+def _most_alike(cell: Cell, evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Return the evidence from cells that share most axis values with ``cell``; where some are of the run
+    that is going on, only those."""
+    same = [each for each in evidence if each.cell.workload == cell.workload]
+    likeness = [sum(each.cell.axes.get(name) == value for name, value in cell.axes.items()) for each in same]
+    best = [each for each, alike in zip(same, likeness, strict=True) if alike == max(likeness)]
+    return [each for each in best if each.is_recent] or best
