@@ -101,6 +101,7 @@ class Expected:
     seconds: float
     low: float
     high: float
+    samples: int
     rough: bool
 
 
@@ -120,21 +121,17 @@ def expected(cell: Cell, foreseen: Foreseen, evidence: Sequence[Evidence], limit
     def total(setup: float, repetition: float, part: float) -> float:
         count = limits.repetitions(repetition)
         left = _corrected(_rest(foreseen, count + limits.warmups), rest)
-        seconds = setup + (count + limits.warmups) * repetition + left.low ** (1 - part) * left.high**part
-        return _bounded(seconds, repetition, limits)
+        judged = left.low + part * (left.high - left.low)
+        seconds = setup + (count + limits.warmups) * repetition + judged
+        return min(seconds, limits.timeout_seconds)
 
     return Expected(
         seconds=total(setup.middle, repetition.middle, 0.5),
         low=total(setup.low / spread, repetition.low / spread, 0.0),
         high=total(setup.high * spread, repetition.high * spread, 1.0),
+        samples=limits.repetitions(repetition.middle),
         rough=not same,
     )
-
-
-def _bounded(seconds: float, repetition: float, limits: Limits) -> float:
-    """Return no more than a cell may take: it stops in time where it has two repetitions at least, and is
-    ended at its limit where not."""
-    return min(seconds, limits.timeout_seconds)
 
 
 def _rest(foreseen: Foreseen, repetitions: int) -> Span:
@@ -150,17 +147,18 @@ def _from_the_like(alike: Sequence[Evidence], limits: Limits, same: bool) -> Exp
         busy = limits.time_budget_seconds
         least, most = (min(each + busy, limits.timeout_seconds) for each in (_UNKNOWN.low, _UNKNOWN.high))
         middle = min(_UNKNOWN.middle + busy, limits.timeout_seconds)
-        return Expected(middle, least, most, rough=True)
-    totals = []
-    for each in alike:
-        count = limits.repetitions(each.spent.repetition) + limits.warmups
-        totals.append(each.spent.setup + count * each.spent.repetition + each.spent.rest)
+        return Expected(middle, least, most, limits.min_samples, rough=True)
+    counts = [limits.repetitions(each.spent.repetition) for each in alike]
+    totals = [
+        each.spent.setup + (count + limits.warmups) * each.spent.repetition + each.spent.rest
+        for each, count in zip(alike, counts, strict=True)
+    ]
     seconds = sum(totals) / len(totals)
     spread = _SAME_SPREAD if same else _LIKE_SPREAD
     low, middle, high = (
         min(each, limits.timeout_seconds) for each in (seconds / spread, seconds, seconds * spread)
     )
-    return Expected(middle, low, high, rough=not same)
+    return Expected(middle, low, high, round(sum(counts) / len(counts)), rough=not same)
 
 
 def _corrected(span: Span, pairs: Sequence[tuple[Span, float]]) -> Span:

@@ -35,6 +35,10 @@ class Forecast:
         found = self.foreseen.get(cell.key, Foreseen())
         return estimate(cell, found, self.evidence, self.limits, self.free_bytes)
 
+    def samples(self, cell: Cell) -> int:
+        """Return how many timed repetitions of a cell there will be."""
+        return self.estimate(cell).samples
+
     def learn(self, record: Record) -> None:
         """Hear what became of a cell."""
         if record.status is not Status.OK:

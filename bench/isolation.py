@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from autogaze.child_process import ChildProcess, fate
 from bench.fork_server import ForkedChild, ForkServer, ForkServerError
@@ -18,6 +19,8 @@ from bench.survey import Answer, Question
 
 _FAREWELL_SECONDS = 30.0
 """How long a child that is done may take to end."""
+PRINTED_FILE = "printed.log"
+"""What the processes of a run's cells printed, other libraries in them included."""
 _SURVEY_SECONDS = 300.0
 """A survey that takes longer is stuck."""
 
@@ -104,8 +107,16 @@ def _measured(
             samples=tuple(samples),
             details={"stderr": child.printed.tail()},
         )
+    _keep_printed(job, child.printed.all())
     times = {"started": started, "elapsed_seconds": time.monotonic() - begun}
     return record.model_copy(update=times), is_there
+
+
+def _keep_printed(job: Job, printed: str) -> None:
+    """Write what a cell's process printed into the run's folder, under the cell's name."""
+    if job.folder is not None and printed.strip():
+        with Path(job.folder, PRINTED_FILE).open("a", encoding="utf-8") as file:
+            file.write(f"== {job.cell.key}\n{printed.rstrip()}\n")
 
 
 def _listen(

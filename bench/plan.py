@@ -33,6 +33,8 @@ class Estimate:
     low: float = 0.0
     high: float = 0.0
     """Seconds it should take at least and at most."""
+    samples: int = 0
+    """Timed repetitions."""
     obstacle: str | None = None
     """Why it is not started; None where it is."""
     status: Status = Status.UNSUPPORTED
@@ -113,6 +115,7 @@ def estimate(
         rough=found.rough,
         low=found.low,
         high=found.high,
+        samples=found.samples,
         remark=foreseen.remark,
     )
 

@@ -33,8 +33,8 @@ _BLOCK = 1 << 20
 class Progress(Protocol):
     """Hears how a run gets on."""
 
-    def begin(self, cell: Cell, number: int, total: int, seconds_left: float) -> None:
-        """Hear that a cell starts; ``number`` counts from 1."""
+    def begin(self, cell: Cell, number: int, total: int, seconds_left: float, samples: int) -> None:
+        """Hear that a cell starts; ``number`` counts from 1, and about so many samples will be taken."""
 
     def phase(self, name: str) -> None:
         """Hear what the cell does now."""
@@ -121,7 +121,8 @@ def proceed(folder: Path, progress: Progress, retry: bool = False) -> list[Recor
         records_to_come = _measured(jobs, _number(run, "timeout_seconds"), progress.phase, server)
         stack.enter_context(closing(records_to_come))
         for place, (cell, expected) in enumerate(zip(cells, estimates, strict=True)):
-            progress.begin(cell, place + 1, len(cells), ahead.seconds_left(cells[place:]))
+            seconds_left = ahead.seconds_left(cells[place:])
+            progress.begin(cell, place + 1, len(cells), seconds_left, ahead.samples(cell))
             record = next(records_to_come) if expected.obstacle is None else _not_started(cell, expected)
             append(record)
             ahead.learn(record)

@@ -34,16 +34,25 @@ from bench.meters.clocks import DeviceClock, StageClock, device_clock
 from bench.meters.cpu_load import OTHERS, LoadMeter, others_share
 from bench.meters.memory import MemoryMeter
 from bench.meters.power import PowerMeter, open_meter
-from bench.records import ARRAYS, ARRAYS_FOLDER, OURS, WHOLE, FrameQuality, Memory, Record, Sample, Status
+from bench.records import (
+    ARRAYS,
+    ARRAYS_FOLDER,
+    BUSY,
+    CPU_OTHERS,
+    OURS,
+    WHOLE,
+    FrameQuality,
+    Memory,
+    Record,
+    Sample,
+    Status,
+)
 from bench.survey import Question, survey
 from suites.workload import Doubting, Inputs, Paired, Quality, Workload
 
 _ROOM = 2.0
 """Repetitions, each as long as the longest so far, that must fit before another one begins: a slow
 cell takes fewer samples, and is not lost."""
-
-_BUSY = 0.1
-"""Share of the CPUs that others may use before a reader is told."""
 
 Send = Callable[[Event], None]
 
@@ -246,7 +255,7 @@ def _record(
             f"{len(judged)} of {job.min_samples} samples: more would not fit into {job.timeout_seconds:g} s"
         )
     others = others_share(measurement.samples)
-    if others > _BUSY:
+    if others > BUSY:
         notes.append(f"other programs used {others:.0%} of the CPUs while this was measured")
     frames = tuple(FrameQuality.model_validate(frame) for frame in judged[-1].frames) if judged else ()
     counters = _means(
@@ -269,6 +278,7 @@ def _record(
             **(workload.details if workload else {}),
             **(judged[-1].details if judged else {}),
             **measurement.kept,
+            CPU_OTHERS: others,
             **_process_details(),
             **(details or {}),
         },

@@ -15,7 +15,6 @@ from suites.settings import GazeSetting, parse_setting
 from suites.workload import AxisValue, Inputs
 
 if TYPE_CHECKING:
-
     from autogaze.models.autogaze.configuration_autogaze import Architecture
     from autogaze.tasks.video_mae_reconstruction import VideoMAEConfig
 
@@ -42,7 +41,8 @@ def gaze_architecture(checkpoint: str | None, revision: str | None) -> "Architec
     from autogaze.models.autogaze import AutoGazeConfig
 
     folder = GAZE_FOLDER if checkpoint is None else resolve(checkpoint, revision, ("config.json",))
-    return AutoGazeConfig.from_pretrained(folder).architecture()
+    found: Architecture = AutoGazeConfig.from_pretrained(folder).architecture()
+    return found
 
 
 @cache
