@@ -8,7 +8,7 @@ this machine; a cell that is most like it will be off as far.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import geometric_mean, median
+from statistics import median
 
 from bench.records import OURS, WHOLE, Cell, Record
 from bench.survey import Foreseen, Span
@@ -18,6 +18,10 @@ _SAME_SPREAD, _LIKE_SPREAD, _FORESEEN_SPREAD = 1.25, 1.6, 1.5
 _UNKNOWN = Span(low=1.0, high=20.0)
 """Set-up, judging and warm-up of a cell of which nothing is known, in seconds."""
 _LEAST = 1e-6
+
+_UNLIKE, _RECENT, _DOUBT = 4.0, 4.0, 1 / 16
+"""Evidence counts a quarter for every axis that differs, four times if it is of the run that is going on; the
+prices alone count as much as that of a cell that differs in two."""
 
 _WARMUPS_HOST = 1
 _WARMUPS_CUDA = 3
@@ -107,15 +111,18 @@ class Expected:
 
 def expected(cell: Cell, foreseen: Foreseen, evidence: Sequence[Evidence], limits: Limits) -> Expected:
     """Return what a cell takes."""
-    alike = _most_alike(cell, evidence)
-    same = any(each.cell.key == cell.key for each in alike)
+    alike = _weighed(cell, evidence)
+    same = any(math.isinf(weight) for weight, _ in alike)
     if not foreseen.known:
         return _from_the_like(alike, limits, same)
-    setup = _corrected(foreseen.setup, [(each.foreseen.setup, each.spent.setup) for each in alike])
-    repetition = _corrected(
-        foreseen.repetition, [(each.foreseen.repetition, each.spent.repetition) for each in alike]
+    setup = _corrected(
+        foreseen.setup, [(weight, each.foreseen.setup, each.spent.setup) for weight, each in alike]
     )
-    rest = [(_rest(each.foreseen, each.spent.repetitions), each.spent.rest) for each in alike]
+    repetition = _corrected(
+        foreseen.repetition,
+        [(weight, each.foreseen.repetition, each.spent.repetition) for weight, each in alike],
+    )
+    rest = [(weight, _rest(each.foreseen, each.spent.repetitions), each.spent.rest) for weight, each in alike]
     spread = _SAME_SPREAD if same else _LIKE_SPREAD if alike else _FORESEEN_SPREAD
 
     def total(setup: float, repetition: float, part: float) -> float:
@@ -141,17 +148,21 @@ def _rest(foreseen: Foreseen, repetitions: int) -> Span:
     )
 
 
-def _from_the_like(alike: Sequence[Evidence], limits: Limits, same: bool) -> Expected:
+def _from_the_like(alike: Sequence[tuple[float, Evidence]], limits: Limits, same: bool) -> Expected:
     """Return what the most like cells took, each with as many repetitions as there are to be now."""
     if not alike:
         busy = limits.time_budget_seconds
-        least, most = (min(each + busy, limits.timeout_seconds) for each in (_UNKNOWN.low, _UNKNOWN.high))
-        middle = min(_UNKNOWN.middle + busy, limits.timeout_seconds)
-        return Expected(middle, least, most, limits.min_samples, rough=True)
-    counts = [limits.repetitions(each.spent.repetition) for each in alike]
+        low, middle, high = (
+            min(each + busy, limits.timeout_seconds)
+            for each in (_UNKNOWN.low, _UNKNOWN.middle, _UNKNOWN.high)
+        )
+        return Expected(middle, low, high, limits.min_samples, rough=True)
+    most = max(weight for weight, _ in alike)
+    spent = [each.spent for weight, each in alike if weight == most]
+    counts = [limits.repetitions(each.repetition) for each in spent]
     totals = [
-        each.spent.setup + (count + limits.warmups) * each.spent.repetition + each.spent.rest
-        for each, count in zip(alike, counts, strict=True)
+        each.setup + (count + limits.warmups) * each.repetition + each.rest
+        for each, count in zip(spent, counts, strict=True)
     ]
     seconds = sum(totals) / len(totals)
     spread = _SAME_SPREAD if same else _LIKE_SPREAD
@@ -161,24 +172,39 @@ def _from_the_like(alike: Sequence[Evidence], limits: Limits, same: bool) -> Exp
     return Expected(middle, low, high, round(sum(counts) / len(counts)), rough=not same)
 
 
-def _corrected(span: Span, pairs: Sequence[tuple[Span, float]]) -> Span:
-    """Return the span set right by pairs of what was foreseen and what it was, all it is where there are
-    any."""
-    ratios = [
-        min(_TRUST, max(1 / _TRUST, was / foreseen.middle))
-        for foreseen, was in pairs
+def _corrected(span: Span, pairs: Sequence[tuple[float, Span, float]]) -> Span:
+    """Return the span set right by what is known of cells: weight, what was foreseen, and what it was.
+
+    The factors between these two are averaged, that of no correction among them.
+    """
+    found = [
+        (weight, math.log(min(_TRUST, max(1 / _TRUST, was / foreseen.middle))))
+        for weight, foreseen, was in pairs
         if foreseen.middle > _LEAST and was > _LEAST
     ]
-    if not ratios or span.middle <= _LEAST:
+    if not found or span.middle <= _LEAST:
         return Span(low=max(span.low, _LEAST), high=max(span.high, _LEAST))
-    middle = span.middle * geometric_mean(ratios)
-    return Span(low=middle, high=middle)
+    doubt = 0.0 if any(math.isinf(weight) for weight, _ in found) else _DOUBT
+    found = [(1.0, ratio) for weight, ratio in found if math.isinf(weight)] or found
+    total = doubt + sum(weight for weight, _ in found)
+    factor = math.exp(sum(weight * ratio for weight, ratio in found) / total)
+    # What is known well is known to the point; what is not keeps its range.
+    narrow = (1 - doubt / total) / 2
+    low, high = factor * span.low, factor * span.high
+    middle = factor * span.middle
+    return Span(
+        low=low ** (1 - 2 * narrow) * middle ** (2 * narrow),
+        high=high ** (1 - 2 * narrow) * middle ** (2 * narrow),
+    )
 
 
-def _most_alike(cell: Cell, evidence: Sequence[Evidence]) -> list[Evidence]:
-    """Return the evidence from cells that share most axis values with ``cell``; where some are of the run
-    that is going on, only those."""
-    same = [each for each in evidence if each.cell.workload == cell.workload]
-    likeness = [sum(each.cell.axes.get(name) == value for name, value in cell.axes.items()) for each in same]
-    best = [each for each, alike in zip(same, likeness, strict=True) if alike == max(likeness)]
-    return [each for each in best if each.is_recent] or best
+def _weighed(cell: Cell, evidence: Sequence[Evidence]) -> list[tuple[float, Evidence]]:
+    """Return the evidence of like cells with its weight, which is without bounds for that cell itself."""
+    found = []
+    for each in evidence:
+        if each.cell.workload != cell.workload:
+            continue
+        unlike = sum(each.cell.axes.get(name) != value for name, value in cell.axes.items())
+        weight = _UNLIKE**-unlike * (_RECENT if each.is_recent else 1.0)
+        found.append((weight if unlike else math.inf, each))
+    return found

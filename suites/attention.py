@@ -31,7 +31,11 @@ CHECKED_SCORES = 2**26
 """Scores that the definition may hold at a time; of longer sequences so many rows are checked."""
 
 
+_EXACT = ("flash_attention_2", "flex", "triton")
+"""Backends that compute what is seen and little more; others compute every pair."""
 _CALL_OPERATIONS = 10
+COMPILED_PARTS = 8
+"""What compiling a kernel costs, in compilations of the standard library's headers."""
 _SCORE_PASSES = 6
 """Times that the definition writes or reads its scores: product, scale, mask, softmax, product."""
 
@@ -111,14 +115,21 @@ class Attention:
         values, size = batch * heads * tokens * head_dim, getattr(torch, dtype).itemsize
         rows = max(1, min(tokens, CHECKED_SCORES // (batch * heads * tokens)))
         scores = batch * heads * tokens * (tokens if backend == "eager" else rows)
-        call = Effort(dtype, attention_flops=4 * values * tokens, operations=_CALL_OPERATIONS)
+        pairs = batch * tokens**2
+        if backend in _EXACT:
+            random = torch.Generator().manual_seed(inputs.seed)
+            layout = _layout(
+                str(axes["mask"]), tokens, batch, float(axes["padding"] or 0), random, torch.device("cpu")
+            )
+            pairs = visible_pairs(layout, batch)
+        call = Effort(dtype, attention_flops=4 * pairs * heads * head_dim, operations=_CALL_OPERATIONS)
         check = Effort(dtype, attention_flops=4 * values * rows, bytes=4 * _SCORE_PASSES * scores)
         if backend == "eager":
             call = replace(call, bytes=4 * _SCORE_PASSES * scores)
-        compiled = Effort(compilations=1) if backend == "flex" else Effort()
+        compiled = Effort(compilations=COMPILED_PARTS) if backend == "flex" else Effort()
         held = 4 * values * size + (4 * scores if backend == "eager" else 0)
         return Outlook(
-            setup=(Effort(random_values=3 * values), check, call * 2, compiled),
+            setup=(Effort(random_values=3 * values, profiles=1), check, call * 2, compiled),
             repetition=(call,),
             memory_bytes=held + 2 * 4 * scores + 12 * values,
             certain_bytes=held,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from autogaze.embedded import GAZE_FOLDER
 from autogaze.stages import stage
+from suites.attention import COMPILED_PARTS
 from suites.axes import ENGINES
 from suites.foresight import choice_of, choosing, loading, obstacle_of, resident_bytes
 from suites.outlook import Effort, Efforts, Outlook
@@ -89,7 +90,7 @@ class Encode(ClipWorkload):
         def encoding(gazes: tuple[int, ...]) -> Efforts:
             return (Effort(dtype, flops=encoding_work(config, gazes, size).flops * videos),)
 
-        compiled = (Effort(compilations=1),) if axes["attention"] == "flex" else ()
+        compiled = (Effort(compilations=COMPILED_PARTS),) if axes["attention"] == "flex" else ()
         chosen = () if dense else choosing(choice, choice.likely)
         return Outlook(
             setup=(

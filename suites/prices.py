@@ -4,6 +4,9 @@ There are two of each: at best, and as usual, which is about the machine as it i
 programs on it.
 """
 
+import os
+import shlex
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +26,7 @@ _LAYER_TOKENS, _LAYER_WIDTH, _LAYER_MLP = 1024, 256, 1024
 _HEAD = 64
 _COPY_BYTES = 2**25
 _RANDOM = 2**19
+_HEADERS = ("algorithm", "complex", "functional", "map", "string", "vector")
 _STEP_ROWS, _STEP_WIDTH = 10, 192
 _JUDGED_FRAMES = 1
 _READ_FRAMES = 2
@@ -76,6 +80,9 @@ def measure_prices(device: "torch.device", dtypes: Iterable[str], kinds: Iterabl
     for kind, plain in _PLAIN.items():
         if kind in wanted:
             meter.add(kind, plain, device)
+    for kind, first in _FIRST.items():
+        if kind in wanted:
+            meter.add_first(kind, first)
     return meter.prices
 
 
@@ -83,6 +90,16 @@ def measure_prices(device: "torch.device", dtypes: Iterable[str], kinds: Iterabl
 class _Meter:
     device: "torch.device"
     prices: dict[str, Price] = field(default_factory=dict)
+
+    def add_first(self, name: str, probe: Callable[[], object]) -> None:
+        """Do something once that every process does once, and note its price."""
+        started = self._now()
+        try:
+            probe()
+        except (RuntimeError, ImportError, OSError, subprocess.SubprocessError):
+            return
+        taken = self._now() - started
+        self.prices[name] = Price(taken, taken)
 
     def add(self, name: str, probe: Callable[..., tuple[Callable[[], object], float]], *given: Any) -> None:
         """Do a probe for a while and note its prices; one that cannot be done has none."""
@@ -146,7 +163,7 @@ def _layer(device: "torch.device", dtype: str) -> tuple[Callable[[], object], fl
 def _attention(device: "torch.device", dtype: str) -> tuple[Callable[[], object], float]:
     import torch
 
-    tokens, heads = _LAYER_TOKENS // 2, 4
+    tokens, heads = _LAYER_TOKENS, 4
     query = torch.zeros(1, heads, tokens, _HEAD, device=device).to(getattr(torch, dtype))
     mask = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril()
 
@@ -232,6 +249,28 @@ def _read(device: "torch.device") -> tuple[Callable[[], object], float]:
     return lambda: normalize(fit_frames(source.read(0, _READ_FRAMES).frames, 224)), _READ_FRAMES
 
 
+def _compile() -> object:
+    """Compile what costs as much as a small part of a kernel's file: the standard library's headers."""
+    compiler = shlex.split(os.environ.get("CXX", "g++"))
+    text = "".join(f"#include <{name}>\n" for name in _HEADERS)
+    return subprocess.run(
+        [*compiler, "-x", "c++", "-std=c++17", "-O2", "-S", "-o", os.devnull, "-"],
+        input=text.encode(),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+
+
+def _profile() -> object:
+    import torch
+
+    from autogaze.attention import kernels_that_ran
+
+    return kernels_that_ran(lambda: torch.ones(2).softmax(0))
+
+
+_FIRST = {"compilations": _compile, "profiles": _profile}
 _BY_DTYPE: dict[str, Callable[..., tuple[Callable[[], object], float]]] = {
     "flops": _layer,
     "attention_flops": _attention,
