@@ -132,10 +132,16 @@ def expected(cell: Cell, foreseen: Foreseen, evidence: Sequence[Evidence], limit
         seconds = setup + (count + limits.warmups) * repetition + judged
         return min(seconds, limits.timeout_seconds)
 
+    totals = (
+        total(setup.middle, repetition.middle, 0.5),
+        total(setup.low / spread, repetition.low / spread, 0.0),
+        total(setup.high * spread, repetition.high * spread, 1.0),
+    )
+    # Shorter repetitions are more of them in the same time, each with something beside it.
     return Expected(
-        seconds=total(setup.middle, repetition.middle, 0.5),
-        low=total(setup.low / spread, repetition.low / spread, 0.0),
-        high=total(setup.high * spread, repetition.high * spread, 1.0),
+        seconds=totals[0],
+        low=min(totals),
+        high=max(totals),
         samples=limits.repetitions(repetition.middle),
         rough=not same,
     )

@@ -14,7 +14,7 @@ from autogaze.child_process import ChildProcess, fate
 from bench.fork_server import ForkedChild, ForkServer, ForkServerError
 from bench.job import Event, Job
 from bench.journal import utc_now
-from bench.records import Record, Sample, Status
+from bench.records import WHOLE, Record, Sample, Status
 from bench.survey import Answer, Question
 
 _FAREWELL_SECONDS = 30.0
@@ -98,7 +98,7 @@ def _measured(
         is_there = False
         status, reason = _blame(child, end, deadline) or (
             Status.TIMEOUT,
-            f"not done after {timeout_seconds:g} s",
+            f"not done after {timeout_seconds:g} s{_where(samples)}",
         )
         record = Record(
             cell=job.cell,
@@ -110,6 +110,14 @@ def _measured(
     _keep_printed(job, child.printed.all())
     times = {"started": started, "elapsed_seconds": time.monotonic() - begun}
     return record.model_copy(update=times), is_there
+
+
+def _where(samples: Sequence[Sample]) -> str:
+    """Say where a child was when its time was up."""
+    if not any(sample.stage == "setup" for sample in samples):
+        return ", in its set-up"
+    taken = sum(sample.stage == WHOLE and not sample.warmup for sample in samples)
+    return f", after {taken} sample{'s' * (taken != 1)}"
 
 
 def _keep_printed(job: Job, printed: str) -> None:

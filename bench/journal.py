@@ -67,7 +67,12 @@ def create(run: Run, parent: Path) -> Path:
     """Make the folder of a new run, with its head in it; return the folder."""
     check_writable(parent)
     folder = parent / run.id
-    folder.mkdir()
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise InputError(
+            f"folder {folder} of the run cannot be made ({error.strerror}): start it again"
+        ) from error
     write_text(folder / RUN_FILE, run.model_dump_json(indent=2) + "\n")
     (folder / JOURNAL_FILE).touch()
     return folder
@@ -78,9 +83,16 @@ def appending(folder: Path) -> Iterator[Callable[[Record], None]]:
     """Open the journal of ``folder``; give a function that adds a record and returns when it is on the disk.
 
     A torn last line is dropped first, or the next record would be glued to it. Raises ``InputError`` while
-    another process writes the same journal.
+    another process writes the same journal, and for one that this user may not write.
     """
-    with (folder / JOURNAL_FILE).open("r+b") as file:
+    try:
+        journal = (folder / JOURNAL_FILE).open("r+b")
+    except OSError as error:
+        raise InputError(
+            f"run {folder} cannot be written ({error.strerror}): finish it as the user who began it, or start "
+            "a new run"
+        ) from error
+    with journal as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

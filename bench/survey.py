@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from bench.records import AxisValue, Cell
 from suites.loader import workload_class
 from suites.outlook import KINDS, Effort, Efforts, Outlook
-from suites.prices import Price, Prices, measure_prices, seconds_of, slow_remark
+from suites.prices import Price, Prices, measure_prices, seconds_of, slow_remarks
 from suites.workload import Foreseeing, Inputs
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -83,11 +83,11 @@ def survey(question: Question) -> Answer:
     inputs = Inputs(**question.inputs)  # type: ignore[arg-type]
     outlooks = [_outlook(cell, question.targets, inputs) for cell in question.cells]
     known = [outlook for outlook in outlooks if outlook is not None]
-    prices = _prices(known, inputs.device) if any(each.repetition for each in known) else {}
+    prices, slow = _prices(known, inputs.device) if any(each.repetition for each in known) else ({}, {})
     base, free = _memory(inputs.device) if known else (0, None)
     return Answer(
         cells=tuple(
-            _foreseen(outlook, str(cell.axes.get("dtype")), prices, base)
+            _foreseen(outlook, slow.get(str(cell.axes.get("dtype"))), prices, base)
             for cell, outlook in zip(question.cells, outlooks, strict=True)
         ),
         free_bytes=free,
@@ -103,7 +103,8 @@ def _outlook(cell: Cell, targets: dict[str, str], inputs: Inputs) -> Outlook | N
         return None
 
 
-def _prices(outlooks: Iterable[Outlook], device: str) -> Prices:
+def _prices(outlooks: Iterable[Outlook], device: str) -> tuple[Prices, dict[str, str]]:
+    """Measure what the outlooks need prices of, and which of their number formats are slow."""
     import torch
 
     efforts = [
@@ -112,10 +113,11 @@ def _prices(outlooks: Iterable[Outlook], device: str) -> Prices:
         for effort in (*outlook.setup, *outlook.repetition, *outlook.judging, *_BETWEEN)
     ]
     kinds = {kind for kind in KINDS for effort in efforts if getattr(effort, kind)}
-    return measure_prices(torch.device(device), {effort.dtype for effort in efforts}, kinds)
+    dtypes = {effort.dtype for effort in efforts}
+    return measure_prices(torch.device(device), dtypes, kinds), slow_remarks(torch.device(device), dtypes)
 
 
-def _foreseen(outlook: Outlook | None, dtype: str, prices: Prices, base: int) -> Foreseen:
+def _foreseen(outlook: Outlook | None, remark: str | None, prices: Prices, base: int) -> Foreseen:
     if outlook is None:
         return Foreseen()
     if outlook.obstacle is not None:
@@ -123,7 +125,7 @@ def _foreseen(outlook: Outlook | None, dtype: str, prices: Prices, base: int) ->
     most = seconds_of(outlook.repetition, prices)
     least = seconds_of(outlook.repetition if outlook.least is None else outlook.least, prices)
     return Foreseen(
-        remark=slow_remark(prices, dtype),
+        remark=remark,
         known=bool(outlook.repetition),
         setup=_span(seconds_of(outlook.setup, prices)),
         repetition=Span(low=least.best, high=most.usual),

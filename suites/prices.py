@@ -30,7 +30,7 @@ _HEADERS = ("algorithm", "complex", "functional", "map", "string", "vector")
 _STEP_ROWS, _STEP_WIDTH = 10, 192
 _JUDGED_FRAMES = 1
 _READ_FRAMES = 2
-SLOW = 4.0
+SLOW = 3.0
 """Times as long as float32: what a reader should be told of."""
 
 
@@ -58,16 +58,45 @@ def seconds_of(efforts: Iterable[Effort], prices: Prices) -> Price:
     return Price(sum(n * price.best for n, price in parts), sum(n * price.usual for n, price in parts))
 
 
-def slowness(prices: Prices, dtype: str) -> float | None:
-    """Return how many times as long as float32 layers take in ``dtype``; None where either is unknown."""
-    price, base = prices.get(f"flops.{dtype}", _FREE).best, prices.get("flops.float32", _FREE).best
-    return price / base if price and base else None
+def slow_remarks(device: "torch.device", dtypes: Iterable[str]) -> dict[str, str]:
+    """Say of each number format that is slow on a device how many times as long as float32 it takes.
+
+    The product of a layer is timed, on a CPU in the processor's time of one thread: that is the same however
+    busy the machine is. A format that the device does not compute is not in the answer.
+    """
+    base = _product_seconds(device, "float32")
+    remarks = {}
+    for dtype in dict.fromkeys(dtypes):
+        try:
+            factor = _product_seconds(device, dtype) / base
+        except RuntimeError:
+            continue
+        if factor >= SLOW:
+            remarks[dtype] = f"slow: matrix products take {factor:.0f} times as long as in float32"
+    return remarks
 
 
-def slow_remark(prices: Prices, dtype: str) -> str | None:
-    """Say that a number format is slow on a device; None where it is not."""
-    factor = slowness(prices, dtype)
-    return None if factor is None or factor < SLOW else f"slow: {factor:.0f} times as long as float32"
+def _product_seconds(device: "torch.device", dtype: str) -> float:
+    import torch
+
+    made, on_host = getattr(torch, dtype), device.type == "cpu"
+    states = torch.ones(_LAYER_TOKENS, _LAYER_WIDTH, device=device).to(made)
+    weight = torch.ones(_LAYER_MLP, _LAYER_WIDTH, device=device).to(made)
+    threads, best = torch.get_num_threads(), float("inf")
+    try:
+        if on_host:
+            torch.set_num_threads(1)
+        for _ in range(_LEAST_ROUNDS):
+            if not on_host:
+                torch.cuda.synchronize(device)
+            started = time.thread_time() if on_host else time.perf_counter()
+            torch.nn.functional.linear(states, weight)
+            if not on_host:
+                torch.cuda.synchronize(device)
+            best = min(best, (time.thread_time() if on_host else time.perf_counter()) - started)
+    finally:
+        torch.set_num_threads(threads)
+    return best
 
 
 def measure_prices(device: "torch.device", dtypes: Iterable[str], kinds: Iterable[str] = KINDS) -> Prices:

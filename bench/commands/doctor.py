@@ -10,7 +10,7 @@ from bench.commands.measuring import open_console
 from bench.devices import CPU, Device, find_devices
 from bench.environment import package_version, torch_cuda_version
 from bench.meters.power import open_meter
-from suites.prices import measure_prices, slow_remark
+from suites.prices import slow_remarks
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -99,11 +99,10 @@ def _dtype_findings(device: Device) -> Iterator[Finding]:
     """Try each number format, and time it: one that is emulated works, and takes many times as long."""
     import torch
 
-    prices = measure_prices(torch.device(device.torch_name), _DTYPES, ("flops",))
+    slow = slow_remarks(torch.device(device.torch_name), _DTYPES)
     for dtype in _DTYPES:
         found = _dtype_finding(device, dtype)
-        remark = slow_remark(prices, dtype) if found.usable else None
-        yield replace(found, remark=remark) if remark else found
+        yield replace(found, remark=slow[dtype]) if found.usable and dtype in slow else found
 
 
 def _dtype_finding(device: Device, dtype: str) -> Finding:
