@@ -89,8 +89,8 @@ def appending(folder: Path) -> Iterator[Callable[[Record], None]]:
         journal = (folder / JOURNAL_FILE).open("r+b")
     except OSError as error:
         raise InputError(
-            f"run {folder} cannot be written ({error.strerror}): finish it as the user who began it, or start "
-            "a new run"
+            f"run {folder} cannot be written ({error.strerror}): finish it as the user who began it, or "
+            "start a new run"
         ) from error
     with journal as file:
         try:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from autogaze.errors import InputError
 from autogaze.stages import stage
 from suites.axes import ENGINES, at_least_one
-from suites.foresight import GAZE, GREEDY, foresee_clip
-from suites.judges import JUDGES, Judge, open_judge
+from suites.foresight import GAZE, GREEDY, foresee_clip, reconstructor_config
+from suites.judges import JUDGES, Judge, judge_obstacle, open_judge
 from suites.outlook import Outlook
 from suites.pipeline import Result
 from suites.preflight import video_frames
@@ -74,6 +74,9 @@ class SelectorQuality(Judged):
         clips, chunk = int(axes["clips"] or 1), int(axes["chunk"] or 1)
         if str(axes["source"]) not in STYLES:
             clips = max(1, min(clips, video_frames(inputs.video) // chunk))
+        losses = reconstructor_config(inputs.task_checkpoint, inputs.task_revision).losses
+        if (obstacle := judge_obstacle(str(axes["judge"]), losses)) is not None:
+            return Outlook(obstacle)
         return foresee_clip({**axes, "batch": 1}, inputs, frozenset({"gaze", "reconstruct"}), clips)
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
