@@ -72,6 +72,8 @@ class Measurement:
     joules: list[float] = field(default_factory=list)
     workload: Workload | None = None
     memory: MemoryMeter | None = None
+    others: float = 0.0
+    """Share of the CPUs that other programs had from the first timed repetition to the last."""
     kept: dict[str, Any] = field(default_factory=dict)
     """Details of the record that say where arrays are kept."""
 
@@ -114,7 +116,7 @@ def _measure(job: Job, send: Send, measurement: Measurement) -> None:
         _, samples, _, _ = _repeat(workload, clock, meter, index, warmup=True)
         _keep(measurement, send, samples + _ours(paired, clock, index, warmup=True))
 
-    judge = _Judge(workload)
+    judge, load = _Judge(workload), LoadMeter(paired.peer.pid if paired and paired.peer else None)
     spent = longest = 0.0
     index = 0
     while index < job.min_samples or (spent < job.time_budget_seconds and index < MOST_SAMPLES):
@@ -136,6 +138,7 @@ def _measure(job: Job, send: Send, measurement: Measurement) -> None:
         measurement.judged.append(judge(output))
         del output
         longest = max(longest, time.perf_counter() - round_began)
+    measurement.others = load.share() or 0.0
     measurement.kept = _keep_arrays(job, measurement.judged[-1])
 
 
@@ -254,7 +257,8 @@ def _record(
         notes.append(
             f"{len(judged)} of {job.min_samples} samples: more would not fit into {job.timeout_seconds:g} s"
         )
-    others = others_share(measurement.samples)
+    # Short repetitions have no share of their own; all of them together have.
+    others = others_share(measurement.samples) or measurement.others
     if others > BUSY:
         notes.append(f"other programs used {others:.0%} of the CPUs while this was measured")
     frames = tuple(FrameQuality.model_validate(frame) for frame in judged[-1].frames) if judged else ()

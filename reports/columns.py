@@ -9,7 +9,6 @@ from reports.naming import several_runs, unusual_text, usual_axes, varying_axes
 from reports.results import EAGER, CellResult, peer
 from reports.units import (
     Format,
-    Value,
     exponential,
     fixed,
     giga,
@@ -55,23 +54,27 @@ class Doubted(float):
     """A ratio of times that other programs have had a part in."""
 
 
-def ratio(value: float | None, *cells: CellResult | None) -> float | None:
-    """Return a ratio of the times of cells, doubted where other programs were busy during one of them."""
-    return Doubted(value) if value is not None and any(cell and cell.disturbed for cell in cells) else value
+def doubted(value: float, is_so: bool) -> float:
+    """Return a ratio of times, as :class:`Doubted` where that is so."""
+    return Doubted(value) if is_so else value
 
 
-def _ratio_text(value: Value) -> str:
-    return f"{number(value)} {MARK}" if isinstance(value, Doubted) else number(value)
+def marked(format: Format) -> Format:
+    """Return a format that puts a mark beside ratios that are doubted."""
+    return lambda value: f"{format(value)} {MARK}" if isinstance(value, Doubted) else format(value)
 
 
+DISTURBED_NOTE = (
+    f"{MARK} marks cells, and ratios of such cells, during which other programs used more than "
+    f"{100 * BUSY:.0f} % of the CPUs"
+)
 DISTURBED: CellColumn = Column(
     "other_programs",
     "",
     lambda result: MARK if result.disturbed else None,
     numeric=False,
     format=lambda value: str(value or ""),
-    note=f"{MARK} marks cells, and ratios of such cells, during which other programs used more than "
-    f"{100 * BUSY:.0f} % of the CPUs",
+    note=DISTURBED_NOTE,
 )
 
 
@@ -159,9 +162,11 @@ def speed_up_column(base: Base, name: str, stage: str = WHOLE) -> CellColumn:
         ours, theirs = (
             each.per("call", each.median(stage)) if each else None for each in (result, held_against)
         )
-        return ratio(theirs / ours, result, held_against) if ours and theirs else None
+        if not (held_against and ours and theirs):
+            return None
+        return doubted(theirs / ours, result.disturbed or held_against.disturbed)
 
-    return Column("speed_up", "speed-up", value, "×", _ratio_text, note=f"speed-up is over {name}")
+    return Column("speed_up", "speed-up", value, "×", marked(number), note=f"speed-up is over {name}")
 
 
 def rate_columns(results: Sequence[CellResult]) -> list[CellColumn]:
@@ -231,9 +236,9 @@ def over_ours_columns() -> list[CellColumn]:
         Column(
             "over_ours",
             "over ours",
-            lambda result: ratio(result.over_ours.estimate, result) if result.over_ours else None,
+            lambda result: doubted(result.over_ours.estimate, result.disturbed) if result.over_ours else None,
             "×",
-            _ratio_text,
+            marked(number),
             note=note,
         ),
         Column("over_ours_interval", "95 % interval", interval, "×", spare=1),
