@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 from suites.outlook import KINDS, Effort
@@ -18,8 +18,9 @@ from suites.outlook import KINDS, Effort
 if TYPE_CHECKING:
     import torch
 
-_SECONDS = 0.1
-"""For one kind of work, once it has been done a first time."""
+_SECONDS = 0.15
+"""For one kind of work, once it has been done a first time; shared out among its turns."""
+_TURNS = 6
 _LEAST_ROUNDS = 5
 _LAYER_TOKENS, _LAYER_WIDTH, _LAYER_MLP = 1024, 256, 1024
 """A transformer layer about as small as those measured here are."""
@@ -109,6 +110,7 @@ def measure_prices(device: "torch.device", dtypes: Iterable[str], kinds: Iterabl
     for kind, plain in _PLAIN.items():
         if kind in wanted:
             meter.add(kind, plain, device)
+    meter.measure()
     for kind, first in _FIRST.items():
         if kind in wanted:
             meter.add_first(kind, first)
@@ -117,8 +119,24 @@ def measure_prices(device: "torch.device", dtypes: Iterable[str], kinds: Iterabl
 
 @dataclass
 class _Meter:
+    """Probes of one device. They take turns, several times around: what slows the machine for a moment
+    then slows some of each."""
+
     device: "torch.device"
     prices: dict[str, Price] = field(default_factory=dict)
+    _probes: dict[str, tuple[Callable[[], object], float]] = field(default_factory=dict)
+
+    def add(self, name: str, probe: Callable[..., tuple[Callable[[], object], float]], *given: Any) -> None:
+        """Get a probe ready; one that cannot be done has no price."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                call, amount = probe(*given)
+                call()  # The first may load a library or choose a kernel.
+        except (RuntimeError, ImportError):
+            return
+        self._probes[name] = call, amount
 
     def add_first(self, name: str, probe: Callable[[], object]) -> None:
         """Do something once that every process does once, and note its price."""
@@ -130,27 +148,28 @@ class _Meter:
         taken = self._now() - started
         self.prices[name] = Price(taken, taken)
 
-    def add(self, name: str, probe: Callable[..., tuple[Callable[[], object], float]], *given: Any) -> None:
-        """Do a probe for a while and note its prices; one that cannot be done has none."""
+    def measure(self) -> None:
+        """Note the prices of all probes."""
         import torch
 
-        try:
-            with torch.inference_mode():
-                call, amount = probe(*given)
-                best, usual = self._timed(call)
-                self.prices[name] = Price(best / amount, usual / amount)
-        except (RuntimeError, ImportError):
-            return
+        taken: dict[str, list[list[float]]] = {name: [] for name in self._probes}
+        with torch.inference_mode():
+            for _ in range(_TURNS):
+                for name, (call, _) in self._probes.items():
+                    taken[name].append(self._turn(call))
+        for name, turns in taken.items():
+            amount = self._probes[name][1]
+            best = min(map(min, turns))
+            self.prices[name] = Price(best / amount, mean(map(median, turns)) / amount)
 
-    def _timed(self, call: Callable[[], object]) -> tuple[float, float]:
-        """Return the best and the median time of a call."""
-        call()  # The first may load a library or choose a kernel.
+    def _turn(self, call: Callable[[], object]) -> list[float]:
+        """Do a probe for a while; return the time of each call."""
         taken: list[float] = []
-        while len(taken) < _LEAST_ROUNDS or sum(taken) < _SECONDS:
+        while sum(taken) < _SECONDS / _TURNS:
             started = self._now()
             call()
             taken.append(self._now() - started)
-        return min(taken), median(taken)
+        return taken
 
     def _now(self) -> float:
         if self.device.type == "cuda":
@@ -203,16 +222,20 @@ def _attention(device: "torch.device", dtype: str) -> tuple[Callable[[], object]
 
 
 def _rows(device: "torch.device", dtype: str) -> tuple[Callable[[], object], float]:
+    """The products of a decoder layer for a group of tokens: some too small for several threads."""
     import torch
 
-    made, layers = getattr(torch, dtype), 8
-    row = torch.zeros(_STEP_ROWS, _STEP_WIDTH, device=device).to(made)
-    weight = torch.zeros(layers, 4 * _STEP_WIDTH, _STEP_WIDTH, device=device).to(made)
+    made, width, mlp = getattr(torch, dtype), _STEP_WIDTH, 2 * _STEP_WIDTH
+    rows = {columns: torch.zeros(_STEP_ROWS, columns, device=device).to(made) for columns in (width, mlp)}
+    weights = [
+        torch.zeros(shape, device=device).to(made)
+        for shape in ((3 * width, width), (width, width), (2 * mlp, width), (width, mlp))
+    ]
 
     def call() -> object:
-        return [torch.nn.functional.linear(row, each) for each in weight]
+        return [torch.nn.functional.linear(rows[weight.shape[1]], weight) for weight in weights]
 
-    return call, 2 * layers * _STEP_ROWS * weight[0].numel()
+    return call, 2 * _STEP_ROWS * sum(weight.numel() for weight in weights)
 
 
 def _native(device: "torch.device") -> tuple[Callable[[], object], float]:
