@@ -67,7 +67,12 @@ def create(run: Run, parent: Path) -> Path:
     """Make the folder of a new run, with its head in it; return the folder."""
     check_writable(parent)
     folder = parent / run.id
-    folder.mkdir()
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise InputError(
+            f"folder {folder} of the run cannot be made ({error.strerror}): start it again"
+        ) from error
     write_text(folder / RUN_FILE, run.model_dump_json(indent=2) + "\n")
     (folder / JOURNAL_FILE).touch()
     return folder

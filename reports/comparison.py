@@ -8,6 +8,7 @@ from rich.text import Text
 
 from bench.compare import CellComparison, Change, Comparison, StageComparison
 from bench.records import Cell
+from reports.columns import DISTURBED_NOTE, doubted, marked
 from reports.document import Column, Table, notes, tabulate
 from reports.naming import cell_label, merged, which
 from reports.results import CellResult, distinct_stages
@@ -81,7 +82,7 @@ def _stage_table(named: Sequence[_Named]) -> Table:
         Column("stage", "stage", lambda row: row[1].stage if row[1] else None, numeric=False),
         Column("a", "A", lambda row: row[1].median_a if row[1] else None, "ms", milliseconds, note=_TIMES),
         Column("b", "B", lambda row: row[1].median_b if row[1] else None, "ms", milliseconds, note=_TIMES),
-        Column("ratio", "B/A", lambda row: row[1].ratio.estimate if row[1] else None, "", fixed(3)),
+        Column("ratio", "B/A", _ratio, "", marked(fixed(3))),
         Column("interval", "95 % interval", lambda row: interval(row[1]) if row[1] else None),
         Column(
             "verdict",
@@ -91,6 +92,11 @@ def _stage_table(named: Sequence[_Named]) -> Table:
         ),
     ]
     return tabulate(columns, rows)
+
+
+def _ratio(row: tuple[_Named, StageComparison | None]) -> float | None:
+    named, stage = row
+    return doubted(stage.ratio.estimate, named.cell.disturbed) if stage else None
 
 
 def _cell_table(named: Sequence[_Named]) -> Table:
@@ -142,6 +148,8 @@ def _print_verdict(named: Sequence[_Named], tolerance: float, console: Console) 
     worse = [(each.name, reason) for each in named for reason in each.cell.worse]
     for name, reason in worse:
         console.print(Text(f"✗ {name}: {reason}", style="red"))
+    if any(each.cell.disturbed for each in named):
+        console.print(Text(DISTURBED_NOTE, style="yellow"))
     warnings = [
         (warning, stage) for each in named for stage in each.cell.stages for warning in stage.ratio.warnings
     ]

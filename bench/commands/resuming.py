@@ -7,10 +7,10 @@ from typing import Any
 import typer
 
 from autogaze.errors import InputError
-from bench import journal
+from bench import journal, runner
 from bench.commands import invocation
 from bench.commands.measuring import devices_named
-from bench.plan import Plan, earlier_records, estimate
+from bench.plan import Plan
 from bench.records import Run
 from suites.catalogue import ATTENTION
 
@@ -107,6 +107,4 @@ def plan_of_rest(folder: Path, retry: bool) -> Plan:
     run, records = journal.read_run(folder)
     (device,) = devices_named(str(run.environment.fields.get("device")))
     cells = tuple(run.cells[place] for place in journal.unfinished(run, records, retry))
-    earlier = earlier_records(folder.parent, device)
-    budget = float(run.settings.get("time_budget_seconds") or 0.0)
-    return Plan(device, cells, tuple(estimate(cell, earlier, budget) for cell in cells))
+    return runner.look_ahead(run, Plan(device, cells), folder.parent)

@@ -78,10 +78,9 @@ def run(
     loaded = load_suite(suite, overrides_of(suite, typed), ["upstream"] if inputs.upstream else [])
     refuse_in_vain(loaded, [invocation.option(name) for name in _OF_CLIPS if name in given])
     loaded = with_effort(loaded, samples, time_budget)
-    plans = make_plans(loaded, devices_named(gpu), out)
-    raise typer.Exit(
-        _print_plans(plans, json, console) if plan else _start(loaded, plans, inputs, out, json, console)
-    )
+    plans = make_plans(loaded, devices_named(gpu))
+    act = _print_plans if plan else _start
+    raise typer.Exit(act(loaded, plans, inputs, out, json, console))
 
 
 def _inputs(given: Mapping[str, Any]) -> Inputs:
@@ -128,11 +127,17 @@ def _listed(text: str | None) -> list[str]:
     return [value.strip() for value in (text or "").split(",") if value.strip()]
 
 
-def _print_plans(plans: Sequence[Plan], json: bool, console: Console) -> int:
+def _print_plans(
+    suite: Suite, plans: Sequence[Plan], inputs: Inputs, out: Path, json: bool, console: Console
+) -> int:
+    """Print the cells of each plan and what they should cost."""
+    foreseen = []
     for each in plans:
-        print_plan(each, console)
+        head = runner.head_of(suite, each, inputs, invocation.typed())
+        foreseen.append(runner.look_ahead(head, each, out))
+        print_plan(foreseen[-1], console)
     if json:
-        print_json({"plans": [plan_document(each) for each in plans]})
+        print_json({"plans": [plan_document(each) for each in foreseen]})
     return 0
 
 

@@ -3,11 +3,12 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.records import Record
-from reports.document import Bullets, Heading, Paragraph, Section
+from bench.records import CPU_OTHERS, Record
+from reports.document import Bullets, Heading, Paragraph, Section, notes
 from reports.results import CellResult, results_of
 from reports.sections import caveats, document, header_facts, reading, unsuccessful
 from reports.summaries import groups
+from reports.tables import summary_table
 from tests.reports.fake_run import REPEATED, UNTRAINED, cell, run_of
 from tests.reports.fake_suites import (
     attention_records,
@@ -173,3 +174,29 @@ def test_cells_of_several_kinds_have_tables_of_their_own(results: list[CellResul
     mixed = [*results, *results_from(attention_records())]
     summary = next(section for section in document(mixed).sections if section.title == "Summary")
     assert [block.text for block in summary.blocks if isinstance(block, Heading)] == ["Pipeline", "Attention"]
+
+
+def disturbed(records: list[Record], share: float) -> list[Record]:
+    return [
+        record.model_copy(update={"details": {**record.details, CPU_OTHERS: share}}) for record in records
+    ]
+
+
+def test_a_report_begins_with_the_share_that_other_programs_had() -> None:
+    first, *_ = document(results_from(disturbed(kernel_records(), 0.31))).sections
+    assert isinstance(first.blocks[0], Paragraph)
+    assert first.blocks[0].text.startswith("Other programs used 31% of the CPUs during 24 of 24 cells")
+    first, *_ = document(results_from(disturbed(kernel_records(), 0.09))).sections
+    assert not isinstance(first.blocks[0], Paragraph)
+
+
+@pytest.mark.parametrize(("share", "marks"), [(0.31, True), (0.09, False)])
+def test_rows_and_ratios_of_disturbed_cells_are_marked(share: float, marks: bool) -> None:
+    (group, *_) = groups(results_from(disturbed(kernel_records(), share)))
+    table = summary_table(group)
+    keys = [column.key for column in table.columns]
+    assert ("other_programs" in keys) is marks
+    speed_ups = [row[keys.index("speed_up")] for row in table.formatted()]
+    assert any(each.endswith(" !") for each in speed_ups) is marks
+    assert all(each.endswith(" !") is marks for each in speed_ups if each != "–")
+    assert ("! marks cells" in notes([table])) is marks
