@@ -4,6 +4,7 @@ loaded.
 Nothing here loads torch. Answers are remembered: every cell of a run asks the same.
 """
 
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -54,10 +55,12 @@ def video_frames(video: str | None) -> int:
 
 @cache
 def _check_checkpoint(checkpoint: str | None, revision: str | None) -> None:
-    from autogaze.hub import resolve
-
     if checkpoint is None:
         return
+    # Its bars would be drawn over what the terminal shows of a run.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from autogaze.hub import resolve
+
     folder = resolve(checkpoint, revision, _CONFIGURATIONS)
     if not any((folder / name).is_file() for name in _CONFIGURATIONS):
         found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"

@@ -116,7 +116,8 @@ class LiveProgress:
         self._line = _Line()
         self._live = Live(self._line, console=console, transient=True, refresh_per_second=_REFRESHES)
         self._load = LoadNote()
-        self._reason: str | None = None
+        self._reasons: dict[str, str] = {}
+        """Each that was said, and the cell that it was said of."""
         self._digits = len(str(len(cells)))
         self._total = len(cells)
         longest = max((len(describe_cell(cell, known)) for cell in cells), default=0)
@@ -148,12 +149,17 @@ class LiveProgress:
             self._say_head()
         self._say(self._row(record), "" if record.status is Status.OK else "red")
         if record.status is not Status.OK:
-            same = record.reason is not None and record.reason == self._reason
-            said = f"{status_text(record)}, for the same reason" if same else outcome(record)
-            self._say(" " * self._lead + said, "red")
-        self._reason = record.reason
+            self._say(" " * self._lead + self._fate(record), "red")
         if note := self._load(record):
             self._say(note, "yellow")
+
+    def _fate(self, record: Record) -> str:
+        """Say what became of a cell that is not ok; a reason that was said before by the cell it was said
+        of."""
+        reason, here = record.reason, f"{self._number}/{self._total}"
+        if reason is None or (first := self._reasons.setdefault(reason, here)) == here:
+            return outcome(record)
+        return f"{status_text(record)}, for the reason of {first}"
 
     def _say_head(self) -> None:
         cells = " ".join(f"{column.heading:>{column.width}}" for column in self._columns)

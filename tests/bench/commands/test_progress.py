@@ -47,7 +47,7 @@ def test_failures_are_rows_with_their_reason_which_is_said_once() -> None:
             progress.end(builders.record(cell, status=Status.FAILED))
     text = "\n".join(lines(stream))
     assert text.count("failed: it broke") == 1
-    assert text.count("failed, for the same reason") == 2
+    assert text.count("failed, for the reason of 1/3") == 2
 
 
 def test_the_line_counts_the_samples_of_a_cell() -> None:
