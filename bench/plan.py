@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autogaze.errors import InputError
 from bench import journal
-from bench.costs import Evidence, Limits, Spent, expected, spent_of
+from bench.costs import Evidence, Expected, Limits, Spent, expected, spent_of
 from bench.devices import Device
 from bench.records import AxisValue, Cell, Record, Run, Status
 from bench.survey import Foreseen
@@ -73,8 +73,9 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """Expected peak: cells run one after another."""
-        return max((estimate.memory_bytes for estimate in self.estimates), default=0)
+        """Expected peak of the cells that are started: they run one after another."""
+        started = [estimate for estimate in self.estimates if estimate.obstacle is None]
+        return max((estimate.memory_bytes for estimate in started), default=0)
 
 
 def cells_of(suite: Suite) -> tuple[Cell, ...]:
@@ -116,8 +117,12 @@ def estimate(
         low=found.low,
         high=found.high,
         samples=found.samples,
-        remark=foreseen.remark,
+        remark="; ".join(said for said in (foreseen.remark, _late(found, limits)) if said) or None,
     )
+
+
+def _late(found: Expected, limits: Limits) -> str | None:
+    return f"likely to be ended at its limit of {limits.timeout_seconds:g} s" if found.outlasts else None
 
 
 def earlier_spent(results: Path, device: Device, settings: dict[str, AxisValue]) -> dict[str, Spent]:
