@@ -53,6 +53,8 @@ class Plan:
     """One a cell; empty where nobody has looked ahead."""
     left_out: int = 0
     """Cells that what was typed would make, and that mean nothing."""
+    others: float = 0.0
+    """Share of the CPUs that other programs had while costs were estimated."""
     start_seconds: float = 0.0
     """Before the first cell: importing what cells need, looking ahead."""
 
