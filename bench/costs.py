@@ -107,6 +107,8 @@ class Expected:
     high: float
     samples: int
     rough: bool
+    outlasts: bool = False
+    """Whether its limit ends it before a repetition is timed, even if all goes fast."""
 
 
 def expected(cell: Cell, foreseen: Foreseen, evidence: Sequence[Evidence], limits: Limits) -> Expected:
@@ -144,6 +146,7 @@ def expected(cell: Cell, foreseen: Foreseen, evidence: Sequence[Evidence], limit
         high=max(totals),
         samples=limits.repetitions(repetition.middle),
         rough=not same,
+        outlasts=(setup.low + (limits.warmups + 1) * repetition.low) / spread > limits.timeout_seconds,
     )
 
 

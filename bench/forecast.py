@@ -27,6 +27,8 @@ class Forecast:
     """By cell key, those of earlier runs included."""
     evidence: list[Evidence]
     free_bytes: int | None = None
+    others: float = 0.0
+    """Share of the CPUs that other programs had while this was found out."""
     _expected: float = field(default=0.0, init=False)
     _taken: float = field(default=0.0, init=False)
 
@@ -76,7 +78,7 @@ def look_ahead(
     answer = answer or Answer(cells=tuple(Foreseen() for _ in asked))
     foreseen = dict(zip(asked, answer.cells, strict=True))
     evidence = [Evidence(foreseen[spent.cell.key], spent) for spent in known]
-    return Forecast(limits, foreseen, evidence, answer.free_bytes)
+    return Forecast(limits, foreseen, evidence, answer.free_bytes, answer.others)
 
 
 def _foresees(workload: str, targets: dict[str, str]) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autogaze.errors import InputError
 from bench import journal
-from bench.costs import Evidence, Limits, Spent, expected, spent_of
+from bench.costs import Evidence, Expected, Limits, Spent, expected, spent_of
 from bench.devices import Device
 from bench.records import AxisValue, Cell, Record, Run, Status
 from bench.survey import Foreseen
@@ -53,6 +53,8 @@ class Plan:
     """One a cell; empty where nobody has looked ahead."""
     left_out: int = 0
     """Cells that what was typed would make, and that mean nothing."""
+    others: float = 0.0
+    """Share of the CPUs that other programs had while costs were estimated."""
     start_seconds: float = 0.0
     """Before the first cell: importing what cells need, looking ahead."""
 
@@ -73,8 +75,9 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """Expected peak: cells run one after another."""
-        return max((estimate.memory_bytes for estimate in self.estimates), default=0)
+        """Expected peak of the cells that are started: they run one after another."""
+        started = [estimate for estimate in self.estimates if estimate.obstacle is None]
+        return max((estimate.memory_bytes for estimate in started), default=0)
 
 
 def cells_of(suite: Suite) -> tuple[Cell, ...]:
@@ -116,8 +119,12 @@ def estimate(
         low=found.low,
         high=found.high,
         samples=found.samples,
-        remark=foreseen.remark,
+        remark="; ".join(said for said in (foreseen.remark, _late(found, limits)) if said) or None,
     )
+
+
+def _late(found: Expected, limits: Limits) -> str | None:
+    return f"likely to be ended at its limit of {limits.timeout_seconds:g} s" if found.outlasts else None
 
 
 def earlier_spent(results: Path, device: Device, settings: dict[str, AxisValue]) -> dict[str, Spent]:

@@ -143,7 +143,7 @@ def look_ahead(run: Run, plan: Plan, results: Path) -> Plan:
         ahead = _forecast(run, plan.cells, plan.device, inputs, results, server, lambda name: None)
         start_seconds = time.monotonic() - begun
     estimates = tuple(ahead.estimate(cell) for cell in plan.cells)
-    return replace(plan, estimates=estimates, start_seconds=start_seconds)
+    return replace(plan, estimates=estimates, others=ahead.others, start_seconds=start_seconds)
 
 
 def _forecast(

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.meters.cpu_load import LoadMeter
 from bench.records import AxisValue, Cell
 from suites.loader import workload_class
 from suites.outlook import KINDS, Effort, Efforts, Outlook
@@ -76,6 +77,8 @@ class Answer(_Frozen):
 
     cells: tuple[Foreseen, ...]
     free_bytes: int | None = None
+    others: float = 0.0
+    """Share of the CPUs that other programs had meanwhile: times are told for that."""
 
 
 def survey(question: Question) -> Answer:
@@ -83,7 +86,9 @@ def survey(question: Question) -> Answer:
     inputs = Inputs(**question.inputs)  # type: ignore[arg-type]
     outlooks = [_outlook(cell, question.targets, inputs) for cell in question.cells]
     known = [outlook for outlook in outlooks if outlook is not None]
+    load = LoadMeter()
     prices, slow = _prices(known, inputs.device) if any(each.repetition for each in known) else ({}, {})
+    others = load.share() or 0.0
     base, free = _memory(inputs.device) if known else (0, None)
     return Answer(
         cells=tuple(
@@ -91,6 +96,7 @@ def survey(question: Question) -> Answer:
             for cell, outlook in zip(question.cells, outlooks, strict=True)
         ),
         free_bytes=free,
+        others=others,
     )
 
 

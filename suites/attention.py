@@ -31,8 +31,6 @@ CHECKED_SCORES = 2**26
 """Scores that the definition may hold at a time; of longer sequences so many rows are checked."""
 
 
-_EXACT = ("flash_attention_2", "flex", "triton")
-"""Backends that compute what is seen and little more; others compute every pair."""
 _CALL_OPERATIONS = 10
 COMPILED_PARTS = 8
 """What compiling a kernel costs, in compilations of the standard library's headers."""
@@ -115,12 +113,11 @@ class Attention:
         values, size = batch * heads * tokens * head_dim, getattr(torch, dtype).itemsize
         rows = max(1, min(tokens, CHECKED_SCORES // (batch * heads * tokens)))
         scores = batch * heads * tokens * (tokens if backend == "eager" else rows)
-        pairs = batch * tokens**2
-        if backend in _EXACT:
+        pairs = batch * tokens**2  # the definition computes every pair, and masks
+        if backend != "eager":
             random = torch.Generator().manual_seed(inputs.seed)
-            layout = _layout(
-                str(axes["mask"]), tokens, batch, float(axes["padding"] or 0), random, torch.device("cpu")
-            )
+            padding = 0.0 if backend == "sdpa" else float(axes["padding"] or 0)  # it masks padding, too
+            layout = _layout(str(axes["mask"]), tokens, batch, padding, random, torch.device("cpu"))
             pairs = visible_pairs(layout, batch)
         call = Effort(dtype, attention_flops=4 * pairs * heads * head_dim, operations=_CALL_OPERATIONS)
         check = Effort(dtype, attention_flops=4 * values * rows, bytes=4 * _SCORE_PASSES * scores)

@@ -153,14 +153,24 @@ def choosing(choice: Choice, gazes: tuple[int, ...]) -> Efforts:
     if choice.engine in ("graph", "triton"):  # one launch, whatever is in it
         operations = _VISION_OPERATIONS
     few = arch.group * choice.batch < _ROWS_OF_A_MATRIX
+    products = min(steps, (blocks - len(gazes)) * _step_products(arch))
     return (
         Effort(
             choice.dtype,
-            flops=(first if few else first + steps) * videos,
-            row_flops=steps * videos if few else 0.0,
+            flops=(first if few else first + products) * videos,
+            row_flops=products * videos if few else 0.0,
+            attention_flops=(steps - products) * videos,
             operations=operations * choice.calls,
         ),
     )
+
+
+def _step_products(arch: "Architecture") -> int:
+    """Return the FLOPs of a decode step without its attention; the last layer answers for one token only."""
+    answered = arch.group * (arch.layers - 1) + 1
+    rest = arch.width**2 + 3 * arch.width * arch.mlp_width
+    heads = arch.width * arch.group * (arch.vocabulary + 1)
+    return 2 * (arch.group * arch.layers * 3 * arch.width**2 + answered * rest + heads)
 
 
 def reconstructing(

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.plan import Estimate, Plan
-from bench.records import AxisValue, Cell, Record, Status
+from bench.records import BUSY, AxisValue, Cell, Record, Status
 
 _GIB = 2**30
 _DASH = "–"
@@ -41,6 +41,11 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
         f"about {spoken_time(plan.seconds)} in all ({spoken_range(plan.low, plan.high)}), one cell after "
         f"another; peak memory {plan.memory_bytes / _GIB:.1f} GiB"
     )
+    if plan.others > BUSY:
+        yield (
+            f"! other programs use {plan.others:.0%} of the CPUs now: times are for that, and longer or "
+            "shorter as it changes"
+        )
     if plan.left_out:
         yield f"{plan.left_out} more cells would mean nothing with these values and are left out"
     if runs < len(plan.cells):

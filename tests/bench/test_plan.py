@@ -4,7 +4,7 @@ import pytest
 
 from bench.costs import Evidence, Limits, spent_of
 from bench.devices import CPU, Device
-from bench.plan import earlier_spent, estimate, make_plans
+from bench.plan import Estimate, Plan, earlier_spent, estimate, make_plans
 from bench.records import Status
 from bench.survey import Foreseen, Span
 from suites.loader import load_suite
@@ -72,3 +72,21 @@ def test_memory_that_was_seen_is_the_memory_expected() -> None:
     record = builders.record(builders.cell(), resident=123)
     evidence = [Evidence(Foreseen(), spent_of(record))]
     assert estimate(builders.cell(), Foreseen(), evidence, LIMITS).memory_bytes == 123
+
+
+def test_a_cell_that_its_limit_ends_before_a_repetition_is_done_is_named() -> None:
+    def remark(seconds: float) -> str | None:
+        foreseen = Foreseen(known=True, repetition=Span(low=seconds, high=seconds), remark="slow")
+        return estimate(builders.cell(), foreseen, [], LIMITS).remark
+
+    assert remark(1.0) == "slow"
+    assert remark(30.0) == "slow"
+    assert remark(100.0) == "slow; likely to be ended at its limit of 60 s"
+
+
+def test_memory_of_cells_that_are_not_started_is_not_the_peak() -> None:
+    def cost(memory: int, obstacle: str | None = None) -> Estimate:
+        return Estimate(1.0, memory, rough=False, obstacle=obstacle)
+
+    cells = (builders.cell(0), builders.cell(1))
+    assert Plan(CPU, cells, (cost(5), cost(9, "too large"))).memory_bytes == 5

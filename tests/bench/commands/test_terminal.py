@@ -100,3 +100,11 @@ def test_a_plan_says_which_cells_are_slow() -> None:
 )
 def test_ranges_are_spoken_as_people_do(low: float, high: float, spoken: str) -> None:
     assert spoken_range(low, high) == spoken
+
+
+@pytest.mark.parametrize(("others", "said"), [(0.45, True), (0.05, False)])
+def test_a_plan_says_what_share_other_programs_have_while_it_is_made(others: float, said: bool) -> None:
+    stream = io.StringIO()
+    out = Console(file=stream, width=100, force_terminal=True, color_system=None)
+    print_plan(Plan(CPU, (builders.cell(),), (cost(1.0),), others=others), out)
+    assert ("! other programs use 45% of the CPUs now" in stream.getvalue()) is said
