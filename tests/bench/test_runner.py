@@ -336,7 +336,7 @@ def test_a_run_of_another_user_is_not_finished(tmp_path: Path, monkeypatch: pyte
     folder = begin(tmp_path, ["good"])
     monkeypatch.setattr(Path, "open", _forbidden)
     with (
-        pytest.raises(InputError, match=r"cannot be written \(Permission denied\): finish it as the user"),
+        pytest.raises(InputError, match=r"cannot be written \(Permission denied\): let its owner finish it"),
         journal.appending(folder),
     ):
         pass
