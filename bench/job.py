@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from bench.records import AxisValue, Cell, Record, Sample
+from bench.survey import Answer
 
 
 class Job(BaseModel):
@@ -38,8 +39,9 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["phase", "samples", "record"]
+    kind: Literal["phase", "samples", "record", "answer"]
     phase: str = ""
     """What it is doing now: ``setup``, ``warm-up``, ``sample 3``."""
     samples: tuple[Sample, ...] = ()
     record: Record | None = None
+    answer: Answer | None = None

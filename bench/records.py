@@ -27,6 +27,13 @@ ARRAYS_FOLDER = "arrays"
 """Where in a run's folder such files lie."""
 
 
+CPU_OTHERS = "cpu.others"
+"""The detail of a record that says what share of the CPUs other programs had while it was timed, 0 to 1."""
+
+BUSY = 0.1
+"""Share of the CPUs that others may use before a reader is told."""
+
+
 SCHEMA_VERSION = 1
 
 AxisValue = str | int | float | bool | None

@@ -22,31 +22,42 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.files import replacing
 from autogaze.stages import observed_by
+from bench.costs import MOST_SAMPLES, warmups
 from bench.fingerprint import fingerprint
 from bench.job import Event, Job
 from bench.meters.clocks import DeviceClock, StageClock, device_clock
 from bench.meters.cpu_load import OTHERS, LoadMeter, others_share
 from bench.meters.memory import MemoryMeter
 from bench.meters.power import PowerMeter, open_meter
-from bench.records import ARRAYS, ARRAYS_FOLDER, OURS, WHOLE, FrameQuality, Memory, Record, Sample, Status
+from bench.records import (
+    ARRAYS,
+    ARRAYS_FOLDER,
+    BUSY,
+    CPU_OTHERS,
+    OURS,
+    WHOLE,
+    FrameQuality,
+    Memory,
+    Record,
+    Sample,
+    Status,
+)
+from bench.survey import Question, survey
 from suites.workload import Doubting, Inputs, Paired, Quality, Workload
 
-_WARMUPS_HOST = 1
-_WARMUPS_CUDA = 3
-"""A GPU needs longer: its allocator, libraries and clocks all settle after the first calls."""
-_MOST_SAMPLES = 1000
-"""More would say nothing new and make a short cell's record huge."""
 _ROOM = 2.0
 """Repetitions, each as long as the longest so far, that must fit before another one begins: a slow
 cell takes fewer samples, and is not lost."""
 
-_BUSY = 0.1
-"""Share of the CPUs that others may use before a reader is told."""
-
 Send = Callable[[Event], None]
+
+_TASK: TypeAdapter[Question | Job] = TypeAdapter(Question | Job)
+"""What a measuring process is sent."""
 
 
 @dataclass
@@ -99,14 +110,14 @@ def _measure(job: Job, send: Send, measurement: Measurement) -> None:
     measurement.memory = memory = MemoryMeter(inputs.device, paired.peer if paired else None)
 
     send(Event(kind="phase", phase="warm-up"))
-    for index in range(_WARMUPS_CUDA if inputs.device.startswith("cuda") else _WARMUPS_HOST):
+    for index in range(warmups(inputs.device)):
         _, samples, _, _ = _repeat(workload, clock, meter, index, warmup=True)
         _keep(measurement, send, samples + _ours(paired, clock, index, warmup=True))
 
     judge = _Judge(workload)
     spent = longest = 0.0
     index = 0
-    while index < job.min_samples or (spent < job.time_budget_seconds and index < _MOST_SAMPLES):
+    while index < job.min_samples or (spent < job.time_budget_seconds and index < MOST_SAMPLES):
         round_began = time.perf_counter()
         if index and round_began - started + _ROOM * longest > job.timeout_seconds:
             break
@@ -244,7 +255,7 @@ def _record(
             f"{len(judged)} of {job.min_samples} samples: more would not fit into {job.timeout_seconds:g} s"
         )
     others = others_share(measurement.samples)
-    if others > _BUSY:
+    if others > BUSY:
         notes.append(f"other programs used {others:.0%} of the CPUs while this was measured")
     frames = tuple(FrameQuality.model_validate(frame) for frame in judged[-1].frames) if judged else ()
     counters = _means(
@@ -267,6 +278,7 @@ def _record(
             **(workload.details if workload else {}),
             **(judged[-1].details if judged else {}),
             **measurement.kept,
+            CPU_OTHERS: others,
             **_process_details(),
             **(details or {}),
         },
@@ -325,7 +337,11 @@ def serve(commands: int, answers: int) -> None:
             pipe.flush()
 
         for line in jobs:
-            send(Event(kind="record", record=measure(Job.model_validate_json(line), send)))
+            task = _TASK.validate_json(line)
+            if isinstance(task, Question):
+                send(Event(kind="answer", answer=survey(task)))
+            else:
+                send(Event(kind="record", record=measure(task, send)))
 
 
 def main() -> None:

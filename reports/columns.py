@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
-from bench.records import WHOLE
+from bench.records import BUSY, WHOLE
 from bench.statistics import Summary
 from reports.document import Column
 from reports.naming import several_runs, unusual_text, usual_axes, varying_axes
 from reports.results import EAGER, CellResult, peer
 from reports.units import (
     Format,
+    Value,
     exponential,
     fixed,
     giga,
@@ -26,6 +27,8 @@ CellColumn = Column[CellResult]
 Base = Callable[[CellResult], CellResult | None]
 """Finds the cell that another is held against."""
 
+MARK = "!"
+"""Stands beside what was measured while other programs were busy."""
 _AXIS_UNITS = {"chunk": "frames", "batch": "clips"}
 _TERA_FROM = 1e12
 """Rates are in TFLOP/s where the highest is at least one, else in GFLOP/s."""
@@ -45,6 +48,30 @@ AGREEMENT: CellColumn = Column(
     percent,
     spare=1,
     note=f"agree is the share of patches that {EAGER} in float32 chooses too, mean over frames",
+)
+
+
+class Doubted(float):
+    """A ratio of times that other programs have had a part in."""
+
+
+def ratio(value: float | None, *cells: CellResult | None) -> float | None:
+    """Return a ratio of the times of cells, doubted where other programs were busy during one of them."""
+    return Doubted(value) if value is not None and any(cell and cell.disturbed for cell in cells) else value
+
+
+def _ratio_text(value: Value) -> str:
+    return f"{number(value)} {MARK}" if isinstance(value, Doubted) else number(value)
+
+
+DISTURBED: CellColumn = Column(
+    "other_programs",
+    "",
+    lambda result: MARK if result.disturbed else None,
+    numeric=False,
+    format=lambda value: str(value or ""),
+    note=f"{MARK} marks cells, and ratios of such cells, during which other programs used more than "
+    f"{100 * BUSY:.0f} % of the CPUs",
 )
 
 
@@ -132,9 +159,9 @@ def speed_up_column(base: Base, name: str, stage: str = WHOLE) -> CellColumn:
         ours, theirs = (
             each.per("call", each.median(stage)) if each else None for each in (result, held_against)
         )
-        return theirs / ours if ours and theirs else None
+        return ratio(theirs / ours, result, held_against) if ours and theirs else None
 
-    return Column("speed_up", "speed-up", value, "×", number, note=f"speed-up is over {name}")
+    return Column("speed_up", "speed-up", value, "×", _ratio_text, note=f"speed-up is over {name}")
 
 
 def rate_columns(results: Sequence[CellResult]) -> list[CellColumn]:
@@ -204,9 +231,9 @@ def over_ours_columns() -> list[CellColumn]:
         Column(
             "over_ours",
             "over ours",
-            lambda result: result.over_ours.estimate if result.over_ours else None,
+            lambda result: ratio(result.over_ours.estimate, result) if result.over_ours else None,
             "×",
-            number,
+            _ratio_text,
             note=note,
         ),
         Column("over_ours_interval", "95 % interval", interval, "×", spare=1),

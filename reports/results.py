@@ -14,7 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from bench.journal import read_run
-from bench.records import OURS, WHOLE, AxisValue, Cell, FrameQuality, Memory, Record, Run, Sample, Status
+from bench.records import (
+    BUSY,
+    CPU_OTHERS,
+    OURS,
+    WHOLE,
+    AxisValue,
+    Cell,
+    FrameQuality,
+    Memory,
+    Record,
+    Run,
+    Sample,
+    Status,
+)
 from bench.statistics import Ratio, Summary, ratio_of_pairs, summarise
 from reports.units import Value, text
 
@@ -60,6 +73,16 @@ class CellResult:
     @property
     def ok(self) -> bool:
         return self.status == Status.OK
+
+    @property
+    def others(self) -> float:
+        """Share of the CPUs that other programs had while this was timed, 0 to 1; 0 where it is unknown."""
+        return self.figure(CPU_OTHERS) or 0.0
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether that is more than a reader need not be told of."""
+        return self.others > BUSY
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from itertools import groupby
 from bench.environment import COMPARABILITY
 from bench.records import WHOLE, AxisValue, Run
 from reports import selectors
+from reports.columns import MARK
 from reports.document import (
     Block,
     Bullets,
@@ -110,9 +111,11 @@ def document(results: Sequence[CellResult], pictures: Sequence[Block] = ()) -> D
     labels = {result.run.id: result.label for result in results}
     parts = groups(results)
     sections = [
-        Section("What was measured", (facts_table(header_facts(results)),))
+        Section("What was measured", (*_disturbances(results), facts_table(header_facts(results))))
         if len(runs) == 1
-        else Section("What was measured", (runs_table(results), *_differences(runs, labels))),
+        else Section(
+            "What was measured", (*_disturbances(results), runs_table(results), *_differences(runs, labels))
+        ),
         Section("Caveats", (Bullets(tuple(caveats(results))),)),
         Section("Summary", (*_summaries(parts), *_unsuccessful(results))),
         Section("Selectors compared", tuple(selectors.blocks(results))),
@@ -139,6 +142,25 @@ def document(results: Sequence[CellResult], pictures: Sequence[Block] = ()) -> D
     return Document(
         f"AutoGaze benchmark: {what}", tuple(section for section in sections if _says_something(section))
     )
+
+
+def _disturbances(results: Sequence[CellResult]) -> list[Block]:
+    """Say first of all that other programs were busy, where they were."""
+    cells = [result for result in results if result.disturbed]
+    if not cells:
+        return []
+    shares = sorted(result.others for result in cells)
+    span = (
+        f"{shares[0]:.0%}"
+        if f"{shares[0]:.0%}" == f"{shares[-1]:.0%}"
+        else f"{shares[0]:.0%} to {shares[-1]:.0%}"
+    )
+    return [
+        Paragraph(
+            f"Other programs used {span} of the CPUs during {len(cells)} of {len(results)} cells: times and "
+            f"ratios of these are marked {MARK} and say less."
+        )
+    ]
 
 
 def _says_something(section: Section) -> bool:

@@ -6,13 +6,15 @@ of the caches.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.stages import stage
 from kernels import OPERATION_NAMES
 from suites.axes import DTYPES
-from suites.ceilings import Ceilings, measure_ceilings
+from suites.ceilings import Ceilings, ceiling_bytes, ceiling_effort, measure_ceilings
+from suites.outlook import Effort, Outlook
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ REPETITION_BYTES = 2**28
 """A repetition touches at least so many bytes of different memory: several times the largest cache there
 is."""
 MOST_COPIES = 64
+_FLOPS_A_BYTE = 16
+"""Operations with fewer are bound by memory or by overhead, as a decode step is."""
+_REFERENCE_OPERATIONS = 150
+"""Operators that a reference of plain torch calls."""
 BELIEVED = 1.05
 """A figure up to 5 % above a ceiling is the ceiling's own noise."""
 
@@ -93,6 +99,35 @@ class Kernel:
             "relative_error": error,
             **self.ceilings.details(),
         }
+
+    @classmethod
+    def foresee(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> Outlook:
+        """Return what a repetition takes, the check before it and the ceilings beside it."""
+        import torch
+
+        from kernels.registry import OPERATIONS
+
+        device, dtype = torch.device(inputs.device), getattr(torch, str(axes["dtype"]))
+        operation = OPERATIONS[str(axes["operation"])]
+        form = str(axes["form"])
+        try:
+            _form(operation, form, dtype, device)
+        except BackendUnavailable as error:
+            return Outlook(str(error))
+        shape = operation.timed_shapes[int(axes["size"] or 0)]
+        flops, moved = operation.work(shape, dtype.itemsize)
+        copies = min(MOST_COPIES, max(1, REPETITION_BYTES // moved))
+        kind = "row_flops" if flops < _FLOPS_A_BYTE * moved else "attention_flops"
+        kind = "native_flops" if form == "native" else kind
+        call = Effort(str(axes["dtype"]), **{kind: float(flops)})
+        reference = replace(call, operations=_REFERENCE_OPERATIONS)
+        repetition = call if form == "native" else reference
+        return Outlook(
+            setup=(repetition, reference, ceiling_effort(inputs.device, str(axes["dtype"]))),
+            repetition=(repetition * copies,),
+            memory_bytes=2 * copies * moved + ceiling_bytes(inputs.device),
+            certain_bytes=copies * moved,
+        )
 
     def _shape(self, size: int) -> "Shape":
         shapes = self.operation.timed_shapes

@@ -1,7 +1,7 @@
 """``doctor``: what can run here, what cannot, why, and what to install."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.markup import escape
 from rich.table import Table
@@ -10,6 +10,7 @@ from bench.commands.measuring import open_console
 from bench.devices import CPU, Device, find_devices
 from bench.environment import package_version, torch_cuda_version
 from bench.meters.power import open_meter
+from suites.prices import measure_prices, slow_remark
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -62,8 +63,7 @@ def examine() -> Iterator[Finding]:
     devices = _usable_devices(find_devices())
     yield from _device_findings(find_devices())
     for device in devices:
-        for dtype in _DTYPES:
-            yield _dtype_finding(device, dtype)
+        yield from _dtype_findings(device)
         yield from _attention_findings(device)
         yield from _engine_findings(device)
         yield _meter_finding(device)
@@ -93,6 +93,17 @@ def _device_findings(found: tuple[Device, ...]) -> Iterator[Finding]:
             False,
             "the NVIDIA driver (libcuda.so.1) finds no GPU: install it, or use GPU=cpu",
         )
+
+
+def _dtype_findings(device: Device) -> Iterator[Finding]:
+    """Try each number format, and time it: one that is emulated works, and takes many times as long."""
+    import torch
+
+    prices = measure_prices(torch.device(device.torch_name), _DTYPES, ("flops",))
+    for dtype in _DTYPES:
+        found = _dtype_finding(device, dtype)
+        remark = slow_remark(prices, dtype) if found.usable else None
+        yield replace(found, remark=remark) if remark else found
 
 
 def _dtype_finding(device: Device, dtype: str) -> Finding:

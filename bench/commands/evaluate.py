@@ -88,7 +88,7 @@ def _begin(suite: Suite, device: str, inputs: Inputs, out: Path) -> Path:
     devices = devices_named(device)
     if len(devices) > 1:
         raise InputError(f"device '{device}' names {len(devices)} devices, and one evaluates: name one")
-    (plan,) = make_plans(suite, devices, out)
+    (plan,) = make_plans(suite, devices)
     return runner.start(suite, plan, inputs, tuple(sys.argv), out)
 
 

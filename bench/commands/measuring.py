@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 from bench import journal, runner
-from bench.commands.terminal import BarProgress, PlainProgress, common_axes
+from bench.commands.progress import LiveProgress, PlainProgress
+from bench.commands.terminal import common_axes
 from bench.devices import Device, find_devices, select
 from bench.environment import torch_cuda_version
 from bench.records import Record, Status
@@ -59,9 +60,12 @@ def measure(
     """
     code = 0
     for folder in folders:
-        known = common_axes(journal.read_head(folder)[1].cells)
+        cells = journal.read_head(folder)[1].cells
+        known = common_axes(cells)
         showing = (
-            BarProgress(console, known) if console.is_terminal else nullcontext(PlainProgress(console, known))
+            LiveProgress(console, cells, known)
+            if console.is_terminal
+            else nullcontext(PlainProgress(console, known))
         )
         try:
             with showing as progress:

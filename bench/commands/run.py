@@ -84,11 +84,12 @@ def _start(
     overrides = {axis: values for axis, text in typed.items() if (values := _listed(text))}
     loaded = load_suite(suite, overrides, ["upstream"] if inputs.upstream else [])
     loaded = with_effort(loaded, samples, time_budget)
-    plans = make_plans(loaded, devices_named(gpu), out)
+    plans = make_plans(loaded, devices_named(gpu))
     console = open_console()
     if plan:
         for each in plans:
-            print_plan(each, console)
+            head = runner.head_of(loaded, each, inputs, tuple(sys.argv))
+            print_plan(runner.look_ahead(head, each, out), console)
         return 0
     return measure((runner.start(loaded, each, inputs, tuple(sys.argv), out) for each in plans), console)
 
