@@ -6,11 +6,11 @@ pair with chance 1/2, whatever the pairs before. So the number of pairs in which
 fair coin, and Robbins' mixture (1970) with a uniform weight bounds it at all times at once: with k of n pairs
 on one side, 2^n / ((n + 1) C(n, k)) exceeds 1/alpha with a chance of at most alpha, however often one looks
 and whenever one stops (Ville, 1939). Held against a ratio other than 1 the same bound gives an interval for
-the median ratio of pairs (Howard and Ramdas, 2022, for quantiles in general). It supposes nothing on how noise
-is distributed, and outliers move it by a rank each.
+the median ratio of pairs (Howard and Ramdas, 2022, for quantiles in general). It supposes nothing on how
+noise is distributed, and outliers move it by a rank each.
 
-Twelve pairs are the fewest that decide anything at 1 %. An interval of n pairs that vary with standard
-deviation s is about ± 1.25 s (8.5 / n)^0.5 wide: 2 % noise and 60 pairs make ± 1 %.
+Eleven pairs are the fewest that decide anything at 1 %. The interval of 60 pairs ends at the 17th ratio from
+either side: where ratios vary normally by 2 %, that is 1.1 % to both sides of the median.
 
 Wall clock alone is fooled where the two processes get different shares of the machine, processor time alone
 where work is waited for. Both must say so before a stage is slower or faster.
@@ -69,7 +69,7 @@ def always_valid(base: Sequence[float], head: Sequence[float], alpha: float) -> 
 
 
 def ranks_outside(pairs: int, alpha: float) -> int:
-    """Return how many of the smallest ratios lie below the interval of so many pairs, and as many above it."""
+    """Return how many of so many ratios lie below the interval, its low end included; as many lie above."""
     outside = 0
     while outside < pairs / 2 and _evidence(pairs, outside) >= 1 / alpha:
         outside += 1
@@ -107,7 +107,7 @@ class StageVerdict:
 
 
 def stage_verdict(wall: Interval, witness: Interval | None, tolerance: float) -> StageVerdict:
-    """Return the verdict that wall clock and witness agree on; undecided, with the reason, where they do not."""
+    """Return the verdict that wall clock and witness agree on; else undecided, with the reason."""
     first = judged(wall, tolerance)
     second = first if witness is None else judged(witness, tolerance)
     if first is second:
