@@ -2,6 +2,7 @@
 
 ``python -m bench run``       measure a suite, print its table, write its report
 ``python -m bench compare``   say whether one run is worse than another
+``python -m bench regress``   say whether this tree is worse than a base, both measured in turns
 ``python -m bench report``    one report over any number of runs
 ``python -m bench import``    results of pytest-benchmark, as a run that can be reported and compared
 ``python -m bench evaluate``  the published reconstruction evaluation
@@ -23,6 +24,7 @@ from bench.commands.doctor import doctor
 from bench.commands.evaluate import evaluate
 from bench.commands.gpu_check import gpu_check
 from bench.commands.import_ import import_
+from bench.commands.regress import regress
 from bench.commands.report import report
 from bench.commands.run import run
 
@@ -35,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(compare)
+app.command()(regress)
 app.command()(report)
 app.command("import")(import_)
 app.command()(evaluate)
