@@ -45,8 +45,10 @@ def regress(
     tolerances: TolerancesFile = FILE,
     json_: Json = False,
 ) -> None:
-    """Measure a base and this tree in turns, until each cell is decided. Exit codes: 0 nothing worse, 1 worse,
-    2 input that cannot be used, 3 undecided, 4 not comparable."""
+    """Measure a base and this tree in turns, until each cell is decided.
+
+    Exit codes: 0 nothing worse, 1 worse, 2 input that cannot be used, 3 undecided, 4 not comparable.
+    """
     typed = {"attention": attn, "chunk": chunk, "dtype": dtype, "setting": setting, "batch": batch}
     overrides = {axis: text.split(",") for axis, text in (typed | {"engine": engine}).items() if text}
     matters = read_tolerances(tolerances)
@@ -139,9 +141,8 @@ def print_outcomes(outcomes: list[Outcome], base: str, console: Console) -> None
             console.print(f"worse: {each.contest.key}: {sentence}{busy}", highlight=False, soft_wrap=True)
         for sentence in each.undecided:
             console.print(f"undecided: {each.contest.key}: {sentence}{busy}", highlight=False, soft_wrap=True)
-    worse, undecided = (
-        sum(bool(getattr(each, name)) for each in outcomes) for name in ("worse", "undecided")
-    )
+    worse = sum(bool(each.worse) for each in outcomes)
+    undecided = sum(bool(each.undecided) for each in outcomes)
     console.print(
         f"{worse} of {len(outcomes)} cells worse than {base}, {undecided} undecided", highlight=False
     )

@@ -28,8 +28,8 @@ def head_tree() -> Tree:
 
 @contextmanager
 def base_tree(base: str) -> Iterator[Tree]:
-    """Give the tree of ``base`` in a temporary folder: a commit by any name that git knows, or the folder of a
-    checkout.
+    """Give the tree of ``base``: a commit by any name that git knows, which is checked out into a temporary
+    folder, or the folder of a checkout.
 
     Its environment is set up unless it asks for the packages that this one has. Raises ``InputError`` for a
     base that does not exist, has changes that are not committed, is too old to take turns, or cannot be set
@@ -65,8 +65,8 @@ def _ready(folder: Path, base: str) -> Tree:
     """Return the tree in ``folder`` with an interpreter that has what it needs."""
     if not (folder / _MARK).is_file():
         raise InputError(
-            f"base {base} is from before trees could take turns: measure it and this tree with make bench, and "
-            "compare the runs with make compare"
+            f"base {base} is from before trees could take turns: measure it and this tree with make bench, "
+            "and compare the runs with make compare"
         )
     if all((folder / name).read_bytes() == (ROOT / name).read_bytes() for name in _PINS):
         return Tree(folder, sys.executable)
