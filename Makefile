@@ -20,7 +20,7 @@ SUITE ?= default
 OUT   ?= results
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench evaluate compare report list suites axes doctor test test-oldest test-newest check-kernels \
+.PHONY: help setup bench evaluate compare regress report list suites axes doctor test test-oldest test-newest check-kernels \
 	microbench gpu-check train-embedded lint clean
 
 # The variables that were typed, make's own way of knowing; bench/make_targets.py says which a target takes, and turns
@@ -38,7 +38,7 @@ endif
 
 # make exits with 2 whatever a command's exit code was. In question mode (-q) it hands on 1, which says that something
 # failed or is worse; what begins with a + is carried out even so, unless only asked for what would be done (-n).
-GRADED := bench evaluate compare
+GRADED := bench evaluate compare regress
 DRY    := $(findstring n,$(firstword -$(MAKEFLAGS)))
 ALWAYS := $(if $(DRY),@,+@)
 # A command that was typed elsewhere (make -C) says so where it is shown.
@@ -69,6 +69,9 @@ evaluate: $(STAMP)  ## The published reconstruction evaluation: VIDEO= OUTPUT_DI
 	$(ALWAYS)$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
 
 compare: $(STAMP)  ## Is run B worse than run A? A= B= TOLERANCE= ALLOW= (0 no, 1 yes, 2 not comparable)
+	$(ALWAYS)$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
+
+regress: $(STAMP)  ## Is this tree worse than another commit? Both in turns: BASE= SUITE= GPU= BUDGET= and any axis
 	$(ALWAYS)$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
 
 report: $(STAMP)  ## One report over several runs: RUNS="latest latest~1" OUT=

@@ -5,6 +5,7 @@
 ``python -m bench suites``    what can be measured
 ``python -m bench axes``      what a suite can be narrowed by
 ``python -m bench compare``   say whether one run is worse than another
+``python -m bench regress``   say whether this tree is worse than a base, both measured in turns
 ``python -m bench report``    one report over any number of runs
 ``python -m bench import``    results of pytest-benchmark, as a run that can be reported and compared
 ``python -m bench evaluate``  the published reconstruction evaluation
@@ -30,6 +31,7 @@ from bench.commands.evaluate import evaluate
 from bench.commands.gpu_check import gpu_check
 from bench.commands.import_ import import_
 from bench.commands.list_ import list_
+from bench.commands.regress import regress
 from bench.commands.report import report
 from bench.commands.run import run
 from bench.commands.suites import suites
@@ -46,6 +48,7 @@ app.command("list")(list_)
 app.command()(suites)
 app.command()(axes)
 app.command()(compare)
+app.command()(regress)
 app.command()(report)
 app.command("import")(import_)
 app.command()(evaluate)

@@ -36,7 +36,13 @@ class Migration:
     record: Callable[[Document], Document]
 
 
-MIGRATIONS: dict[int, Migration] = {}
+def _as_it_is(document: Document) -> Document:
+    return document
+
+
+MIGRATIONS: dict[int, Migration] = {
+    1: Migration(run=_as_it_is, record=_as_it_is),  # processor time was added, which may be missing
+}
 """Older schema version to the step to the next one; every version that can be read has an entry."""
 
 

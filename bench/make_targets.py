@@ -83,6 +83,12 @@ TARGETS = {
         ("A", "B"),
         _RUNS.format("A=latest~1 B=latest"),
     ),
+    "regress": Target(
+        ("BASE", "GPU", "SUITE", *_NAMED_AXES, "SEED", "BUDGET", "TOLERANCES", "JSON"),
+        "regress",
+        ("BASE",),
+        "name a commit, such as BASE=HEAD~1, or the folder of a checkout",
+    ),
     "report": Target(("RUNS", "OUT", "RESULTS"), "report", ("RUNS",), _RUNS.format("RUNS='latest latest~1'")),
     "list": Target(("RESULTS", "JSON"), "list"),
     "suites": Target(("JSON",), "suites"),

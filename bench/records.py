@@ -34,7 +34,7 @@ BUSY = 0.1
 """Share of the CPUs that others may use before a reader is told."""
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 AxisValue = str | int | float | bool | None
 
@@ -77,6 +77,8 @@ class Sample(_Frozen):
     """Dotted stage name; a child's time lies inside its parent's (``gaze.steps`` in ``gaze``)."""
     seconds: float
     """Wall-clock time, synchronised with the device where the stage is a top-level one."""
+    cpu_seconds: float | None = None
+    """Processor time of the measuring process, user and system, all threads; of top-level stages alone."""
     device_seconds: float | None = None
     """Time between device events, where the device has them."""
     warmup: bool = False
