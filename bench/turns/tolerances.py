@@ -1,4 +1,4 @@
-"""Tolerances: which changes of a figure matter, from ``suites/tolerances.toml``."""
+"""Tolerances: which changes of a figure matter, from ``tolerances.toml`` beside this."""
 
 import tomllib
 from dataclasses import dataclass, fields
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autogaze.errors import InputError, unknown_name
 
-FILE = Path(__file__).parents[2] / "suites" / "tolerances.toml"
+FILE = Path(__file__).with_name("tolerances.toml")
 
 
 @dataclass(frozen=True)
