@@ -1,6 +1,5 @@
 """``regress``: say whether this tree is worse than a base, both measured in turns."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -8,12 +7,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from typer import Argument, Option
 
 from autogaze.errors import InputError
 from bench.commands import options
+from bench.commands.machine import print_json
 from bench.commands.measuring import devices_named, open_console
+from bench.commands.terminal import describe_cell
+from bench.commands.verdicts import document, print_outcomes
 from bench.devices import Device
 from bench.job import Job
 from bench.turns.base import base_tree, head_tree
@@ -53,19 +54,19 @@ def regress(
     overrides = {axis: text.split(",") for axis, text in (typed | {"engine": engine}).items() if text}
     matters = read_tolerances(tolerances)
     (device,) = _only_one(devices_named(gpu))
-    console = Console(stderr=True) if json_ else open_console()
+    console = open_console(stderr=json_)
     head = head_tree()
     with base_tree(base) as other:
         ours, theirs = (definition(tree, suite, overrides) for tree in (head, other))
         jobs, apart = common_jobs(theirs, ours, device, seed)
         for sentence in apart:
-            console.print(sentence, highlight=False, soft_wrap=True)
+            console.print(sentence, highlight=False, markup=False, soft_wrap=True)
         if not jobs:
             raise typer.Exit(Exit.NOT_COMPARABLE)
         outcomes = [_held(job, (other, head), matters, budget, seed, console) for job in jobs]
     print_outcomes(outcomes, base, console)
     if json_:
-        typer.echo(json.dumps([document(each) for each in outcomes], indent=2))
+        print_json({"base": base, "exit_code": exit_code(outcomes), "cells": [document(e) for e in outcomes]})
     raise typer.Exit(exit_code(outcomes))
 
 
@@ -104,66 +105,11 @@ def _only_one(devices: tuple[Device, ...]) -> tuple[Device, ...]:
 def _held(
     job: Job, trees: tuple[Tree, Tree], matters: Tolerances, budget: float, seed: int, console: Console
 ) -> Outcome:
-    console.print(job.cell.key, highlight=False, soft_wrap=True)
+    console.print(describe_cell(job.cell), highlight=False, markup=False, soft_wrap=True)
 
     def tell(pairs: int, stages: Mapping[str, StageVerdict]) -> None:
         if pairs % 10 == 0:
             said = "  ".join(f"{name} {each.wall} {each.verdict}" for name, each in stages.items())
-            console.print(f"    {pairs} pairs: {said}", highlight=False, soft_wrap=True)
+            console.print(f"    {pairs} pairs: {said}", highlight=False, markup=False, soft_wrap=True)
 
     return outcome(hold(*trees, job, matters, Limits(budget), seed, tell), matters)
-
-
-def print_outcomes(outcomes: list[Outcome], base: str, console: Console) -> None:
-    """Print a table of stages, then what is worse or undecided, a line each."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("cell", overflow="fold")
-    table.add_column("stage")
-    for heading in ("pairs", "base ms", "ratio", "second clock", "verdict"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for each in outcomes:
-        for name, stage in each.contest.stages.items():
-            table.add_row(
-                each.contest.key,
-                name,
-                str(each.contest.pairs),
-                f"{1e3 * sorted(each.contest.base.seconds(name))[each.contest.pairs // 2]:.4g}",
-                str(stage.wall),
-                str(stage.witness or ""),
-                stage.verdict,
-            )
-    console.print(table)
-    console.print("times are medians of a repetition; ratios are this tree over the base, medians over pairs")
-    for each in outcomes:
-        others = each.contest.others
-        busy = f" (other programs used {others:.0%} of the CPUs)" if others > 0.1 else ""
-        for sentence in each.worse:
-            console.print(f"worse: {each.contest.key}: {sentence}{busy}", highlight=False, soft_wrap=True)
-        for sentence in each.undecided:
-            console.print(f"undecided: {each.contest.key}: {sentence}{busy}", highlight=False, soft_wrap=True)
-    worse = sum(bool(each.worse) for each in outcomes)
-    undecided = sum(bool(each.undecided) for each in outcomes)
-    console.print(
-        f"{worse} of {len(outcomes)} cells worse than {base}, {undecided} undecided", highlight=False
-    )
-
-
-def document(each: Outcome) -> dict[str, object]:
-    """Return the outcome of a cell as JSON can hold it."""
-    stages = {
-        name: {
-            "verdict": str(stage.verdict),
-            "reason": stage.reason,
-            "wall": asdict(stage.wall),
-            "second_clock": asdict(stage.witness) if stage.witness else None,
-        }
-        for name, stage in each.contest.stages.items()
-    }
-    return {
-        "cell": each.contest.key,
-        "pairs": each.contest.pairs,
-        "stages": stages,
-        "worse": each.worse,
-        "undecided": each.undecided,
-        "other_programs_cpu_share": each.contest.others,
-    }

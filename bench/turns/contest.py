@@ -17,7 +17,7 @@ from typing import TypeVar
 from autogaze.child_process import ChildProcess, fate
 from bench.job import TURN, Event, Job
 from bench.meters.cpu_load import others_share
-from bench.records import WHOLE, Record, Sample
+from bench.records import WHOLE, Cell, Record, Sample
 from bench.turns.tolerances import Tolerances
 from bench.turns.verdict import ALPHA, StageVerdict, Verdict, always_valid, stage_verdict
 
@@ -70,7 +70,7 @@ class Side:
 class Contest:
     """One cell, as two trees did it."""
 
-    key: str
+    cell: Cell
     pairs: int
     stages: Mapping[str, StageVerdict]
     base: Side
@@ -161,7 +161,7 @@ def hold(
                 break
     except ContestError as end:
         failure = str(end)
-    return Contest(job.cell.key, pairs, stages, *sides, failure=failure)
+    return Contest(job.cell, pairs, stages, *sides, failure=failure)
 
 
 def _pairs(

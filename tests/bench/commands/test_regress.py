@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.commands.regress import common_jobs, document, print_outcomes
+from bench.commands.regress import common_jobs
+from bench.commands.verdicts import document, print_outcomes
 from bench.devices import Device
 from bench.records import Cell
 from bench.turns.cells import Definition
@@ -41,8 +42,8 @@ def test_what_is_worse_is_said_with_its_numbers(
     found = outcome(hold(base, head, job(), matters, Limits(60.0, 15), seed=0), matters)
     print_outcomes([found], "main", Console(width=120))
     printed = capsys.readouterr().out
-    assert "worse: work[]: gaze takes 2.000 (2.000 to 2.000) times as long" in printed
-    assert "1 of 1 cells worse than main" in printed
+    assert "worse: work: gaze takes 2.000 (2.000 to 2.000) times as long" in printed
+    assert "1 of 1 cells worse than main, 1 of 1 undecided" in printed
     kept = json.loads(json.dumps(document(found)))
     assert kept["stages"]["gaze"]["verdict"] == "slower"
     assert kept["stages"]["gaze"]["wall"]["estimate"] == 2.0
