@@ -14,6 +14,7 @@ from autogaze.models.autogaze.decoder import DecoderWeights, GazeDecoder
 from autogaze.models.autogaze.engines import ENGINES, EngineRunner, choose_engine
 from autogaze.models.autogaze.generation import GazeRequest
 from autogaze.models.autogaze.scoring import Scores, score
+from autogaze.models.autogaze.true_float32 import true_float32
 from autogaze.models.autogaze.vision import Connector, VisionTrunk
 from autogaze.stages import stage
 
@@ -60,9 +61,10 @@ class GazingModel(nn.Module):
 
     def see_exactly(self, video: Tensor, past: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
         """Do as :meth:`see_next` with frames that have the model's own size and data type."""
-        features, past = self.vision_model(video, use_cache=True, past_conv_values=past)
-        tokens = features.permute(0, 2, 3, 4, 1).flatten(2, 3)  # (batch, time, tokens, channels)
-        return self.connector(tokens), past
+        with true_float32():
+            features, past = self.vision_model(video, use_cache=True, past_conv_values=past)
+            tokens = features.permute(0, 2, 3, 4, 1).flatten(2, 3)  # (batch, time, tokens, channels)
+            return self.connector(tokens), past
 
     def choose_engine(self, name: str | None, *, samples: bool = False) -> str:
         """Return the engine that ``name`` (None for the model's own) means for this model as it is.
@@ -102,7 +104,8 @@ class GazingModel(nn.Module):
         with stage("gaze.prefill"):
             weights = self.decoder_weights()
         name = self.choose_engine(engine, samples=request.temperature is not None)
-        frames = self._runner.generate(name, weights, vision, request, self.attn_implementation, at_once)
+        with true_float32():
+            frames = self._runner.generate(name, weights, vision, request, self.attn_implementation, at_once)
         return gaze_output(frames, self.arch.grid, request.requirement)
 
     def score(self, vision: Tensor, positions: Tensor, padded: Tensor, slots: list[int]) -> Scores:
