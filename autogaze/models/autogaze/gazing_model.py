@@ -61,10 +61,9 @@ class GazingModel(nn.Module):
 
     def see_exactly(self, video: Tensor, past: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
         """Do as :meth:`see_next` with frames that have the model's own size and data type."""
-        with true_float32():
-            features, past = self.vision_model(video, use_cache=True, past_conv_values=past)
-            tokens = features.permute(0, 2, 3, 4, 1).flatten(2, 3)  # (batch, time, tokens, channels)
-            return self.connector(tokens), past
+        features, past = self.vision_model(video, use_cache=True, past_conv_values=past)
+        tokens = features.permute(0, 2, 3, 4, 1).flatten(2, 3)  # (batch, time, tokens, channels)
+        return self.connector(tokens), past
 
     def choose_engine(self, name: str | None, *, samples: bool = False) -> str:
         """Return the engine that ``name`` (None for the model's own) means for this model as it is.

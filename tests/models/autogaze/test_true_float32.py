@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autogaze.embedded import clip_path, load_gaze_model
-from autogaze.models.autogaze import gazing_model
+from autogaze.models.autogaze import vision
 from autogaze.models.autogaze.generation import GazeRequest
 from autogaze.models.autogaze.true_float32 import true_float32
 from autogaze.video.preprocessing import fit_frames, normalize
@@ -190,7 +190,7 @@ def test_tf32_in_the_trunk_would_change_them_and_does_not_come_to_it(
     video: Tensor, ratio: str, as_on_a_gpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert patches(video, ratio) == HASHES[ratio]
-    monkeypatch.setattr(gazing_model, "true_float32", nullcontext)
+    monkeypatch.setattr(vision, "true_float32", nullcontext)
     assert patches(video, ratio) != HASHES[ratio]
 
 
@@ -200,9 +200,9 @@ def test_noise_of_a_hundred_thousandth_changes_no_patch_and_of_a_thousandth_does
     generator = torch.Generator().manual_seed(0)
     request = GazeRequest((int(0.75 * model.arch.grid.patches_per_frame),) * 16)
     with torch.inference_mode():
-        vision = model.see(video)
-        noise = torch.randn(vision.shape, generator=generator)
-        chosen = [model.choose(vision + scale * noise, request).patch_hash() for scale in (0.0, 1e-5, 1e-3)]
+        tokens = model.see(video)
+        noise = torch.randn(tokens.shape, generator=generator)
+        chosen = [model.choose(tokens + scale * noise, request).patch_hash() for scale in (0.0, 1e-5, 1e-3)]
     assert chosen[0] == chosen[1] != chosen[2]
 
 
