@@ -1,6 +1,30 @@
-"""``python -m bench``."""
+"""``python -m bench``, with the Python that is there: a bare checkout needs no installation."""
 
-from bench.cli import main
+import sys
+from importlib.util import find_spec
+
+NEEDED = ("numpy", "pydantic", "rich", "typer")
+"""Packages that the command line itself imports, of which a machine that has torch may lack some."""
+
+
+def missing() -> str | None:
+    """Return the sentence that says which of :data:`NEEDED` cannot be found, and the cure; None where all
+    are there."""
+    names = [name for name in NEEDED if find_spec(name) is None]
+    if not names:
+        return None
+    packages = "the package " if len(names) == 1 else "the packages "
+    return (
+        f"bench needs {packages}{' and '.join(names)}, not found by {sys.executable}: run make setup, "
+        f"pip install {' '.join(names)}, or put a folder of unpacked wheels on PYTHONPATH"
+    )
+
 
 if __name__ == "__main__":
+    if sentence := missing():
+        print(f"error: {sentence}", file=sys.stderr)
+        sys.exit(2)
+
+    from bench.cli import main
+
     main()

@@ -139,7 +139,7 @@ class Attention:
 
         self.backend, self.dtype = str(axes["backend"]), str(axes["dtype"])
         device, dtype = torch.device(inputs.device), getattr(torch, self.dtype)
-        require_backend(self.backend, device, dtype)
+        backend = require_backend(self.backend, device, dtype)
         random = torch.Generator().manual_seed(inputs.seed)
         self.batch, tokens = int(axes["batch"] or 1), int(axes["tokens"] or 1)
         self.layout = _layout(
@@ -149,7 +149,8 @@ class Attention:
         shape = (3, self.batch, tokens, int(axes["heads"] or 1), int(axes["head_dim"] or 1))
         values = torch.randn(shape, generator=random).to(device, dtype).transpose(2, 3)
         self.query, self.key, self.value = values.unbind()
-        self.notes: list[str] = []
+        remark = backend.remark(device, self.layout.kind, self.layout.frame_independent)
+        self.notes: list[str] = [] if remark is None else [remark]
         self.details: dict[str, Any] = {"attention": self.backend}
         with torch.inference_mode():
             self.details |= self._check(self._attend())

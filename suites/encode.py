@@ -114,7 +114,7 @@ class Encode(ClipWorkload):
 
         dense, attention = axes["setting"] == DENSE, str(axes["attention"])
         self.device, self.dtype = torch.device(inputs.device), getattr(torch, str(axes["dtype"]))
-        require_backend(attention, self.device, self.dtype)
+        backend = require_backend(attention, self.device, self.dtype)
         chosen = {"setting": "ratio_1.00"} if dense else {}
         super().__init__({**axes, "dtype": "float32", "attention": "sdpa", **chosen}, inputs)
         self.encoder, trained = load_encoder(
@@ -128,6 +128,10 @@ class Encode(ClipWorkload):
         self.details |= {"encoder.weights": state_hash(self.encoder), "attention": attention}
         if not trained and UNTRAINED not in self.notes:
             self.notes.append(UNTRAINED)
+        config = self.encoder.config
+        remark = backend.remark(self.device, config.attn_type, config.frame_independent_encoding)
+        if remark is not None:
+            self.notes.append(remark)
         self._calls = [self._prepared(starts, dense) for starts in self.starts]
 
     def _prepared(self, starts: list[int], dense: bool) -> Call:

@@ -100,6 +100,17 @@ def obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
     return None
 
 
+def remark(device: torch.device, kind: str, frame_independent: bool) -> str | None:
+    """Say that a mask takes a call for each frame, where it does so for want of a newer kernel."""
+    kernel = find_kernel(device.type)
+    if kernel.takes_used or kind != "block_causal" or frame_independent:
+        return None
+    return (
+        f"flash_attention_2 takes one call a frame under a block-causal mask: {kernel.name} has no "
+        "seqused_k; torch's own from 2.12 on has it, and takes one call"
+    )
+
+
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 

@@ -27,6 +27,10 @@ class Backend:
     obstacle: Callable[[torch.device, torch.dtype], str | None]
     """Says why the backend cannot run for a device and a data type, and the cure; None where it can."""
 
+    remark: Callable[[torch.device, str, bool], str | None] = lambda device, kind, frame_independent: None
+    """Says what a reader of times should know of a mask, ``kind`` and whether frames are independent, on a
+    device."""
+
 
 def _nothing(device: torch.device, dtype: torch.dtype) -> None:
     return None
@@ -36,7 +40,7 @@ BACKENDS: dict[str, Backend] = {
     "eager": Backend(eager.attend, by_runs(eager.attend), eager.attend_cached, _nothing),
     "sdpa": Backend(sdpa.attend, by_runs(sdpa.attend), sdpa.attend_cached, _nothing),
     "flash_attention_2": Backend(
-        by_rows(flash.attend_packed), flash.attend_packed, flash.attend_cached, flash.obstacle
+        by_rows(flash.attend_packed), flash.attend_packed, flash.attend_cached, flash.obstacle, flash.remark
     ),
     "flex": Backend(by_rows(flex.attend_packed), flex.attend_packed, flex.attend_cached, flex.obstacle),
     "triton": Backend(

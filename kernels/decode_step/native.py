@@ -172,9 +172,10 @@ class NativeDecoder:
         self._decoder.vision, self._decoder.vision_stride = _address(vision[0]), vision.stride(0)
         return self._call(self._library.prefill, tokens, tokens + self._group)
 
-    def steps(self, most: int) -> int:
+    def steps(self, most: int, may_end_early: bool = True) -> int:
         """Take the steps (:func:`kernels.decode_step.reference.step`) of each video until it has finished,
-        ``most`` at most; return the most that one has taken.
+        ``most`` at most; return the most that one has taken. Whether they ``may_end_early`` costs nothing to
+        find out here.
 
         Raises:
             IndexError: if so many do not fit the cache.

@@ -13,7 +13,7 @@ from torch import Tensor
 from autogaze.attention import FrameLayout, available_backends, flash
 from autogaze.attention.eager import attend as eager
 from autogaze.attention.flash import Kernel, Sequences, attend_packed_with, find_kernel
-from autogaze.attention.packed import Attend, by_rows
+from autogaze.attention.packed import Attend, by_rows, packing_of
 from autogaze.errors import BackendUnavailable
 from tests.attention.layouts import assert_real_tokens_agree, layouts, tensors
 from tests.attention.stand_in import PLAIN, SHARING, run
@@ -188,6 +188,27 @@ def test_a_broken_flash_attn_package_is_named_and_not_passed_over(monkeypatch: p
     monkeypatch.setattr(importlib, "import_module", broken)
     with pytest.raises(BackendUnavailable, match=r"undefined symbol.*install it anew.*or uninstall it"):
         flash.find_kernel("cuda")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "kind", "independent", "said"),
+    [
+        (PLAIN, "block_causal", False, True),
+        (PLAIN, "causal", False, False),
+        (PLAIN, "block_causal", True, False),
+        (SHARING, "block_causal", False, False),
+    ],
+)
+def test_a_call_for_each_frame_is_said(
+    monkeypatch: pytest.MonkeyPatch, kernel: Kernel, kind: str, independent: bool, said: bool
+) -> None:
+    monkeypatch.setattr(flash, "find_kernel", lambda device_type: kernel)
+    remark = flash.remark(torch.device("cuda"), kind, independent)
+    assert (remark is not None) == said
+    layout = FrameLayout((2, 3), kind=kind, frame_independent=independent)
+    plan = flash._plan(packing_of(layout, 1, CPU).layout, CPU, kernel.takes_used)
+    assert (len(plan.calls) > 1) == said
+    assert remark is None or "takes one call a frame under a block-causal mask: stand-in without" in remark
 
 
 @pytest.mark.parametrize("old", [True, False], ids=["torch 2.11", "torch 2.12"])

@@ -29,13 +29,17 @@ chunk = [2]
 """
 
 
-@pytest.fixture
-def without_av(tmp_path: Path) -> dict[str, str]:
-    """Return the environment of a Python, and of those that it starts, that cannot import PyAV."""
+def without(tmp_path: Path, *packages: str) -> dict[str, str]:
+    """Return the environment of a Python, and of those that it starts, that cannot import some packages."""
     blocker = tmp_path / "site" / "sitecustomize.py"
     blocker.parent.mkdir()
-    blocker.write_text("import sys\nsys.modules['av'] = None\n")
+    blocker.write_text(f"import sys\nsys.modules.update(dict.fromkeys({packages}))\n")
     return {**os.environ, "PYTHONPATH": str(blocker.parent)}
+
+
+@pytest.fixture
+def without_av(tmp_path: Path) -> dict[str, str]:
+    return without(tmp_path, "av")
 
 
 def frames_in(form: str, folder: Path) -> Path:
@@ -51,7 +55,7 @@ def frames_in(form: str, folder: Path) -> Path:
 
 
 def run(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", *map(str, arguments)]
+    command = [sys.executable, *(() if arguments[0] == "-c" else ("-m",)), *map(str, arguments)]
     return subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
     )
@@ -79,3 +83,33 @@ def test_a_video_file_without_pyav_is_refused_with_the_cure(
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(InputError, match=r"pip install av, or give a folder of images or an \.npz"):
         open_source(tmp_path / "clip.mp4")
+
+
+@pytest.mark.parametrize(
+    ("packages", "words"),
+    [
+        (("pydantic",), "bench needs the package pydantic, not found by"),
+        (("typer", "pydantic"), "bench needs the packages pydantic and typer, not found by"),
+    ],
+)
+def test_what_the_command_line_lacks_is_one_sentence_before_anything_runs(
+    tmp_path: Path, packages: tuple[str, ...], words: str
+) -> None:
+    done = run(without(tmp_path, *packages), "bench", "gpu-check", "--out", tmp_path / "results")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {words}")
+    assert not (tmp_path / "results").exists()
+
+
+def test_nothing_else_is_needed_to_read_the_command_line() -> None:
+    """A package that comes with one of these is theirs to bring."""
+    script = (
+        "import sys, bench.__main__, bench.cli\n"
+        "own = {m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names)\n"
+        "for name in ('av', 'matplotlib', 'pandas', 'pyarrow', 'torch', 'transformers', 'yaml', 'jinja2'):\n"
+        "    assert name not in own, name\n"
+        "assert set(bench.__main__.NEEDED) <= own"
+    )
+    done = run(dict(os.environ), "-c", script)
+    assert done.returncode == 0, done.stderr

@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from autogaze.attention import FrameLayout, attend
+from autogaze.attention import FrameLayout, attend, flash
 from autogaze.attention.eager import visibility
 from autogaze.errors import BackendUnavailable, InputError
 from suites import attention as module
 from suites.attention import MASKS, Attention, tolerance, visible_pairs
 from suites.loader import load_suite
 from suites.workload import Inputs
+from tests.attention.stand_in import PLAIN
 
 SMALL = {"tokens": 48, "head_dim": 8, "heads": 2}
 
@@ -108,3 +109,11 @@ def test_the_suite_covers_every_backend_and_mask():
     }
     assert {512, 8192} <= {p["tokens"] for p in points}
     assert {32, 64, 128} == {p["head_dim"] for p in points}
+
+
+def test_the_record_says_where_the_flash_kernel_takes_a_call_for_each_frame(monkeypatch):
+    monkeypatch.setattr(flash, "find_kernel", lambda device_type: PLAIN)
+    flash_axes = axes(backend="flash_attention_2", head_dim=16)
+    (note,) = Attention({**flash_axes, "mask": "block_causal"}, Inputs()).notes
+    assert "one call a frame" in note
+    assert Attention({**flash_axes, "mask": "causal"}, Inputs()).notes == []

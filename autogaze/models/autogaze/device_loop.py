@@ -124,6 +124,66 @@ class CudaWatch:
         self._looks = 0
 
 
+class CapturedFrame:
+    """Prefill and steps of a state that somebody else keeps, such as a stream's: a
+    :class:`~autogaze.models.autogaze.generation.Fused`."""
+
+    def __init__(
+        self, state: DecoderState, weights: DecoderWeights, sequential: bool, step: Step, capture: Capture
+    ) -> None:
+        """Capture them on the memory of ``state``, which is afterwards as it was."""
+        arch = weights.arch
+        self._state = state
+        with _alone(state.keys):
+            self._weights = weights = _copied(weights)
+            self._vision = state.keys.new_zeros(len(state.length), arch.vision_tokens, arch.width)
+            self._watch = _watch_for(state)
+            before = {name: tensor.clone() for name, tensor in vars(state).items()}
+            with stage("compile"):
+                self._prefill = capture(self._begin, self._reset)
+                self._step = capture(lambda: step(state, weights, sequential), self._reset)
+            for name, tensor in before.items():
+                getattr(state, name).copy_(tensor)
+
+    def _reset(self) -> None:
+        begin_clip(self._state)
+
+    def _begin(self) -> None:
+        prefill(self._state, self._weights, self._vision)
+
+    def prefill(self, vision: Tensor) -> int:
+        """See :class:`~autogaze.models.autogaze.generation.Fused`; blocks are captured at their longest."""
+        with _alone(vision):
+            self._vision.copy_(vision)
+            self._prefill()
+        count("launches")
+        return vision.shape[1] + self._weights.arch.group
+
+    def steps(self, most: int, may_end_early: bool = True) -> int:
+        """See :class:`~autogaze.models.autogaze.generation.Fused`; steps taken in vain change nothing."""
+        with _alone(self._state.keys):
+            return _take_steps(self._step, most, self._state, self._watch if may_end_early else None)
+
+
+def _watch_for(state: DecoderState) -> Watch:
+    return CudaWatch() if state.keys.is_cuda else HostWatch()
+
+
+def _take_steps(step: Callable[[], object], most: int, state: DecoderState, watch: Watch | None) -> int:
+    """Launch up to ``most`` steps, fewer where a ``watch`` says that all videos have finished; return how
+    many."""
+    if watch is not None:
+        watch.reset()
+    for taken in range(most):
+        if watch is not None:
+            watch.look(state.finished)
+            if watch.known():
+                return taken
+        step()
+        count("launches")
+    return max(most, 0)
+
+
 class DeviceLoop:
     """State and launches for a batch size and a length; can be used for any number of calls that fit."""
 
@@ -146,7 +206,7 @@ class DeviceLoop:
             self.weights = _copied(weights)
             self.state = _empty_state(weights, batch, slots, most, like)
             self.vision = torch.zeros_like(like[:, 0], memory_format=torch.contiguous_format)
-            self.watch: Watch = CudaWatch() if like.is_cuda else HostWatch()
+            self.watch = _watch_for(self.state)
             self._step, self._capture = step, capture
             self._prefill = capture(self._begin_frame, self._reset)
             self._steps: dict[str, Callable[[], object]] = {}
@@ -209,15 +269,9 @@ class DeviceLoop:
             self._prefill()
             count("launches")
         with stage("gaze.steps"):
-            self.watch.reset()
-            for _ in range(-(-budget // group) - 1):
-                if requirement is not None:
-                    self.watch.look(state.finished)
-                    if self.watch.known():
-                        break
-                step()
-                count("decode_steps")
-                count("launches")
+            watch = None if requirement is None else self.watch
+            if steps := _take_steps(step, -(-budget // group) - 1, state, watch):
+                count("decode_steps", steps)
 
 
 def _copied(weights: DecoderWeights) -> DecoderWeights:

@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -23,11 +24,13 @@ from torch import Tensor
 from autogaze.errors import BackendUnavailable, unknown_name
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights
-from autogaze.models.autogaze.device_loop import DeviceLoop, Step, in_cuda_graph
-from autogaze.models.autogaze.generation import Bind, GazeRequest, generate
+from autogaze.models.autogaze.device_loop import CapturedFrame, DeviceLoop, Step, in_cuda_graph
+from autogaze.models.autogaze.generation import Bind, Fused, GazeRequest, generate
 from autogaze.stages import stage
 from kernels.c_compiler import BuildError
 from kernels.decode_step import native, reference
+from kernels.decode_step.layers import Weights
+from kernels.decode_step.state import DecoderState
 
 ROUND_SLOTS = 1024
 """Caches are made in steps of so many slots, so that clips of similar length share a captured loop."""
@@ -54,6 +57,19 @@ class Engine:
     def samples(self) -> bool:
         """Whether it can draw positions at random."""
         return self.step is None and self.bind is None
+
+
+def bind_for_stream(engine: str) -> Bind | None:
+    """Return what binds the state of a stream, which is kept from call to call, to an engine that takes its
+    frames in few calls; None for one that does not."""
+    make_step = ENGINES[engine].step
+    if make_step is None:
+        return ENGINES[engine].bind
+
+    def bind(state: DecoderState, weights: Weights, sequential: bool) -> Fused:
+        return CapturedFrame(state, cast(DecoderWeights, weights), sequential, make_step(), in_cuda_graph)
+
+    return bind
 
 
 def _no_obstacle(arch: Architecture, device: torch.device, dtype: torch.dtype) -> None:

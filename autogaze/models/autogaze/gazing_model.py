@@ -14,6 +14,7 @@ from autogaze.models.autogaze.decoder import DecoderWeights, GazeDecoder
 from autogaze.models.autogaze.engines import ENGINES, EngineRunner, choose_engine
 from autogaze.models.autogaze.generation import GazeRequest
 from autogaze.models.autogaze.scoring import Scores, score
+from autogaze.models.autogaze.true_float32 import true_float32
 from autogaze.models.autogaze.vision import Connector, VisionTrunk
 from autogaze.stages import stage
 
@@ -102,7 +103,8 @@ class GazingModel(nn.Module):
         with stage("gaze.prefill"):
             weights = self.decoder_weights()
         name = self.choose_engine(engine, samples=request.temperature is not None)
-        frames = self._runner.generate(name, weights, vision, request, self.attn_implementation, at_once)
+        with true_float32():
+            frames = self._runner.generate(name, weights, vision, request, self.attn_implementation, at_once)
         return gaze_output(frames, self.arch.grid, request.requirement)
 
     def score(self, vision: Tensor, positions: Tensor, padded: Tensor, slots: list[int]) -> Scores:

@@ -33,8 +33,11 @@ class Fused(Protocol):
         """Do what :func:`kernels.decode_step.reference.prefill` does; return the tokens of the longest
         block."""
 
-    def steps(self, most: int) -> int:
-        """Take the steps of each video until it has finished, ``most`` at most; return the most taken."""
+    def steps(self, most: int, may_end_early: bool = True) -> int:
+        """Take the steps of each video until it has finished, ``most`` at most; return the most taken.
+
+        Not ``may_end_early`` says that only budgets end a frame, so that nobody need look.
+        """
 
 
 Bind = Callable[[DecoderState, DecoderWeights, bool], Fused]
@@ -113,8 +116,10 @@ def generate_frame(
         else:
             prefill(decoder, weights, vision, state.feed, pick)
     with stage("gaze.steps"):
-        if fused is not None and (steps := fused.steps(-(-budget // group) - 1)):
-            count("decode_steps", steps)
+        if fused is not None:
+            steps = fused.steps(-(-budget // group) - 1, request.requirement is not None)
+            if steps:
+                count("decode_steps", steps)
         while not decoder.finished.all():
             step(decoder, weights, sequential, state.feed, pick)
             count("decode_steps")

@@ -16,6 +16,8 @@ from kernels.decode_step.layers import Weights, decode
 from kernels.decode_step.reference import Block
 from kernels.decode_step.state import DecoderState, begin_clip
 
+_WHOLE_SLOTS = 64
+
 
 @dataclass(frozen=True)
 class _Binding:
@@ -44,6 +46,8 @@ class GenerationState:
     """On the keys and values of ``cache``."""
     frame_ends: list[list[int]] = field(default_factory=list)
     """For each frame remembered, the slot behind its last token in every video; pending ones count."""
+    whole: bool = False
+    """Whether all slots are read at once, and what is not visible masked out."""
     _binding: "_Binding | None" = None
 
     @classmethod
@@ -56,10 +60,14 @@ class GenerationState:
         attention: str,
         *,
         filled: bool = False,
+        whole: bool = False,
     ) -> "GenerationState":
         """Return an empty state with room for a frame of each of the ``budgets``, in gazes; ``filled`` as for
-        the cache."""
+        the cache. ``whole`` says that all slots will be read at once, and makes a length of the cache that
+        fused attention likes."""
         capacity = sum(budgets) + len(budgets) * arch.vision_tokens + arch.group
+        if whole:  # a captured step is launched behind the last one too, and there is a spare slot
+            capacity = -(-(capacity + arch.group + 1) // _WHOLE_SLOTS) * _WHOLE_SLOTS - 1
         block = arch.vision_tokens + arch.group
         cache = KeyValueCache(arch, batch, capacity, block, like, attention, filled=filled)
         table = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, capacity, like.device)
@@ -67,7 +75,7 @@ class GenerationState:
             cache.keys, cache.values, torch.view_as_real(table),
             group=arch.group, vocabulary=arch.vocabulary, most=max(budgets),
         )  # fmt: skip
-        return cls(cache, decoder)
+        return cls(cache, decoder, whole=whole)
 
     @property
     def batch(self) -> int:
@@ -108,6 +116,9 @@ class GenerationState:
 
     def forget_all(self) -> None:
         """Start over, in the memory there is."""
+        if self.whole:  # what is masked is still multiplied, and no weight of 0 undoes a NaN
+            self.decoder.keys.zero_()
+            self.decoder.values.zero_()
         begin_clip(self.decoder)
         self.frame_ends = []
 

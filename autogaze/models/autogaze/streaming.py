@@ -10,10 +10,11 @@ from autogaze.checkpoints import state_hash
 from autogaze.errors import InputError, unknown_name
 from autogaze.gaze.output import GazeOutput, gaze_output
 from autogaze.models.autogaze.budgets import Ratio, Requirement, as_ratios, as_requirement, budgets_of
-from autogaze.models.autogaze.engines import ENGINES
+from autogaze.models.autogaze.engines import ENGINES, bind_for_stream
 from autogaze.models.autogaze.gazing_model import GazingModel, check_video
 from autogaze.models.autogaze.generation import GazeRequest, StepPositions, generate_frame
 from autogaze.models.autogaze.state import GenerationState
+from autogaze.models.autogaze.true_float32 import true_float32
 from autogaze.stages import stage
 
 StreamPolicy = Literal["reset", "slide", "keep"]
@@ -48,7 +49,7 @@ class GazeStream:
         window: most frames remembered; None for as many as the model was trained with.
         step_positions: see :class:`~autogaze.models.autogaze.generation.GazeRequest`.
 
-    Steps are taken by the model's engine if that is ``native``, else as ``eager`` takes them.
+    Steps are taken by the model's engine. ``graph`` and ``triton`` capture theirs with the first frame.
 
     Raises:
         InputError: for settings that cannot be used, such as neither ratio nor requirement.
@@ -84,7 +85,8 @@ class GazeStream:
         self._frame_size: tuple[int, int] | None = None
         self._past: list[Tensor] | None = None
         like = gazing.connector.pos_embed
-        self._bind = ENGINES[gazing.choose_engine(None)].bind
+        self._engine = gazing.choose_engine(None)
+        self._bind = bind_for_stream(self._engine)
         # A frame's limits depend on its place between two resets, or are the same for all.
         period = window if policy == "reset" else 1
         # The state is written in place later; tensors made in inference mode would not allow that outside.
@@ -139,7 +141,8 @@ class GazeStream:
             with stage("gaze.vision"):
                 vision, self._past = self._gazing.see_next(frame, self._past)
             tokens = vision[:, 0]
-            chosen.append(generate_frame(self._weights, self._state, tokens, request, t, self._bind))
+            with true_float32():
+                chosen.append(generate_frame(self._weights, self._state, tokens, request, t, self._bind))
             self.frames_seen += 1
         required = None if request.requirement is None else request.requirement[:, list(places)]
         return gaze_output(chosen, self._gazing.arch.grid, required)
@@ -198,7 +201,8 @@ class GazeStream:
         """Return an empty state with room for a frame of each of the ``budgets``."""
         self._most, gazing = max(budgets), self._gazing
         like, attention = gazing.connector.pos_embed, gazing.attn_implementation
-        return GenerationState.allocate(gazing.arch, self.batch, budgets, like, attention)
+        whole = ENGINES[self._engine].step is not None
+        return GenerationState.allocate(gazing.arch, self.batch, budgets, like, attention, whole=whole)
 
     def _make_room(self, budget: int) -> None:
         if self.policy == "keep":

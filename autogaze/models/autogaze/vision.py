@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from autogaze.errors import InputError, refuse_unknown
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.hooks import acts_as
+from autogaze.models.autogaze.true_float32 import true_float32
 
 
 class CausalConvBlock(nn.Module):
@@ -80,12 +81,18 @@ class VisionTrunk(nn.Module):
             )
         if video.dim() == 4:
             video = video[:, None]
-        past = past_conv_values if use_cache and past_conv_values is not None else [None] * len(self.blocks)
+        past: Sequence[Tensor | None] = [None] * len(self.blocks)
+        if use_cache and past_conv_values is not None:
+            past = past_conv_values
         if len(past) != len(self.blocks):
             raise InputError(
                 f"past_conv_values holds {len(past)} tensors; one for each of {len(self.blocks)} blocks is "
                 "wanted"
             )
+        with true_float32():
+            return self._features(video, past)
+
+    def _features(self, video: Tensor, past: Sequence[Tensor | None]) -> tuple[Tensor, list[Tensor]]:
         patches = self._patches(video.flatten(0, 1))  # (batch * time, rows, columns, channels)
         x = self.norm(patches.flatten(1, 2))
         x = x.view(*video.shape[:2], *patches.shape[1:]).permute(0, 4, 1, 2, 3)

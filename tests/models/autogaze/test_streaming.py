@@ -1,6 +1,7 @@
 """Streams choose the offline call's patches, in memory that does not grow."""
 
 import copy
+import dataclasses
 import gc
 import io
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from autogaze.errors import InputError
-from autogaze.models.autogaze import AutoGaze, AutoGazeConfig, GazeStream
+from autogaze.models.autogaze import AutoGaze, AutoGazeConfig, GazeStream, device_loop, engines, state
 from autogaze.models.autogaze.scoring import score
 from kernels.decode_step import reference
 from kernels.decode_step.layers import predict
@@ -256,3 +257,97 @@ def test_a_state_of_other_weights_or_in_pieces_is_refused(tiny):
     del state["past"], state["decoder"]
     with pytest.raises(InputError, match="lacks decoder, past"):
         GazeStream.load(tiny, state)
+
+
+def tried_out(function, prepare):
+    """Do with a function what capturing does, but for the recording: try it out, and leave the state
+    prepared."""
+    prepare()
+    function()
+    prepare()
+    return function
+
+
+@pytest.fixture
+def captured(tiny, monkeypatch):
+    """A model of an engine that captures, which is tried out here with plain calls."""
+    monkeypatch.setattr(engines, "in_cuda_graph", tried_out)
+    for name in ("graph", "triton"):
+        able = dataclasses.replace(engines.ENGINES[name], obstacle=lambda arch, device, dtype: None)
+        monkeypatch.setitem(engines.ENGINES, name, able)
+    monkeypatch.setattr(tiny.gazing_model, "engine", "graph")
+    return tiny
+
+
+CAPTURED_LIMITS = [
+    {"gazing_ratio": 0.07},
+    {"gazing_ratio": 0.1, "task_loss_requirement": -0.6},
+    {"gazing_ratio": 0.05, "step_positions": "sequential"},
+]
+
+
+def as_eager(model, **settings):
+    """Return a stream of the same model that steps eagerly."""
+    before = model.gazing_model.engine
+    model.gazing_model.engine = "eager"
+    try:
+        return GazeStream(model, **settings)
+    finally:
+        model.gazing_model.engine = before
+
+
+@pytest.mark.parametrize("policy", ["reset", "slide", "keep"])
+@pytest.mark.parametrize("limits", CAPTURED_LIMITS)
+def test_a_stream_takes_the_captured_steps_of_its_engine(captured, policy, limits, monkeypatch):
+    """Beyond the window, so that frames are forgotten, or there is more room and everything captured anew."""
+    launches, video = [], clip(61, 2, 4)
+    settings = {"batch": 2, "policy": policy, "window": 2, **limits}
+    expected = gazes_pushed(as_eager(captured, **settings), video)
+    monkeypatch.setattr(state.GenerationState, "feed", lambda *args: pytest.fail("a step was taken eagerly"))
+    monkeypatch.setattr(device_loop, "count", lambda name: launches.append(name))
+    assert gazes_pushed(GazeStream(captured, **settings), video) == expected
+    assert len(launches) > video.shape[1]
+
+
+@pytest.mark.parametrize("policy", ["slide", "keep"])
+def test_a_captured_stream_goes_on_from_a_state_and_from_a_copy(captured, policy):
+    video = clip(62, 1, 4)
+    settings = {"policy": policy, "window": 3, "gazing_ratio": 0.07}
+    expected = gazes_pushed(as_eager(captured, **settings), video)[0][2:]
+    stream = GazeStream(captured, **settings)
+    stream.push(video[:, :2])
+    again, copied = GazeStream.load(captured, stream.state_dict()), copy.deepcopy(stream)
+    for each in (again, copied, stream):
+        assert gazes_pushed(each, video[:, 2:])[0] == expected
+
+
+def test_a_captured_stream_finds_no_trace_of_what_was_forgotten(captured):
+    """Slots that are masked out are still multiplied, and 0 x NaN would be NaN."""
+    video = clip(63, 1, 1)
+    stream = GazeStream(captured, window=1, gazing_ratio=0.07)
+    expected = gazes_pushed(stream, video)
+    stream._state.cache.keys.fill_(float("nan"))
+    assert gazes_pushed(stream, video) == expected
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="kernels are compiled here, and run on the GPU in a test of their own"
+)
+def test_a_stream_takes_the_steps_of_the_fused_kernels(captured):
+    captured.gazing_model.engine = "triton"
+    video, settings = clip(64, 1, 2), {"window": 1, "gazing_ratio": 0.05}
+    expected = gazes_pushed(as_eager(captured, **settings), video)
+    assert gazes_pushed(GazeStream(captured, **settings), video) == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("engine", ["graph", "triton"])
+@pytest.mark.parametrize("policy", ["reset", "slide", "keep"])
+@pytest.mark.parametrize("limits", CAPTURED_LIMITS)
+def test_a_stream_on_a_gpu_takes_the_steps_of_its_engine(policy, limits, engine):
+    model, video = copy.deepcopy(gaze_model("tiny", 12)).cuda(), clip(61, 2, 4).cuda()
+    settings = {"batch": 2, "policy": policy, "window": 2, **limits}
+    model.gazing_model.engine = "eager"
+    expected = gazes_pushed(GazeStream(model, **settings), video)
+    model.gazing_model.engine = engine
+    assert gazes_pushed(GazeStream(model, **settings), video) == expected
