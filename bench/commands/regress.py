@@ -60,7 +60,7 @@ def regress(
         ours, theirs = (definition(tree, suite, overrides) for tree in (head, other))
         jobs, apart = common_jobs(theirs, ours, device, seed)
         for sentence in apart:
-            console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+            console.print(sentence, highlight=False, markup=False)
         if not jobs:
             raise typer.Exit(Exit.NOT_COMPARABLE)
         outcomes = [_held(job, (other, head), matters, budget, seed, console) for job in jobs]
@@ -105,11 +105,11 @@ def _only_one(devices: tuple[Device, ...]) -> tuple[Device, ...]:
 def _held(
     job: Job, trees: tuple[Tree, Tree], matters: Tolerances, budget: float, seed: int, console: Console
 ) -> Outcome:
-    console.print(describe_cell(job.cell), highlight=False, markup=False, soft_wrap=True)
+    console.print(describe_cell(job.cell), highlight=False, markup=False)
 
     def tell(pairs: int, stages: Mapping[str, StageVerdict]) -> None:
         if pairs % 10 == 0:
             said = "  ".join(f"{name} {each.wall} {each.verdict}" for name, each in stages.items())
-            console.print(f"    {pairs} pairs: {said}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"    {pairs} pairs: {said}", highlight=False, markup=False)
 
     return outcome(hold(*trees, job, matters, Limits(budget), seed, tell), matters)

@@ -44,7 +44,7 @@ def print_outcomes(outcomes: Sequence[Outcome], base: str, console: Console) -> 
         for kind, sentences in (("worse", each.worse), ("undecided", _gathered(each.undecided))):
             for sentence in sentences:
                 line = f"{kind}: {name}: {sentence}{_busy(each)}"
-                console.print(line, highlight=False, markup=False, soft_wrap=True)
+                console.print(line, highlight=False, markup=False)
     worse, undecided = (sum(map(bool, found)) for found in _both(outcomes))
     console.print(
         f"{worse} of {len(outcomes)} cells worse than {base}, {undecided} of {len(outcomes)} undecided",
