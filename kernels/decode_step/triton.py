@@ -122,7 +122,9 @@ def _common(state: DecoderState, variant: Variant) -> dict[str, object]:
     plain = _by_multiplication(state, variant)
     precision = "ieee" if plain else "tf32x3" if state.keys.dtype == torch.float32 else "tf32"
     sizes = {"GROUP": state.group.shape[1], "WIDTH": heads * head_dim, "TOKENS": _TOKENS}
-    return {**sizes, "PRECISION": precision, "num_warps": 8 if plain else 4, **LAUNCH}
+    # With all the registers there are: ptxas would otherwise spill a few for one more block on a processor.
+    warps: dict[str, object] = {"num_warps": 8, "maxnreg": 255} if plain else {"num_warps": 4}
+    return {**sizes, "PRECISION": precision, **warps, **LAUNCH}
 
 
 def _by_multiplication(state: DecoderState, variant: Variant) -> bool:
