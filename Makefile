@@ -20,8 +20,34 @@ SUITE ?= default
 OUT   ?= results
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench evaluate compare report doctor test test-oldest test-newest check-kernels microbench gpu-check \
-	train-embedded lint clean
+.PHONY: help setup bench evaluate compare regress report list suites axes doctor test test-oldest test-newest check-kernels \
+	microbench gpu-check train-embedded lint clean
+
+# The variables that were typed, make's own way of knowing; bench/make_targets.py says which a target takes, and turns
+# them into options. From the environment come GPU, SUITE and OUT alone.
+TYPED := $(sort $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
+GIVEN := $(TYPED) $(foreach name,GPU SUITE OUT,$(if $(filter environment,$(origin $(name))),$(name)))
+
+# A misspelt variable is refused before anything is set up. A make inside a make has the outer one's variables, too.
+ifeq ($(MAKELEVEL),0)
+ifneq ($(TYPED),)
+REFUSAL := $(shell $(PYTHON) -m bench.make_targets check $(MAKECMDGOALS) -- $(TYPED))
+$(if $(REFUSAL),$(error $(REFUSAL)))
+endif
+endif
+
+# make exits with 2 whatever a command's exit code was. In question mode (-q) it hands on 1, which says that something
+# failed or is worse; what begins with a + is carried out even so, unless only asked for what would be done (-n).
+GRADED := bench evaluate compare regress
+DRY    := $(findstring n,$(firstword -$(MAKEFLAGS)))
+ALWAYS := $(if $(DRY),@,+@)
+# A command that was typed elsewhere (make -C) says so where it is shown.
+export MAKE_CALLED_FROM := $(PWD)
+ifneq ($(MAKECMDGOALS),)
+ifeq ($(filter-out $(GRADED),$(MAKECMDGOALS))$(DRY),)
+MAKEFLAGS += -q
+endif
+endif
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -29,46 +55,39 @@ help:  ## Show this list
 setup: $(STAMP)  ## Install into .venv (done by every other target when needed)
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$$($(PYTHON) --version) is too old: Python 3.11 or newer is needed (make PYTHON=python3.12 ...)"; exit 2; }
-	@echo "Setting up $(VENV) ..."
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
-	@touch $@
+	$(ALWAYS)$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || \
+		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is none: name one with PYTHON=python3.12" >&2; exit 2; }
+	$(ALWAYS)echo "Setting up $(VENV) ..." >&2
+	$(ALWAYS)$(PYTHON) -m venv $(VENV)
+	$(ALWAYS)$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(ALWAYS)touch $@
 
-bench: $(STAMP)  ## Measure: GPU= SUITE= ATTN= CHUNK= DTYPE= SETTING= BATCH= ENGINE= VIDEO= CHECKPOINT= OUT= PLAN=1 RESUME=
-	@$(BIN)/python -m bench run --gpu '$(GPU)' --suite '$(SUITE)' --out '$(OUT)' \
-		$(if $(ATTN),--attn '$(ATTN)') $(if $(CHUNK),--chunk '$(CHUNK)') $(if $(DTYPE),--dtype '$(DTYPE)') \
-		$(if $(SETTING),--setting '$(SETTING)') $(if $(BATCH),--batch '$(BATCH)') \
-		$(if $(ENGINE),--engine '$(ENGINE)') $(if $(UPSTREAM),--upstream '$(UPSTREAM)') \
-		$(if $(UPSTREAM_PYTHON),--upstream-python '$(UPSTREAM_PYTHON)') \
-		$(if $(VIDEO),--video '$(VIDEO)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') \
-		$(if $(TASK_CHECKPOINT),--task-checkpoint '$(TASK_CHECKPOINT)') $(if $(GEOMETRY),--geometry '$(GEOMETRY)') \
-		$(if $(PLAN),--plan) $(if $(RESUME),--resume '$(RESUME)')
+bench: $(STAMP)  ## Measure: GPU= SUITE= VIDEO= CHECKPOINT= OUT= PLAN=1 RESUME= RETRY=1 SAMPLES= TIME_BUDGET= and any axis
+	$(ALWAYS)$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
 
-evaluate: $(STAMP)  ## The published reconstruction evaluation: VIDEO= OUTPUT_DIR= GPU= RESUME= ARGS='--max-clips 2'
-	@$(BIN)/python -m bench evaluate --device '$(GPU)' --out '$(OUT)' $(if $(VIDEO),--video '$(VIDEO)') \
-		$(if $(OUTPUT_DIR),--output-dir '$(OUTPUT_DIR)') $(if $(RESUME),--resume '$(RESUME)') $(ARGS)
+evaluate: $(STAMP)  ## The published reconstruction evaluation: VIDEO= OUTPUT_DIR= GPU= RESUME= MAX_CLIPS= CLIP_STARTS=
+	$(ALWAYS)$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
 
-# make exits with 2 whatever a command's exit code was; 1 it knows only in question mode (-q), for "not up to date". So
-# that the verdict "worse" comes out as 1, the comparison is made while this file is read, and question mode hands it on.
-ifeq ($(MAKECMDGOALS),compare)
-$(shell $(MAKE) --no-print-directory setup >&2 && $(BIN)/python -m bench compare '$(A)' '$(B)' \
-	$(if $(TOLERANCE),--tolerance '$(TOLERANCE)') $(foreach field,$(ALLOW),--allow '$(field)') >&2)
-ifeq ($(.SHELLSTATUS),1)
-MAKEFLAGS += -q
-else ifneq ($(.SHELLSTATUS),0)
-$(error the runs cannot be compared)
-endif
-endif
-compare:  ## Is run B worse than run A? A= B= TOLERANCE= ALLOW= (0 no, 1 yes, 2 not comparable)
-	@:
+compare: $(STAMP)  ## Is run B worse than run A? A= B= TOLERANCE= ALLOW= (0 no, 1 yes, 2 not comparable)
+	$(ALWAYS)$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
 
-report: $(STAMP)  ## One report over several runs: RUNS="a b c" OUT=
-	@$(BIN)/python -m bench report $(RUNS) $(if $(filter command line,$(origin OUT)),--out '$(OUT)')
+regress: $(STAMP)  ## Is this tree worse than another commit? Both in turns: BASE= SUITE= GPU= BUDGET= and any axis
+	$(ALWAYS)$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
+
+report: $(STAMP)  ## One report over several runs: RUNS="latest latest~1" OUT=
+	@$(BIN)/python -m bench.make_targets run $@ $(TYPED)
+
+list: $(STAMP)  ## The runs that there are: RESULTS=
+	@$(BIN)/python -m bench.make_targets run $@ $(TYPED)
+
+suites: $(STAMP)  ## The suites that there are
+	@$(BIN)/python -m bench.make_targets run $@ $(TYPED)
+
+axes: $(STAMP)  ## What a suite can be narrowed by, and the variable for it: SUITE=
+	@$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
 
 doctor: $(STAMP)  ## What can run here, what cannot, why, and what to install
-	@$(BIN)/python -m bench doctor
+	@$(BIN)/python -m bench.make_targets run $@ $(TYPED)
 
 test: $(STAMP)  ## Run all tests: ARGS='-k gaze'
 	@$(BIN)/python -m pytest $(ARGS)
@@ -113,10 +132,11 @@ microbench: $(STAMP)  ## Kernel references and CPU paths one by one, as pytest-b
 
 # With the Python that is there, torch, triton and transformers in it; nothing is installed, and PyAV is not needed.
 gpu-check:  ## What wants a GPU: suites, tests and goals, within LIMIT= seconds, into one folder: GPU= OUT=
-	@$(PYTHON) -m bench gpu-check --gpu '$(GPU)' --out '$(OUT)' $(if $(LIMIT),--limit '$(LIMIT)')
+	@$(PYTHON) -m bench.make_targets packages
+	@$(PYTHON) -m bench.make_targets run $@ $(GIVEN)
 
 train-embedded: $(STAMP)  ## Train the embedded models anew, hours on two CPU cores: OUT= SCALE=0.01 PROCESSES=2
-	@$(BIN)/python -m autogaze.embedded.recipe $(if $(filter command line,$(origin OUT)),--out '$(OUT)') \
+	@$(BIN)/python -m autogaze.embedded.recipe $(if $(filter command,$(origin OUT)),--out '$(OUT)') \
 		$(if $(SCALE),--scale '$(SCALE)') $(if $(PROCESSES),--processes '$(PROCESSES)')
 
 lint: $(STAMP)  ## Check style and types

@@ -10,6 +10,7 @@ what the accelerated search loses against the exact one.
 """
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from autogaze.datasets.batches import collate, to_inputs
 from autogaze.embedded import load_reconstructor
 from autogaze.errors import InputError
 from autogaze.labelling.agreement import agreement
+from autogaze.labelling.cost import estimate_cost, roughly
 from autogaze.labelling.greedy import CANDIDATES, Mode
 from autogaze.labelling.maker import Clips, LabelSettings, Precision, Shard, draw_budgets, make_labels
 from autogaze.tasks.video_mae_reconstruction import VideoMAEReconstruction
@@ -118,8 +120,11 @@ def label(
     if compare_exact is not None:
         print(comparison(task.to(target), clips, settings, min(compare_exact, len(names))))
         return
+    console.print(
+        f"{estimate_cost(task, clips, names, out, settings, part, batch_size, target)}", soft_wrap=True
+    )
     make = partial(make_labels, task, clips, names, out, settings, part, batch_size, target)
-    labels = _with_a_bar(make, console)
+    labels = _with_a_bar(make, console) if console.is_terminal else make(progress=PlainLines(console))
     print(f"{len(labels)} labelled clips in {part.file(out)}")
 
 
@@ -129,6 +134,29 @@ def _with_a_bar(make: Callable[..., dict[str, Any]], console: Console) -> dict[s
     with Progress(*columns, console=console) as bar:
         row = bar.add_task("labels", total=None)
         return make(progress=lambda done, total: bar.update(row, completed=done, total=total))
+
+
+class PlainLines:
+    """Progress for logs and pipes: a line now and then, with the share that is done and the time left."""
+
+    def __init__(
+        self, console: Console, every_seconds: float = 30.0, clock: Callable[[], float] = time.monotonic
+    ):
+        self._console, self._every, self._clock = console, every_seconds, clock
+        self._said = clock()
+        self._first: tuple[float, float] | None = None
+        """When this was first told how much is done, and how much that was."""
+        self._complete = False
+
+    def __call__(self, done: float, total: int) -> None:
+        now = self._clock()
+        began, before = self._first = self._first or (now, done)
+        if self._complete or (now - self._said < self._every and done < total):
+            return
+        self._said, self._complete = now, done >= total
+        rate = (done - before) / (now - began) if now > began else 0.0
+        left = f", about {roughly((total - done) / rate)} left" if rate and done < total else ""
+        self._console.print(f"labels: {done:.1f} of {total} clips{left}", soft_wrap=True, highlight=False)
 
 
 def comparison(task: VideoMAEReconstruction, clips: Clips, settings: LabelSettings, count: int) -> str:

@@ -25,7 +25,7 @@ from autogaze.errors import InputError, unknown_name
 from bench import journal
 from bench.environment import COMPARABILITY, differences
 from bench.meters.cpu_load import others_share
-from bench.records import OURS, WHOLE, Record, Run, Status
+from bench.records import BUSY, OURS, WHOLE, Record, Run, Status
 from bench.statistics import ENOUGH, Ratio, ratio_of_medians, summarise
 
 TOLERANCE = 0.10
@@ -96,6 +96,8 @@ class CellComparison:
     """Whether both chose the same patches; None where one does not know."""
     worse: tuple[str, ...] = ()
     """Why B is worse, a phrase each; empty where it is not."""
+    disturbed: bool = False
+    """Whether other programs took more than a tenth of the CPUs in either run."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ def compare_cells(
         ),
         same_patches=a.patch_hash == b.patch_hash if a.patch_hash and b.patch_hash else None,
         worse=_reasons(stages, memory, quality),
+        disturbed=max(others_share(a.samples), others_share(b.samples)) > BUSY,
     )
 
 

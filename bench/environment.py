@@ -107,6 +107,13 @@ def describe(device: Device) -> Environment:
     return Environment(fields=fields)
 
 
+def device_model(run: Run) -> str:
+    """Return what a run measured, by its maker's name: ``NVIDIA H100 PCIe``, ``cpu (AMD EPYC 9R14)``."""
+    fields = run.environment.fields
+    name, model = fields.get("device.name") or "unknown device", fields.get("cpu.model")
+    return f"{name} ({model})" if name == "cpu" and model else str(name)
+
+
 def differences(run_a: Run, run_b: Run) -> list[tuple[Matter, AxisValue, AxisValue]]:
     """Return what matters for comparing and differs, with both values.
 

@@ -8,15 +8,21 @@ import signal
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from autogaze.child_process import ChildProcess, fate
 from bench.fork_server import ForkedChild, ForkServer, ForkServerError
 from bench.job import Event, Job
 from bench.journal import utc_now
-from bench.records import Record, Sample, Status
+from bench.records import WHOLE, Record, Sample, Status
+from bench.survey import Answer, Question
 
 _FAREWELL_SECONDS = 30.0
 """How long a child that is done may take to end."""
+PRINTED_FILE = "printed.log"
+"""What the processes of a run's cells printed, other libraries in them included."""
+_SURVEY_SECONDS = 300.0
+"""A survey that takes longer is stuck."""
 
 
 Child = ChildProcess | ForkedChild
@@ -58,6 +64,18 @@ def run_jobs(
                 child.finish(time.monotonic() + _FAREWELL_SECONDS)
 
 
+def ask(question: Question, server: ForkServer | None = None) -> Answer | None:
+    """Have a process of its own look ahead at cells; None where that fails: then nothing is foreseen."""
+    with _child(server) as child:
+        child.send(question.model_dump_json())
+        try:
+            event = Event.model_validate_json(child.receive(time.monotonic() + _SURVEY_SECONDS))
+        except (TimeoutError, EOFError):
+            return None
+        child.finish(time.monotonic() + _FAREWELL_SECONDS)
+    return event.answer
+
+
 def _child(server: ForkServer | None) -> Child:
     if server is not None:
         with suppress(ForkServerError):
@@ -80,7 +98,7 @@ def _measured(
         is_there = False
         status, reason = _blame(child, end, deadline) or (
             Status.TIMEOUT,
-            f"not done after {timeout_seconds:g} s",
+            f"not done after {timeout_seconds:g} s{_where(samples)}",
         )
         record = Record(
             cell=job.cell,
@@ -89,8 +107,24 @@ def _measured(
             samples=tuple(samples),
             details={"stderr": child.printed.tail()},
         )
+    _keep_printed(job, child.printed.all())
     times = {"started": started, "elapsed_seconds": time.monotonic() - begun}
     return record.model_copy(update=times), is_there
+
+
+def _where(samples: Sequence[Sample]) -> str:
+    """Say where a child was when its time was up."""
+    if not any(sample.stage == "setup" for sample in samples):
+        return ", in its set-up"
+    taken = sum(sample.stage == WHOLE and not sample.warmup for sample in samples)
+    return f", after {taken} sample{'s' * (taken != 1)}"
+
+
+def _keep_printed(job: Job, printed: str) -> None:
+    """Write what a cell's process printed into the run's folder, under the cell's name."""
+    if job.folder is not None and printed.strip():
+        with Path(job.folder, PRINTED_FILE).open("a", encoding="utf-8") as file:
+            file.write(f"== {job.cell.key}\n{printed.rstrip()}\n")
 
 
 def _listen(

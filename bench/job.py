@@ -10,6 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from bench.records import AxisValue, Cell, Record, Sample
+from bench.survey import Answer
+
+TURN = "turn"
 
 
 class Job(BaseModel):
@@ -29,6 +32,9 @@ class Job(BaseModel):
     time_budget_seconds: float
     timeout_seconds: float = math.inf
     """When it is given up, counted from the start of its process."""
+    in_turns: bool = False
+    """Whether each timed repetition waits for a line, :data:`TURN`, in place of the budgets; another line
+    ends them."""
     folder: str | None = None
     """The run's folder, for arrays that the workload has kept; None to keep none."""
 
@@ -38,8 +44,10 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["phase", "samples", "record"]
+    kind: Literal["phase", "samples", "turn", "record", "answer"]
+    """``turn`` says that the process of a job in turns waits for the next."""
     phase: str = ""
     """What it is doing now: ``setup``, ``warm-up``, ``sample 3``."""
     samples: tuple[Sample, ...] = ()
     record: Record | None = None
+    answer: Answer | None = None

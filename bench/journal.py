@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -36,7 +36,13 @@ class Migration:
     record: Callable[[Document], Document]
 
 
-MIGRATIONS: dict[int, Migration] = {}
+def _as_it_is(document: Document) -> Document:
+    return document
+
+
+MIGRATIONS: dict[int, Migration] = {
+    1: Migration(run=_as_it_is, record=_as_it_is),  # processor time was added, which may be missing
+}
 """Older schema version to the step to the next one; every version that can be read has an entry."""
 
 
@@ -67,7 +73,12 @@ def create(run: Run, parent: Path) -> Path:
     """Make the folder of a new run, with its head in it; return the folder."""
     check_writable(parent)
     folder = parent / run.id
-    folder.mkdir()
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise InputError(
+            f"folder {folder} of the run cannot be made ({error.strerror}): start it again"
+        ) from error
     write_text(folder / RUN_FILE, run.model_dump_json(indent=2) + "\n")
     (folder / JOURNAL_FILE).touch()
     return folder
@@ -78,9 +89,9 @@ def appending(folder: Path) -> Iterator[Callable[[Record], None]]:
     """Open the journal of ``folder``; give a function that adds a record and returns when it is on the disk.
 
     A torn last line is dropped first, or the next record would be glued to it. Raises ``InputError`` while
-    another process writes the same journal.
+    another process writes the same journal, and for one that may not be written.
     """
-    with (folder / JOURNAL_FILE).open("r+b") as file:
+    with _writable(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -96,6 +107,15 @@ def appending(folder: Path) -> Iterator[Callable[[Record], None]]:
             os.fsync(file.fileno())
 
         yield append
+
+
+def _writable(folder: Path) -> BinaryIO:
+    try:
+        return (folder / JOURNAL_FILE).open("r+b")
+    except OSError as error:
+        raise InputError(
+            f"run {folder} cannot be written ({error.strerror}): let its owner finish it, or start a new run"
+        ) from error
 
 
 def read_run(folder: Path) -> tuple[Run, list[Record]]:
@@ -158,6 +178,10 @@ def _whole_lines(path: Path) -> list[bytes]:
         return path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): let its owner permit it, or name another run"
+        ) from error
 
 
 def _migrated(document: Document, version: int, kind: str) -> Document:

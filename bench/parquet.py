@@ -26,6 +26,7 @@ _SAMPLE_COLUMNS = {
     "index": "int64",
     "stage": "string",
     "seconds": "float64",
+    "cpu_seconds": "float64",
     "device_seconds": "float64",
     "warmup": "bool_",
     "work": "amounts",

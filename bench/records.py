@@ -27,7 +27,14 @@ ARRAYS_FOLDER = "arrays"
 """Where in a run's folder such files lie."""
 
 
-SCHEMA_VERSION = 1
+CPU_OTHERS = "cpu.others"
+"""The detail of a record that says what share of the CPUs other programs had while it was timed, 0 to 1."""
+
+BUSY = 0.1
+"""Share of the CPUs that others may use before a reader is told."""
+
+
+SCHEMA_VERSION = 2
 
 AxisValue = str | int | float | bool | None
 
@@ -70,6 +77,8 @@ class Sample(_Frozen):
     """Dotted stage name; a child's time lies inside its parent's (``gaze.steps`` in ``gaze``)."""
     seconds: float
     """Wall-clock time, synchronised with the device where the stage is a top-level one."""
+    cpu_seconds: float | None = None
+    """Processor time of the measuring process, user and system, all threads; of top-level stages alone."""
     device_seconds: float | None = None
     """Time between device events, where the device has them."""
     warmup: bool = False

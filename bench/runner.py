@@ -1,25 +1,30 @@
 """A run from plan to finished journal."""
 
 import hashlib
+import itertools
 import os
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
 from autogaze.errors import InputError
-from bench import journal
+from bench import forecast, journal
+from bench.costs import Limits, warmups
 from bench.devices import Device, find_devices
 from bench.environment import describe, differences
+from bench.forecast import Forecast
 from bench.fork_server import ForkServer, ForkServerError, open_fork_server
 from bench.isolation import run_jobs
 from bench.job import Job
 from bench.parquet import export
-from bench.plan import Plan, earlier_records, estimate, time_left
+from bench.plan import Estimate, Plan, earlier_spent
 from bench.records import AxisValue, Cell, Record, Run
 from suites.loader import Point, Suite, check_inputs, workload_class
+from suites.preflight import check_source
 from suites.workload import Inputs, Sharing
 
 _BLOCK = 1 << 20
@@ -28,8 +33,8 @@ _BLOCK = 1 << 20
 class Progress(Protocol):
     """Hears how a run gets on."""
 
-    def begin(self, cell: Cell, number: int, total: int, seconds_left: float) -> None:
-        """Hear that a cell starts; ``number`` counts from 1."""
+    def begin(self, cell: Cell, number: int, total: int, seconds_left: float, samples: int) -> None:
+        """Hear that a cell starts; ``number`` counts from 1, and about so many samples will be taken."""
 
     def phase(self, name: str) -> None:
         """Hear what the cell does now."""
@@ -44,6 +49,13 @@ def start(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...], re
     Raises ``InputError`` for an output folder that cannot be written, a video that cannot be read, and inputs
     that some cell cannot be measured with.
     """
+    return journal.create(head_of(suite, plan, inputs, command), results)
+
+
+def head_of(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...]) -> Run:
+    """Return the head of a new run; raises ``InputError`` for inputs that it cannot be measured with."""
+    check_source(inputs.video)
+    check_inputs(suite.points, suite.workloads, inputs)
     settings: dict[str, AxisValue] = {
         **{name: value for name, value in asdict(inputs).items() if name != "device"},
         "video_sha256": _video_hash(inputs.video),
@@ -53,7 +65,7 @@ def start(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...], re
     }
     # A resumed run must find its workloads even if the suite was a file that is gone.
     settings |= {f"workload.{cell.workload}": suite.workloads[cell.workload] for cell in plan.cells}
-    run = Run(
+    return Run(
         id=journal.run_id(suite.name, plan.device.slug),
         created=journal.utc_now(),
         suite=suite.name,
@@ -63,8 +75,6 @@ def start(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...], re
         environment=describe(plan.device),
         cells=plan.cells,
     )
-    check_inputs(suite.points, suite.workloads, inputs)
-    return journal.create(run, results)
 
 
 def check_resumable(run: Run) -> None:
@@ -100,23 +110,67 @@ def proceed(folder: Path, progress: Progress, retry: bool = False) -> list[Recor
     inputs = _inputs(run, device)
     points = [Point(cell.workload, tuple(cell.axes.items())) for cell in cells]
     check_inputs(points, {cell.workload: _target(run, cell) for cell in cells}, inputs)
-    earlier = earlier_records(folder.parent, device)
-    estimates = [estimate(cell, earlier, _number(run, "time_budget_seconds")) for cell in cells]
-    taken: list[float] = []
-    jobs = [_job(run, cell, device, inputs, folder) for cell in cells]
     with ExitStack() as stack:
         append = stack.enter_context(journal.appending(folder))
-        server = stack.enter_context(_forking(jobs))
+        progress.phase("importing what the cells need")
+        server = stack.enter_context(_forking([_target(run, cell) for cell in cells]))
+        ahead = _forecast(run, cells, device, inputs, folder.parent, server, progress.phase)
+        estimates = [ahead.estimate(cell) for cell in cells]
+        runs_here = [each.obstacle is None for each in estimates]
+        jobs = [_job(run, cell, device, inputs, folder) for cell in itertools.compress(cells, runs_here)]
         records_to_come = _measured(jobs, _number(run, "timeout_seconds"), progress.phase, server)
         stack.enter_context(closing(records_to_come))
-        for number, cell in enumerate(cells, start=1):
-            progress.begin(cell, number, len(cells), time_left(estimates, taken))
-            record = next(records_to_come)
+        for place, (cell, expected) in enumerate(zip(cells, estimates, strict=True)):
+            seconds_left = ahead.seconds_left(cells[place:])
+            progress.begin(cell, place + 1, len(cells), seconds_left, ahead.samples(cell))
+            record = next(records_to_come) if expected.obstacle is None else _not_started(cell, expected)
             append(record)
+            ahead.learn(record)
             progress.end(record)
-            taken.append(record.elapsed_seconds)
     export(folder)
     return journal.read_run(folder)[1]
+
+
+def look_ahead(run: Run, plan: Plan, results: Path) -> Plan:
+    """Return the plan of a run with what its cells are expected to cost, and which cannot run here.
+
+    ``run`` is the head of the run, ``results`` where earlier runs lie. Processes are started to find out, and
+    nothing is measured but the device's pace.
+    """
+    begun = time.monotonic()
+    inputs = _inputs(run, plan.device)
+    with _forking([_target(run, cell) for cell in plan.cells]) as server:
+        ahead = _forecast(run, plan.cells, plan.device, inputs, results, server, lambda name: None)
+        start_seconds = time.monotonic() - begun
+    estimates = tuple(ahead.estimate(cell) for cell in plan.cells)
+    return replace(plan, estimates=estimates, others=ahead.others, start_seconds=start_seconds)
+
+
+def _forecast(
+    run: Run,
+    cells: Sequence[Cell],
+    device: Device,
+    inputs: Inputs,
+    results: Path,
+    server: ForkServer | None,
+    on_phase: Callable[[str], None],
+) -> Forecast:
+    if server is not None and server.obstacle is None:  # which waits for its imports
+        on_phase("looking ahead")
+    limits = Limits(
+        min_samples=int(_number(run, "min_samples")),
+        time_budget_seconds=_number(run, "time_budget_seconds"),
+        timeout_seconds=_number(run, "timeout_seconds"),
+        warmups=warmups(device.torch_name),
+    )
+    earlier = earlier_spent(results, device, run.settings)
+    targets = {cell.workload: _target(run, cell) for cell in cells}
+    return forecast.look_ahead(cells, targets, asdict(inputs), limits, earlier, server)
+
+
+def _not_started(cell: Cell, expected: Estimate) -> Record:
+    """Return the record of a cell that cannot run here, as was known before."""
+    return Record(cell=cell, status=expected.status, reason=expected.obstacle, started=journal.utc_now())
 
 
 def _measured(
@@ -132,14 +186,14 @@ def _measured(
 
 
 @contextmanager
-def _forking(jobs: Sequence[Job]) -> Iterator[ForkServer | None]:
-    """Open a server that forks the processes of ``jobs``; None where there is no need or can be none."""
+def _forking(targets: Sequence[str]) -> Iterator[ForkServer | None]:
+    """Open a server that forks the processes of cells whose workloads are ``targets``; None where there is no
+    need or can be none."""
     with ExitStack() as stack:
         server = None
         with suppress(ForkServerError):
-            if jobs:
-                targets = list(dict.fromkeys(job.target for job in jobs))
-                server = stack.enter_context(open_fork_server(targets))
+            if targets:
+                server = stack.enter_context(open_fork_server(list(dict.fromkeys(targets))))
         yield server
 
 

@@ -13,40 +13,52 @@ Nothing here imports torch, unless the device is a CUDA one: it is the workload 
 import gc
 import hashlib
 import importlib
+import itertools
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.files import replacing
 from autogaze.stages import observed_by
+from bench.costs import MOST_SAMPLES, warmups
 from bench.fingerprint import fingerprint
-from bench.job import Event, Job
+from bench.job import TURN, Event, Job
 from bench.meters.clocks import DeviceClock, StageClock, device_clock
 from bench.meters.cpu_load import OTHERS, LoadMeter, others_share
 from bench.meters.memory import MemoryMeter
 from bench.meters.power import PowerMeter, open_meter
-from bench.records import ARRAYS, ARRAYS_FOLDER, OURS, WHOLE, FrameQuality, Memory, Record, Sample, Status
+from bench.records import (
+    ARRAYS,
+    ARRAYS_FOLDER,
+    BUSY,
+    CPU_OTHERS,
+    OURS,
+    WHOLE,
+    FrameQuality,
+    Memory,
+    Record,
+    Sample,
+    Status,
+)
+from bench.survey import Question, survey
 from suites.workload import Doubting, Inputs, Paired, Quality, Workload
 
-_WARMUPS_HOST = 1
-_WARMUPS_CUDA = 3
-"""A GPU needs longer: its allocator, libraries and clocks all settle after the first calls."""
-_MOST_SAMPLES = 1000
-"""More would say nothing new and make a short cell's record huge."""
 _ROOM = 2.0
 """Repetitions, each as long as the longest so far, that must fit before another one begins: a slow
 cell takes fewer samples, and is not lost."""
 
-_BUSY = 0.1
-"""Share of the CPUs that others may use before a reader is told."""
-
 Send = Callable[[Event], None]
+
+_TASK: TypeAdapter[Question | Job] = TypeAdapter(Question | Job)
+"""What a measuring process is sent."""
 
 
 @dataclass
@@ -54,6 +66,8 @@ class Measurement:
     """What has been measured so far; grows, and is what remains when something goes wrong."""
 
     samples: list[Sample] = field(default_factory=list)
+    spent: float = 0.0
+    """Seconds of the timed repetitions, a peer's turns and ours."""
     judged: list[Quality] = field(default_factory=list)
     """Quality of each timed repetition."""
     counted: list[dict[str, float]] = field(default_factory=list)
@@ -61,15 +75,20 @@ class Measurement:
     joules: list[float] = field(default_factory=list)
     workload: Workload | None = None
     memory: MemoryMeter | None = None
+    others: float = 0.0
+    """Share of the CPUs that other programs had from the first timed repetition to the last."""
     kept: dict[str, Any] = field(default_factory=dict)
     """Details of the record that say where arrays are kept."""
 
 
-def measure(job: Job, send: Send) -> Record:
-    """Measure one cell; whatever goes wrong in the workload becomes the record's status and reason."""
+def measure(job: Job, send: Send, lines: Iterable[str] = ()) -> Record:
+    """Measure one cell; whatever goes wrong in the workload becomes the record's status and reason.
+
+    A job in turns takes one for each of ``lines`` that says so.
+    """
     measurement = Measurement()
     try:
-        _measure(job, send, measurement)
+        _measure(job, send, measurement, iter(lines))
         doubt = _doubt(measurement)
         return _record(job, measurement, Status.INVALID if doubt else Status.OK, doubt)
     except Exception as error:
@@ -80,7 +99,7 @@ def measure(job: Job, send: Send) -> Record:
         return _record(job, measurement, status, reason, details)
 
 
-def _measure(job: Job, send: Send, measurement: Measurement) -> None:
+def _measure(job: Job, send: Send, measurement: Measurement, lines: Iterator[str]) -> None:
     inputs = Inputs(**job.inputs)  # type: ignore[arg-type]
     clock = device_clock(inputs.device)
     meter = open_meter(job.pci_id)
@@ -99,17 +118,13 @@ def _measure(job: Job, send: Send, measurement: Measurement) -> None:
     measurement.memory = memory = MemoryMeter(inputs.device, paired.peer if paired else None)
 
     send(Event(kind="phase", phase="warm-up"))
-    for index in range(_WARMUPS_CUDA if inputs.device.startswith("cuda") else _WARMUPS_HOST):
+    for index in range(warmups(inputs.device)):
         _, samples, _, _ = _repeat(workload, clock, meter, index, warmup=True)
         _keep(measurement, send, samples + _ours(paired, clock, index, warmup=True))
 
-    judge = _Judge(workload)
-    spent = longest = 0.0
-    index = 0
-    while index < job.min_samples or (spent < job.time_budget_seconds and index < _MOST_SAMPLES):
-        round_began = time.perf_counter()
-        if index and round_began - started + _ROOM * longest > job.timeout_seconds:
-            break
+    judge, load = _Judge(workload), LoadMeter(paired.peer.pid if paired and paired.peer else None)
+    pace = _turns(send, lines) if job.in_turns else _budgets(job, started, measurement)
+    for index in pace:
         send(Event(kind="phase", phase=f"sample {index + 1}"))
         # Every other time ours goes first, so that neither always finds the machine as the other left it.
         ours = _ours(paired, clock, index) if index % 2 else []
@@ -118,14 +133,37 @@ def _measure(job: Job, send: Send, measurement: Measurement) -> None:
         memory.end()
         measurement.joules += [] if joules is None else [joules]
         ours = ours or _ours(paired, clock, index)
-        spent += sum(sample.seconds for sample in (samples[0], *ours))
-        index += 1
+        measurement.spent += sum(sample.seconds for sample in (samples[0], *ours))
         _keep(measurement, send, samples + ours)
         measurement.counted.append(dict(counters))
         measurement.judged.append(judge(output))
         del output
-        longest = max(longest, time.perf_counter() - round_began)
-    measurement.kept = _keep_arrays(job, measurement.judged[-1])
+    measurement.others = load.share() or 0.0
+    if measurement.judged:
+        measurement.kept = _keep_arrays(job, measurement.judged[-1])
+
+
+def _budgets(job: Job, started: float, measurement: Measurement) -> Iterator[int]:
+    """Count repetitions until there are enough of them and the time budget is used, as far as the timeout
+    lets."""
+    longest = 0.0
+    index = 0
+    while index < job.min_samples or (measurement.spent < job.time_budget_seconds and index < MOST_SAMPLES):
+        began = time.perf_counter()
+        if index and began - started + _ROOM * longest > job.timeout_seconds:
+            break
+        yield index
+        index += 1
+        longest = max(longest, time.perf_counter() - began)
+
+
+def _turns(send: Send, lines: Iterator[str]) -> Iterator[int]:
+    """Count repetitions for as long as there are turns to take."""
+    for index in itertools.count():
+        send(Event(kind="turn"))
+        if next(lines, "").strip() != TURN:
+            break
+        yield index
 
 
 def _repeat(
@@ -154,6 +192,7 @@ def _repeat(
             index=index,
             stage=name,
             seconds=taken.seconds,
+            cpu_seconds=taken.cpu_seconds,
             device_seconds=taken.device_seconds,
             warmup=warmup,
             telemetry=telemetry if name == WHOLE else {},
@@ -243,8 +282,9 @@ def _record(
         notes.append(
             f"{len(judged)} of {job.min_samples} samples: more would not fit into {job.timeout_seconds:g} s"
         )
-    others = others_share(measurement.samples)
-    if others > _BUSY:
+    # Short repetitions have no share of their own; all of them together have.
+    others = others_share(measurement.samples) or measurement.others
+    if others > BUSY:
         notes.append(f"other programs used {others:.0%} of the CPUs while this was measured")
     frames = tuple(FrameQuality.model_validate(frame) for frame in judged[-1].frames) if judged else ()
     counters = _means(
@@ -267,6 +307,7 @@ def _record(
             **(workload.details if workload else {}),
             **(judged[-1].details if judged else {}),
             **measurement.kept,
+            CPU_OTHERS: others,
             **_process_details(),
             **(details or {}),
         },
@@ -325,7 +366,11 @@ def serve(commands: int, answers: int) -> None:
             pipe.flush()
 
         for line in jobs:
-            send(Event(kind="record", record=measure(Job.model_validate_json(line), send)))
+            task = _TASK.validate_json(line)
+            if isinstance(task, Question):
+                send(Event(kind="answer", answer=survey(task)))
+            else:
+                send(Event(kind="record", record=measure(task, send, jobs)))
 
 
 def main() -> None:

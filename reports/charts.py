@@ -23,6 +23,10 @@ Looks = Mapping[str, Mapping[str, Any]]
 """How each series is drawn, by its name."""
 
 
+_ROOM_FOR_WORDS = 4
+"""Frames of a heat map that are as wide as a few words."""
+
+
 class MissingDataError(Exception):
     """A picture's data is missing; the message says which."""
 
@@ -67,7 +71,8 @@ class Panel:
 def heat_map(names: Sequence[str], counts: Sequence[Sequence[float]], title: str) -> Figure:
     """Draw the gaze count of each frame, a row for each name; rows may be of different length.
 
-    Colours are logarithmic, since budgets span two orders of magnitude; every cell also bears its number.
+    Colours are logarithmic, since budgets span two orders of magnitude; every cell also bears its number. A
+    row of equal numbers, which a budget makes, bears it once.
     """
     width = max(len(row) for row in counts)
     values = np.full((len(counts), width), np.nan)
@@ -83,15 +88,25 @@ def heat_map(names: Sequence[str], counts: Sequence[Sequence[float]], title: str
     axes.set_yticks(range(len(names)), names)
     axes.grid(False)
     if width <= 32:
-        for (row, frame), count in np.ndenumerate(values):
-            if np.isfinite(count):
+        for row, frames in enumerate(counts):
+            for place, text, count in _numbers(frames):
                 ink = "black" if scale(max(count, lowest)) > 0.5 else "white"
-                axes.text(frame, row, f"{count:.0f}", ha="center", va="center", fontsize=8, color=ink)
+                axes.text(place, row, text, ha="center", va="center", fontsize=8, color=ink)
     bar = figure.colorbar(image, ax=axes, pad=0.01, label="gazes per frame")
     bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     bar.ax.yaxis.set_major_formatter("{x:g}")
     bar.ax.yaxis.set_minor_locator(NullLocator())
     return figure
+
+
+def _numbers(frames: Sequence[float]) -> list[tuple[float, str, float]]:
+    """Return the numbers of a row of a heat map: where each stands, its text, and itself."""
+    finite = [
+        (float(place), f"{count:.0f}", count) for place, count in enumerate(frames) if np.isfinite(count)
+    ]
+    if len(frames) < _ROOM_FOR_WORDS or len(finite) < len(frames) or len(set(frames)) > 1:
+        return finite
+    return [((len(frames) - 1) / 2, f"{frames[0]:.0f} in every frame", frames[0])]
 
 
 def curves(panels: Sequence[Panel], title: str, x_label: str) -> Figure:

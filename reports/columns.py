@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from bench.records import WHOLE
+from bench.records import BUSY, WHOLE
 from bench.statistics import Summary
 from reports.document import Column
 from reports.naming import several_runs, unusual_text, usual_axes, varying_axes
@@ -26,6 +26,8 @@ CellColumn = Column[CellResult]
 Base = Callable[[CellResult], CellResult | None]
 """Finds the cell that another is held against."""
 
+MARK = "!"
+"""Stands beside what was measured while other programs were busy."""
 _AXIS_UNITS = {"chunk": "frames", "batch": "clips"}
 _TERA_FROM = 1e12
 """Rates are in TFLOP/s where the highest is at least one, else in GFLOP/s."""
@@ -45,6 +47,34 @@ AGREEMENT: CellColumn = Column(
     percent,
     spare=1,
     note=f"agree is the share of patches that {EAGER} in float32 chooses too, mean over frames",
+)
+
+
+class Doubted(float):
+    """A ratio of times that other programs have had a part in."""
+
+
+def doubted(value: float, is_so: bool) -> float:
+    """Return a ratio of times, as :class:`Doubted` where that is so."""
+    return Doubted(value) if is_so else value
+
+
+def marked(format: Format) -> Format:
+    """Return a format that puts a mark beside ratios that are doubted."""
+    return lambda value: f"{format(value)} {MARK}" if isinstance(value, Doubted) else format(value)
+
+
+DISTURBED_NOTE = (
+    f"{MARK} marks cells, and ratios of such cells, during which other programs used more than "
+    f"{100 * BUSY:.0f} % of the CPUs"
+)
+DISTURBED: CellColumn = Column(
+    "other_programs",
+    "",
+    lambda result: MARK if result.disturbed else None,
+    numeric=False,
+    format=lambda value: str(value or ""),
+    note=DISTURBED_NOTE,
 )
 
 
@@ -132,9 +162,11 @@ def speed_up_column(base: Base, name: str, stage: str = WHOLE) -> CellColumn:
         ours, theirs = (
             each.per("call", each.median(stage)) if each else None for each in (result, held_against)
         )
-        return theirs / ours if ours and theirs else None
+        if not (held_against and ours and theirs):
+            return None
+        return doubted(theirs / ours, result.disturbed or held_against.disturbed)
 
-    return Column("speed_up", "speed-up", value, "×", number, note=f"speed-up is over {name}")
+    return Column("speed_up", "speed-up", value, "×", marked(number), note=f"speed-up is over {name}")
 
 
 def rate_columns(results: Sequence[CellResult]) -> list[CellColumn]:
@@ -204,9 +236,9 @@ def over_ours_columns() -> list[CellColumn]:
         Column(
             "over_ours",
             "over ours",
-            lambda result: result.over_ours.estimate if result.over_ours else None,
+            lambda result: doubted(result.over_ours.estimate, result.disturbed) if result.over_ours else None,
             "×",
-            number,
+            marked(number),
             note=note,
         ),
         Column("over_ours_interval", "95 % interval", interval, "×", spare=1),

@@ -8,12 +8,17 @@ from rich.text import Text
 
 from bench.compare import CellComparison, Change, Comparison, StageComparison
 from bench.records import Cell
-from reports.document import Column, Table, tabulate
+from reports.columns import DISTURBED_NOTE, doubted, marked
+from reports.document import Column, Table, notes, tabulate
 from reports.naming import cell_label, merged, which
 from reports.results import CellResult, distinct_stages
 from reports.terminal import print_fitting
 from reports.units import DASH, fixed, mebibytes, milliseconds
 
+_TIMES = (
+    "A and B are medians in ms of one repetition, which is all the clips or calls of a cell: not of a frame, "
+    "as in a run's table"
+)
 _MEMORY = ("device_allocated_peak", "resident_peak")
 
 
@@ -43,7 +48,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(Text(f"! allowed to differ: {difference}", style="dim"))
     named = _named(comparison)
     console.print()
-    print_fitting(_stage_table(named), console)
+    shown = print_fitting(_stage_table(named), console)
+    console.print(Text(notes([shown]), style="dim"))
     console.print()
     print_fitting(_cell_table(named), console)
     console.print()
@@ -74,9 +80,9 @@ def _stage_table(named: Sequence[_Named]) -> Table:
     columns: list[Column[tuple[_Named, StageComparison | None]]] = [
         Column("cell", "cell", lambda row: row[0].name, numeric=False),
         Column("stage", "stage", lambda row: row[1].stage if row[1] else None, numeric=False),
-        Column("a", "A", lambda row: row[1].median_a if row[1] else None, "ms", milliseconds),
-        Column("b", "B", lambda row: row[1].median_b if row[1] else None, "ms", milliseconds),
-        Column("ratio", "B/A", lambda row: row[1].ratio.estimate if row[1] else None, "", fixed(3)),
+        Column("a", "A", lambda row: row[1].median_a if row[1] else None, "ms", milliseconds, note=_TIMES),
+        Column("b", "B", lambda row: row[1].median_b if row[1] else None, "ms", milliseconds, note=_TIMES),
+        Column("ratio", "B/A", _ratio, "", marked(fixed(3))),
         Column("interval", "95 % interval", lambda row: interval(row[1]) if row[1] else None),
         Column(
             "verdict",
@@ -86,6 +92,11 @@ def _stage_table(named: Sequence[_Named]) -> Table:
         ),
     ]
     return tabulate(columns, rows)
+
+
+def _ratio(row: tuple[_Named, StageComparison | None]) -> float | None:
+    named, stage = row
+    return doubted(stage.ratio.estimate, named.cell.disturbed) if stage else None
 
 
 def _cell_table(named: Sequence[_Named]) -> Table:
@@ -137,6 +148,8 @@ def _print_verdict(named: Sequence[_Named], tolerance: float, console: Console) 
     worse = [(each.name, reason) for each in named for reason in each.cell.worse]
     for name, reason in worse:
         console.print(Text(f"✗ {name}: {reason}", style="red"))
+    if any(each.cell.disturbed for each in named):
+        console.print(Text(DISTURBED_NOTE, style="yellow"))
     warnings = [
         (warning, stage) for each in named for stage in each.cell.stages for warning in stage.ratio.warnings
     ]

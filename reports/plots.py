@@ -24,7 +24,7 @@ from reports.charts import (
 from reports.document import Block, Image, Paragraph
 from reports.naming import cell_label, setting_kind
 from reports.published import H100, RTX_3090, matching, published_figures
-from reports.results import MEANINGLESS, PIPELINE, CellResult
+from reports.results import MEANINGLESS, CellResult
 from reports.roofline import roofline
 from reports.selector_plots import agreement, overlap_by_selector, quality_by_selector, stopping_rule
 from reports.style import styled
@@ -36,6 +36,8 @@ QUALITIES = {
     "loss": ("Loss", "loss"),
     "mae": ("MAE", "MAE"),
 }
+_ROUNDING = 1e-6
+"""A share of the whole that is no stage, but what is left of sums."""
 MOST_CURVES = 8
 """More curves than this cannot be told apart."""
 
@@ -115,24 +117,25 @@ def _line(name: str, points: Sequence[tuple[float, float]], published: bool = Fa
 
 
 def stage_parts(result: CellResult) -> dict[str, float]:
-    """Return the milliseconds a clip spends in each stage; nested stages stand for their part of the parent.
+    """Return the milliseconds of a clip that each stage takes: its mean share of the median end to end, so
+    that they add up to it. Nested stages stand for their part of the parent.
 
-    What the nested stages of a parent leave over keeps the parent's name. Whatever no stage covers is
-    ``other``, and so are stages of less than 1 %: they could not be seen. Empty for a cell without clips.
+    What the nested stages of a parent leave over keeps the parent's name; what no stage covers is ``other``.
+    Empty for a cell without clips.
     """
+    whole = result.per("clip", result.median(WHOLE))
+    if whole is None:
+        return {}
     parts: dict[str, float] = {}
-    for stage in PIPELINE:
-        whole = result.median(stage)
-        if whole is None:
-            continue
+    for stage, share in result.shares_of_whole.items():
         children = [name for name in result.stages if name.startswith(f"{stage}.")]
-        nested = {child: whole * (result.share(child) or 0.0) for child in children}
-        parts |= nested | {stage: max(0.0, whole - sum(nested.values()))}
-    total = result.median(WHOLE) or sum(parts.values())
-    large = {stage: seconds for stage, seconds in parts.items() if seconds >= 0.01 * total}
-    large["other"] = max(0.0, total - sum(large.values()))
-    shares = {stage: result.per("clip", seconds) for stage, seconds in large.items()}
-    return {stage: 1e3 * share for stage, share in shares.items() if share}
+        within = {child: result.share(child) or 0.0 for child in children}
+        # Children by device events may take longer than their parent by the host's clock.
+        scale = share / max(1.0, sum(within.values()))
+        nested = {child: scale * part for child, part in within.items()}
+        parts |= nested | {stage: share - sum(nested.values())}
+    parts["other"] = 1.0 - sum(parts.values())
+    return {stage: 1e3 * whole * part for stage, part in parts.items() if part > _ROUNDING}
 
 
 def latency_by_stage(results: Sequence[CellResult]) -> Figure:
@@ -144,7 +147,7 @@ def latency_by_stage(results: Sequence[CellResult]) -> Figure:
         [cell_label(result, timed) for result in timed],
         [stage_parts(result) for result in timed],
         [_published_clip(result) for result in timed],
-        "Latency of a clip by stage (medians)",
+        "Latency of a clip, end to end (median), by stage",
         "ms per clip",
         "published elsewhere: H100, gaze + reconstruct",
     )
@@ -234,6 +237,8 @@ def gaze_heat_map(results: Sequence[CellResult]) -> Figure:
         raise MissingDataError("no cell has gaze counts by frame")
     names = [cell_label(cell, cells) for cell in cells]
     counts = [_by_frame(cell, "gazes") for cell in cells]
+    if all(len(set(row)) == 1 for row in counts):
+        raise MissingDataError("every cell chose as many patches in one frame as in any other")
     return heat_map(names, counts, "Gazes in each frame of a clip, mean over clips")
 
 
@@ -268,8 +273,8 @@ PLOTS = (
     Plot(
         "latency_by_stage",
         "Latency by stage",
-        "What the time of a clip is made of: medians of the timed repetitions. A diamond, if any, is a "
-        "published figure, measured on another machine.",
+        "What the time of a clip is made of: a bar is as long as the median end to end, and each stage has "
+        "its mean share of it. A diamond, if any, is a published figure, measured on another machine.",
         latency_by_stage,
         (VIDEO, ENGINES, ENCODE),
     ),
@@ -292,8 +297,8 @@ PLOTS = (
     Plot(
         "gaze_heat_map",
         "Gazes by frame",
-        "How many patches were chosen in each frame: with a budget always as many, with a requirement as "
-        "many as the frame needs. Cells that chose alike are drawn once.",
+        "How many patches were chosen in each frame: with a budget always as many, which is then said once, "
+        "with a requirement as many as the frame needs. Cells that chose alike are drawn once.",
         gaze_heat_map,
         (VIDEO, ENGINES),
     ),

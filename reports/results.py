@@ -14,7 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from bench.journal import read_run
-from bench.records import OURS, WHOLE, AxisValue, Cell, FrameQuality, Memory, Record, Run, Sample, Status
+from bench.records import (
+    BUSY,
+    CPU_OTHERS,
+    OURS,
+    WHOLE,
+    AxisValue,
+    Cell,
+    FrameQuality,
+    Memory,
+    Record,
+    Run,
+    Sample,
+    Status,
+)
 from bench.statistics import Ratio, Summary, ratio_of_pairs, summarise
 from reports.units import Value, text
 
@@ -62,6 +75,16 @@ class CellResult:
         return self.status == Status.OK
 
     @property
+    def others(self) -> float:
+        """Share of the CPUs that other programs had while this was timed, 0 to 1; 0 where it is unknown."""
+        return self.figure(CPU_OTHERS) or 0.0
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether that is more than a reader need not be told of."""
+        return self.others > BUSY
+
+    @property
     def notes(self) -> tuple[str, ...]:
         return self.record.notes if self.record else ()
 
@@ -74,7 +97,10 @@ class CellResult:
         return self.record.frames if self.record else ()
 
     def axis(self, name: str) -> Value:
-        """Return the cell's value of an axis; ``workload`` counts as one."""
+        """Return the cell's value of an axis; ``workload`` counts as one, and ``clips`` are as many as there
+        were of those asked for."""
+        if name == "clips" and (clips := self.counter("clips")):
+            return round(clips)
         return self.cell.workload if name == "workload" else self.cell.axes.get(name)
 
     def counter(self, name: str) -> float | None:
@@ -190,6 +216,17 @@ class CellResult:
     def median(self, stage: str) -> float | None:
         """Return the median time of a stage, for a repetition."""
         return self.stages[stage].median if stage in self.stages else None
+
+    @cached_property
+    def shares_of_whole(self) -> dict[str, float]:
+        """Return the part of a repetition that each top-level stage takes, mean over repetitions: unlike
+        medians, these add up to the whole."""
+        wholes = {sample.index: sample.seconds for sample in self._timed if sample.stage == WHOLE}
+        found: dict[str, list[float]] = {}
+        for sample in self._timed:
+            if "." not in sample.stage and sample.stage not in (WHOLE, OURS) and wholes.get(sample.index):
+                found.setdefault(sample.stage, []).append(sample.seconds / wholes[sample.index])
+        return {stage: sum(found[stage]) / len(wholes) for stage in sorted(found, key=_stage_order)}
 
     def share(self, stage: str) -> float | None:
         """Return the part of its parent that a nested stage takes, by medians of the same kind of clock."""

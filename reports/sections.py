@@ -1,11 +1,13 @@
 """Sections of a report, in order, over one run or several."""
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
-from bench.environment import COMPARABILITY
+from bench.environment import COMPARABILITY, device_model
 from bench.records import WHOLE, AxisValue, Run
 from reports import selectors
+from reports.columns import MARK
 from reports.document import (
     Block,
     Bullets,
@@ -20,7 +22,7 @@ from reports.document import (
 )
 from reports.naming import axes_text, constant_axes, merged, which
 from reports.published import H100, RTX_3090, RTX_3090_CAVEAT
-from reports.results import EAGER, CellResult, device_name
+from reports.results import EAGER, CellResult
 from reports.summaries import VIDEO_WORKLOADS, Group, groups, remarks
 from reports.tables import (
     outside_table,
@@ -110,9 +112,11 @@ def document(results: Sequence[CellResult], pictures: Sequence[Block] = ()) -> D
     labels = {result.run.id: result.label for result in results}
     parts = groups(results)
     sections = [
-        Section("What was measured", (facts_table(header_facts(results)),))
+        Section("What was measured", (*_disturbances(results), facts_table(header_facts(results))))
         if len(runs) == 1
-        else Section("What was measured", (runs_table(results), *_differences(runs, labels))),
+        else Section(
+            "What was measured", (*_disturbances(results), runs_table(results), *_differences(runs, labels))
+        ),
         Section("Caveats", (Bullets(tuple(caveats(results))),)),
         Section("Summary", (*_summaries(parts), *_unsuccessful(results))),
         Section("Selectors compared", tuple(selectors.blocks(results))),
@@ -132,13 +136,32 @@ def document(results: Sequence[CellResult], pictures: Sequence[Block] = ()) -> D
         Section("Environment", (environment_table(runs, labels),)),
     ]
     what = (
-        f"suite {runs[0].suite} on {device_name(runs[0])}"
+        f"suite {runs[0].suite} on {device_model(runs[0])}"
         if len(runs) == 1
         else f"{len(runs)} runs side by side"
     )
     return Document(
         f"AutoGaze benchmark: {what}", tuple(section for section in sections if _says_something(section))
     )
+
+
+def _disturbances(results: Sequence[CellResult]) -> list[Block]:
+    """Say first of all that other programs were busy, where they were."""
+    cells = [result for result in results if result.disturbed]
+    if not cells:
+        return []
+    shares = sorted(result.others for result in cells)
+    span = (
+        f"{shares[0]:.0%}"
+        if f"{shares[0]:.0%}" == f"{shares[-1]:.0%}"
+        else f"{shares[0]:.0%} to {shares[-1]:.0%}"
+    )
+    return [
+        Paragraph(
+            f"Other programs used {span} of the CPUs during {len(cells)} of {len(results)} cells: times and "
+            f"ratios of these are marked {MARK} and say less."
+        )
+    ]
 
 
 def _says_something(section: Section) -> bool:
@@ -191,8 +214,8 @@ def header_facts(results: Sequence[CellResult]) -> list[Fact]:
     facts: list[Fact] = [
         ("run", run.id),
         ("created", run.created),
-        ("command", " ".join(run.command)),
-        ("device", device_name(run)),
+        ("command", pasted(run.command)),
+        ("device", device_model(run)),
         ("threads", fields.get("cpu.threads")),
         ("torch", fields.get("torch.version")),
         ("video", (run.settings.get("video") or "embedded clip") if of_clips else None),
@@ -200,6 +223,20 @@ def header_facts(results: Sequence[CellResult]) -> list[Fact]:
         ("every cell", axes_text(constant_axes(results))),
     ]
     return [fact for fact in facts if fact[1] not in (None, "")]
+
+
+def pasted(command: Sequence[str]) -> str:
+    """Return a command as a shell takes it, quoted where it must be."""
+    program, *arguments = command or ("",)
+    # Runs of before recorded the file that ``python -m bench`` ran.
+    words = ["python", "-m", "bench"] if program.endswith("bench/__main__.py") else [program]
+    # Quotes go around a variable's value, as people put them.
+    return " ".join(_quoted(word) for word in (*words, *arguments))
+
+
+def _quoted(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"{name}={shlex.quote(value)}" if equals and name.isidentifier() else shlex.quote(word)
 
 
 def facts_table(facts: Iterable[Fact]) -> Table:

@@ -204,7 +204,7 @@ def _against_baselines(results: Sequence[CellResult]) -> list[SelectorComparison
 
 def _more_clips(result: CellResult, results: Sequence[CellResult]) -> CellResult | None:
     """Return the gaze model's cell that differs in the number of clips too: the first ones are the same."""
-    counts = {other.axis("clips") for other in results}
+    counts = {other.cell.axes.get("clips") for other in results}
     found = (peer(result, results, selector=GAZE, clips=count) for count in counts if isinstance(count, int))
     return next((gaze for gaze in found if gaze), None)
 

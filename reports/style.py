@@ -32,6 +32,7 @@ STAGE_COLOURS = {
     "encode.layers": "#009E73",
     "encode.pool": "#00614A",
     "encode": "#4DBB9B",
+    "hand_over": "#C8A2C8",
     "other": "#DDDDDD",
 }
 HEAT = "cividis"

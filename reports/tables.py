@@ -7,6 +7,7 @@ from typing import TypeVar
 from bench.records import WHOLE
 from bench.statistics import Summary
 from reports.columns import (
+    DISTURBED,
     KEPT,
     STATUS,
     CellColumn,
@@ -31,7 +32,7 @@ def summary_table(group: Group) -> Table:
     without empty columns."""
     if group.view.table is not None:
         return group.view.table(group.results)
-    columns = [*identity_columns(group.results), *group.view.columns(group.results), STATUS]
+    columns = [*identity_columns(group.results), *group.view.columns(group.results), STATUS, DISTURBED]
     return tabulate(columns, group.results).without_empty()
 
 

@@ -2,12 +2,14 @@
 timed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.errors import InputError
 from autogaze.stages import stage
 from suites.axes import ATTENTION_BACKENDS, DTYPES, at_least_one
+from suites.outlook import Effort, Outlook
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:
@@ -27,6 +29,13 @@ MASKS = tuple(
 
 CHECKED_SCORES = 2**26
 """Scores that the definition may hold at a time; of longer sequences so many rows are checked."""
+
+
+_CALL_OPERATIONS = 10
+COMPILED_PARTS = 8
+"""What compiling a kernel costs, in compilations of the standard library's headers."""
+_SCORE_PASSES = 6
+"""Times that the definition writes or reads its scores: product, scale, mask, softmax, product."""
 
 
 def _share(value: AxisValue) -> AxisValue:
@@ -84,6 +93,44 @@ class Attention:
         "dtype": Axis("float32", known=DTYPES),
         "padding": Axis(0.0, check=_share),
     }
+
+    @classmethod
+    def foresee(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> Outlook:
+        """Return what a call takes, and its check against the definition."""
+        import torch
+
+        from autogaze.attention import require_backend
+        from autogaze.errors import BackendUnavailable
+
+        backend, dtype = str(axes["backend"]), str(axes["dtype"])
+        try:
+            require_backend(backend, torch.device(inputs.device), getattr(torch, dtype))
+        except BackendUnavailable as error:
+            return Outlook(str(error))
+        tokens, batch, heads, head_dim = (
+            int(axes[name] or 1) for name in ("tokens", "batch", "heads", "head_dim")
+        )
+        values, size = batch * heads * tokens * head_dim, getattr(torch, dtype).itemsize
+        rows = max(1, min(tokens, CHECKED_SCORES // (batch * heads * tokens)))
+        scores = batch * heads * tokens * (tokens if backend == "eager" else rows)
+        pairs = batch * tokens**2  # the definition computes every pair, and masks
+        if backend != "eager":
+            random = torch.Generator().manual_seed(inputs.seed)
+            padding = 0.0 if backend == "sdpa" else float(axes["padding"] or 0)  # it masks padding, too
+            layout = _layout(str(axes["mask"]), tokens, batch, padding, random, torch.device("cpu"))
+            pairs = visible_pairs(layout, batch)
+        call = Effort(dtype, attention_flops=4 * pairs * heads * head_dim, operations=_CALL_OPERATIONS)
+        check = Effort(dtype, attention_flops=4 * values * rows, bytes=4 * _SCORE_PASSES * scores)
+        if backend == "eager":
+            call = replace(call, bytes=4 * _SCORE_PASSES * scores)
+        compiled = Effort(compilations=COMPILED_PARTS) if backend == "flex" else Effort()
+        held = 4 * values * size + (4 * scores if backend == "eager" else 0)
+        return Outlook(
+            setup=(Effort(random_values=3 * values, profiles=1), check, call * 2, compiled),
+            repetition=(call,),
+            memory_bytes=held + 2 * 4 * scores + 12 * values,
+            certain_bytes=held,
+        )
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         import torch

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.stages import stage
 from suites.axes import DTYPES
+from suites.outlook import Effort, Outlook
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ _LONG_ENOUGH_SECONDS = 0.1
 """A product that takes as long is not made larger: a CPU may need minutes for a large one in half
 precision."""
 _ROUNDS = 8
+_PRODUCTS = 4
+"""The products of all sizes that are tried, in products of the largest: layers at their usual pace, and a
+large product has a better one."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,21 @@ class Ceilings:
     def details(self) -> dict[str, Any]:
         """Return both by the names that reports look for."""
         return {f"ceiling.{name}": value for name, value in vars(self).items()}
+
+
+def ceiling_effort(device: str, dtype: str) -> Effort:
+    """Return what measuring the ceilings takes."""
+    kind = device.partition(":")[0]
+    return Effort(
+        dtype,
+        flops=_PRODUCTS * 2 * _MATRIX[kind] ** 3,
+        bytes=(_ROUNDS + 1) * 2 * _COPY_BYTES[kind],
+    )
+
+
+def ceiling_bytes(device: str) -> int:
+    """Return the memory that measuring the ceilings takes."""
+    return 2 * _COPY_BYTES[device.partition(":")[0]]
 
 
 def measure_ceilings(device: "torch.device", dtype: "torch.dtype") -> Ceilings:
@@ -92,6 +111,15 @@ class Ceiling:
 
     preload: ClassVar[Sequence[str]] = ("torch",)
     axes: ClassVar[Mapping[str, Axis]] = {"dtype": Axis("float32", known=DTYPES)}
+
+    @classmethod
+    def foresee(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> Outlook:
+        """Return what a repetition takes."""
+        return Outlook(
+            repetition=(ceiling_effort(inputs.device, str(axes["dtype"])),),
+            memory_bytes=ceiling_bytes(inputs.device),
+            certain_bytes=ceiling_bytes(inputs.device),
+        )
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         import torch

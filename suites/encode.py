@@ -11,11 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from autogaze.embedded import GAZE_FOLDER
 from autogaze.stages import stage
+from suites.attention import COMPILED_PARTS
 from suites.axes import ENGINES
+from suites.foresight import choice_of, choosing, loading, obstacle_of, resident_bytes
+from suites.outlook import Effort, Efforts, Outlook
 from suites.pipeline import UNTRAINED
-from suites.settings import canonical_setting
-from suites.video import AXES, ClipWorkload
+from suites.settings import canonical_setting, parse_setting
+from suites.video import AXES, ClipWorkload, calls_of
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:
@@ -60,6 +64,46 @@ class Encode(ClipWorkload):
         "autogaze.vision_encoders.siglip.work",
     )
     reconstructs = False
+
+    @classmethod
+    def foresee(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> Outlook:
+        """Return what encoding takes, and choosing the patches before it."""
+        import torch
+
+        from autogaze.vision_encoders.siglip import SiglipVisionConfig
+        from autogaze.vision_encoders.siglip.work import encoding_work
+
+        gazing = {**axes, "dtype": "float32", "attention": "sdpa"}
+        if (
+            obstacle := obstacle_of(gazing, inputs) or obstacle_of({**axes, "engine": None}, inputs)
+        ) is not None:
+            return Outlook(obstacle)
+        dense, dtype = axes["setting"] == DENSE, str(axes["dtype"])
+        setting = parse_setting("ratio_1.00" if dense else str(axes["setting"]))
+        choice = choice_of(gazing, inputs, setting, calls_of(axes))
+        settings = {"scales": "+".join(map(str, choice.arch.grid.scales)), "attn_type": axes["attn_type"]}
+        config = SiglipVisionConfig.from_dict(settings)
+        size, videos = getattr(torch, dtype).itemsize, choice.batch * choice.calls
+        layer = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
+        weights = config.num_hidden_layers * layer
+
+        def encoding(gazes: tuple[int, ...]) -> Efforts:
+            return (Effort(dtype, flops=encoding_work(config, gazes, size).flops * videos),)
+
+        compiled = (Effort(compilations=COMPILED_PARTS),) if axes["attention"] == "flex" else ()
+        chosen = () if dense else choosing(choice, choice.likely)
+        return Outlook(
+            setup=(
+                *loading(inputs.checkpoint, GAZE_FOLDER),
+                Effort(random_values=weights, loaded_bytes=4 * weights, frames_read=choice.frames),
+                *chosen,
+                *compiled,
+            ),
+            repetition=encoding(choice.budgets),
+            least=encoding(choice.least),
+            memory_bytes=resident_bytes(2 * weights, dtype, choice.frames, choice.arch.image_size),
+            certain_bytes=weights * size,
+        )
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         import torch

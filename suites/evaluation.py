@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from autogaze.errors import InputError
 from autogaze.stages import stage
 from suites.axes import ENGINES
+from suites.foresight import foresee_clip
+from suites.outlook import Outlook
 from suites.pipeline import Pipeline, Result
 from suites.preflight import check_clip_inputs, video_frames
 from suites.settings import parse_setting
@@ -91,6 +93,11 @@ class Evaluation:
                 f"{axes['clip']} starts behind the end of the video, which has {frames} frames: starts from "
                 f"0 to {frames - 1} would do"
             )
+
+    @classmethod
+    def foresee(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> Outlook:
+        """Return what choosing, reconstructing and judging one clip takes; the models are loaded once."""
+        return foresee_clip(axes, inputs, frozenset({"gaze", "reconstruct"}), 1)
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         from autogaze.embedded import clip_path

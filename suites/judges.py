@@ -5,7 +5,7 @@ that fetches it.
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +38,41 @@ def open_judge(name: str, pipeline: "Pipeline") -> Judge | None:
     return name, _lpips(pipeline) if name == LPIPS else _features(name, pipeline)
 
 
+def judge_obstacle(name: str, brought: Collection[str]) -> str | None:
+    """Say why a judge's package or weights are not on this machine; None where they are.
+
+    ``brought`` are the losses that the reconstructor was trained with, whose networks it has.
+    """
+    try:
+        if name == LPIPS:
+            _lpips_package()
+        elif name in FEATURES and name not in brought:
+            _backbone_file(name)
+    except BackendUnavailable as error:
+        return str(error)
+    return None
+
+
 def _lpips(pipeline: "Pipeline") -> Callable[["Tensor", "Tensor"], "Tensor"]:
     import torch
 
     from autogaze.video.preprocessing import unnormalize
+
+    lpips = _lpips_package()
+    network: Any = lpips.LPIPS(net="alex", verbose=False).to(pipeline.device).eval()
+
+    @torch.inference_mode()
+    def distance(video: "Tensor", reconstruction: "Tensor") -> "Tensor":
+        frames = (2 * unnormalize(each.flatten(0, 1)) - 1 for each in (video, reconstruction))
+        found: Tensor = network(*frames).view(video.shape[:2])
+        return found
+
+    return distance
+
+
+def _lpips_package() -> Any:
+    """Return the package; raise ``BackendUnavailable`` where it or the weights it needs are not here."""
+    import torch
 
     try:
         lpips: Any = importlib.import_module("lpips")
@@ -55,31 +86,21 @@ def _lpips(pipeline: "Pipeline") -> Callable[["Tensor", "Tensor"], "Tensor"]:
             f"LPIPS needs the weights of AlexNet, and {weights} does not exist: fetch them with "
             "python -c \"import torchvision; torchvision.models.alexnet(weights='IMAGENET1K_V1')\""
         )
-    network: Any = lpips.LPIPS(net="alex", verbose=False).to(pipeline.device).eval()
-
-    @torch.inference_mode()
-    def distance(video: "Tensor", reconstruction: "Tensor") -> "Tensor":
-        frames = (2 * unnormalize(each.flatten(0, 1)) - 1 for each in (video, reconstruction))
-        found: Tensor = network(*frames).view(video.shape[:2])
-        return found
-
-    return distance
+    return lpips
 
 
 def _features(loss: str, pipeline: "Pipeline") -> Callable[["Tensor", "Tensor"], "Tensor"]:
     """Return the feature loss of that name; a checkpoint that was trained with it brings its network."""
     import torch
 
-    from autogaze.checkpoints import PINNED_REVISIONS, load_strict, read_state
+    from autogaze.checkpoints import load_strict, read_state
     from autogaze.tasks.video_mae_reconstruction.backbones import build_backbone
-    from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES
     from autogaze.tasks.video_mae_reconstruction.losses import feature_loss, frame_features
 
     assert pipeline.task is not None
     mae = pipeline.task.mae
     if loss not in dict(mae.named_children()):
-        hub_id = FEATURE_BACKBONES[loss]
-        file = _cached(hub_id, PINNED_REVISIONS[hub_id])
+        file = _backbone_file(loss)
         network = build_backbone(loss, mae.config.backbone_architecture(loss))
         names = network.state_dict()
         # A published SigLIP has a tower for text too.
@@ -92,6 +113,14 @@ def _features(loss: str, pipeline: "Pipeline") -> Callable[["Tensor", "Tensor"],
         return feature_loss(painted, original)
 
     return distance
+
+
+def _backbone_file(loss: str) -> Path:
+    from autogaze.hub import PINNED_REVISIONS
+    from autogaze.tasks.video_mae_reconstruction.configuration import FEATURE_BACKBONES
+
+    hub_id = FEATURE_BACKBONES[loss]
+    return _cached(hub_id, PINNED_REVISIONS[hub_id])
 
 
 def _cached(hub_id: str, revision: str) -> Path:

@@ -7,13 +7,15 @@ since launched one by one it would be the host that is timed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.stages import stage
 from kernels import OPERATION_NAMES
 from suites.axes import DTYPES
-from suites.ceilings import Ceilings, measure_ceilings
+from suites.ceilings import Ceilings, ceiling_bytes, ceiling_effort, measure_ceilings
+from suites.outlook import Effort, Outlook
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ is."""
 MOST_COPIES = 64
 LEAST_CALLS = 10
 """Calls of a repetition: fewer are too short for a device's events."""
+_FLOPS_A_BYTE = 16
+"""Operations with fewer are bound by memory or by overhead, as a decode step is."""
+_REFERENCE_OPERATIONS = 150
+"""Operators that a reference of plain torch calls."""
 BELIEVED = 1.05
 """A figure up to 5 % above a ceiling is the ceiling's own noise."""
 
@@ -63,6 +69,11 @@ def _form(operation: "Operation", form: str, dtype: Any, device: Any) -> Callabl
     return operation.reference
 
 
+def _copies(moved: int, *, hot: bool) -> int:
+    """Return how many copies there are of inputs of which a call moves so many bytes."""
+    return 1 if hot else min(MOST_COPIES, max(1, REPETITION_BYTES // moved))
+
+
 class Kernel:
     """One operation in one form, at the ``size``-th of its timed shapes."""
 
@@ -94,7 +105,7 @@ class Kernel:
         self.ceilings: Ceilings = measure_ceilings(device, dtype)
         self.notes: list[str] = []
         hot = axes["memory"] == "hot"
-        copies = 1 if hot else min(MOST_COPIES, max(1, REPETITION_BYTES // self.bytes))
+        copies = _copies(self.bytes, hot=hot)
         made = [self.operation.inputs(self.shape, dtype, device) for _ in range(copies)]
         self.inputs = made * -(-LEAST_CALLS // copies)
         self._launch = self._captured(self._calls) if device.type == "cuda" else self._calls
@@ -107,6 +118,35 @@ class Kernel:
             "relative_error": error,
             **self.ceilings.details(),
         }
+
+    @classmethod
+    def foresee(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> Outlook:
+        """Return what a repetition takes, the check before it and the ceilings beside it."""
+        import torch
+
+        from kernels.registry import OPERATIONS
+
+        device, dtype = torch.device(inputs.device), getattr(torch, str(axes["dtype"]))
+        operation = OPERATIONS[str(axes["operation"])]
+        form = str(axes["form"])
+        try:
+            _form(operation, form, dtype, device)
+        except BackendUnavailable as error:
+            return Outlook(str(error))
+        shape = operation.timed_shapes[int(axes["size"] or 0)]
+        flops, moved = operation.work(shape, dtype.itemsize)
+        copies = _copies(moved, hot=axes["memory"] == "hot")
+        kind = "row_flops" if flops < _FLOPS_A_BYTE * moved else "attention_flops"
+        kind = "native_flops" if form == "native" else kind
+        call = Effort(str(axes["dtype"]), **{kind: float(flops)})
+        reference = replace(call, operations=_REFERENCE_OPERATIONS)
+        repetition = call if form == "native" else reference
+        return Outlook(
+            setup=(repetition, reference, ceiling_effort(inputs.device, str(axes["dtype"]))),
+            repetition=(repetition * copies * -(-LEAST_CALLS // copies),),
+            memory_bytes=2 * copies * moved + ceiling_bytes(inputs.device),
+            certain_bytes=copies * moved,
+        )
 
     def _shape(self, size: int) -> "Shape":
         shapes = self.operation.timed_shapes

@@ -70,6 +70,17 @@ def suite_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
+def read_axes(suite: str) -> dict[str, Mapping[str, Axis]]:
+    """Return the axes of every workload that a suite has, by its name or the path of a TOML file.
+
+    Raises ``InputError`` for an unknown suite or workload, and for a file that does not parse.
+    """
+    path = _suite_path(suite)
+    file = _parse(path)
+    registry = {**WORKLOADS, **file.workloads}
+    return {name: workload_class(name, registry).axes for name, _ in _blocks(path, file)}
+
+
 def load_suite(
     suite: str, overrides: Mapping[str, Sequence[str]] | None = None, given: Collection[str] = ()
 ) -> Suite:

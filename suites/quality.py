@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from autogaze.errors import InputError
 from autogaze.stages import stage
 from suites.axes import ENGINES, at_least_one
-from suites.judges import JUDGES, Judge, open_judge
+from suites.foresight import GAZE, GREEDY, foresee_clip, reconstructor_config
+from suites.judges import JUDGES, Judge, judge_obstacle, open_judge
+from suites.outlook import Outlook
 from suites.pipeline import Result
+from suites.preflight import video_frames
 from suites.settings import GazeSetting
 from suites.video import AXES, Judged
 from suites.workload import Axis, AxisValue, Inputs, Quality
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
 
     from autogaze.models.autogaze import GazeOutput
 
-GAZE = "gaze"
-"""The selector that is the gaze model itself."""
 SELECTORS = (
     GAZE,
     "random",
@@ -35,7 +36,7 @@ SELECTORS = (
     "frame_difference",
     "laplacian",
     "motion_vectors",
-    "greedy",
+    GREEDY,
 )
 STYLES = {"synthetic:val": "mixed", "synthetic:held_out": "held_out"}
 """Sources of painted clips: like the training clips, and with scenes that training never shows."""
@@ -66,6 +67,17 @@ class SelectorQuality(Judged):
         "autogaze.datasets.synthetic",
         "autogaze.selectors",
     )
+
+    @classmethod
+    def foresee(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> Outlook:
+        """Return what choosing, reconstructing and judging so many clips takes."""
+        clips, chunk = int(axes["clips"] or 1), int(axes["chunk"] or 1)
+        if str(axes["source"]) not in STYLES:
+            clips = max(1, min(clips, video_frames(inputs.video) // chunk))
+        losses = reconstructor_config(inputs.task_checkpoint, inputs.task_revision).losses
+        if (obstacle := judge_obstacle(str(axes["judge"]), losses)) is not None:
+            return Outlook(obstacle)
+        return foresee_clip({**axes, "batch": 1}, inputs, frozenset({"gaze", "reconstruct"}), clips)
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         self._style = STYLES.get(str(axes["source"]))

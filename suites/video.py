@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.stages import stage, took
 from suites.axes import ATTENTION_BACKENDS, DTYPES, ENGINES, at_least_one
+from suites.outlook import Outlook
 from suites.pipeline import Pipeline, Result
 from suites.preflight import check_clip_inputs
 from suites.released import BATCH_MATES, PEER_MEMORY, RELEASED, ReleasedPackage, check_upstream, load_peer
@@ -38,6 +39,11 @@ AXES: Mapping[str, Axis] = {
 }
 
 
+def calls_of(axes: Mapping[str, AxisValue]) -> int:
+    """Return how many calls a repetition makes."""
+    return max(1, CLIP_FRAMES // (int(axes["chunk"] or 1) * int(axes.get("batch") or 1)))
+
+
 class ClipWorkload:
     """A clip cut into the cell's chunks."""
 
@@ -52,6 +58,8 @@ class ClipWorkload:
         "av",
     )
     reconstructs: ClassVar[bool]
+    parts: ClassVar[frozenset[str]]
+    """What a repetition is made of: ``read``, ``gaze``, ``reconstruct``."""
     peer: ReleasedPackage | None = None
     """Chooses the patches where the engine is ``released``."""
 
@@ -68,6 +76,13 @@ class ClipWorkload:
         """Leave the released package out of batches that nobody asked for: it is held against ours at batch
         1, and with a requirement its patches depend on what else is in a batch."""
         return axes.get("engine") != RELEASED or axes.get("batch") == 1 or "batch" in typed
+
+    @classmethod
+    def foresee(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> Outlook:
+        """Return what the parts of a cell take: reading, choosing, reconstructing and judging."""
+        from suites.foresight import foresee_clip
+
+        return foresee_clip(axes, inputs, cls.parts, calls_of(axes))
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         from autogaze.embedded import clip_path
@@ -90,9 +105,9 @@ class ClipWorkload:
             self.details |= self.peer.details
             if self.batch > 1 and self.setting.task_loss_requirement is not None:
                 self.notes.append(BATCH_MATES)
-        calls = max(1, CLIP_FRAMES // (self.chunk * self.batch))
         self.starts = [
-            [(call * self.batch + b) * self.chunk for b in range(self.batch)] for call in range(calls)
+            [(call * self.batch + b) * self.chunk for b in range(self.batch)]
+            for call in range(calls_of(axes))
         ]
         self._note_short_video()
 
@@ -210,6 +225,7 @@ class Gaze(_Choosing):
     """Choosing patches, on video already on the device; judged by what the definition would have chosen."""
 
     reconstructs = False
+    parts = frozenset({"gaze"})
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         super().__init__(axes, inputs)
@@ -239,6 +255,7 @@ class Reconstruct(Judged):
     }
     reconstructs = True
     gazes = False
+    parts = frozenset({"reconstruct"})
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         import torch
@@ -270,6 +287,7 @@ class EndToEnd(_Choosing):
     """From the encoded file to reconstructed frames, stage by stage."""
 
     reconstructs = True
+    parts = frozenset({"read", "gaze", "reconstruct"})
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
         super().__init__(axes, inputs)

@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
+from suites.outlook import Outlook
+
 AxisValue = str | int | float | bool | None
 
 
@@ -134,6 +136,16 @@ class Sharing(Protocol):
     """
 
     shares_process: ClassVar[bool]
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A workload that can say what a cell needs, and whether it can run here, before it is started."""
+
+    @classmethod
+    def foresee(cls, axes: Mapping[str, AxisValue], inputs: Inputs) -> Outlook:
+        """Return the outlook of a cell; called in a process of its own, which may import torch and loads no
+        weights."""
 
 
 class Peer(Protocol):

@@ -1,11 +1,13 @@
 """``python -m autogaze.label``."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from autogaze import label
 from autogaze.datasets.labels import read_labels
@@ -41,6 +43,38 @@ def test_synthetic_clips_are_labelled(
     labels = read_labels(str(out))
     assert sorted(labels) == [f"synthetic_mixed_0/train/{number:08d}.mp4" for number in range(3)]
     assert capsys.readouterr().out.strip() == f"3 labelled clips in {out}"
+
+
+def test_what_it_will_cost_is_said_first_and_progress_in_plain_lines(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--clip-len", "2", "--task-checkpoint", checkpoint, "--out", str(tmp_path / "labels.json"))
+    assert run(*asked, "--count", "2") == 0
+    cost, *_, last = capsys.readouterr().err.splitlines()
+    gazes = sum(
+        len(frame)
+        for clip in read_labels(str(tmp_path / "labels.json")).values()
+        for frame in clip.gazing_pos
+    )
+    assert cost.startswith(f"2 clips with {gazes} gazes to search for: about ")
+    assert last == "labels: 2.0 of 2 clips"
+    assert run(*asked, "--count", "3") == 0
+    assert capsys.readouterr().err.startswith("1 clip with ")
+    assert run(*asked, "--count", "3") == 0
+    assert capsys.readouterr().err.startswith("nothing is left to label")
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then_with_the_time_left() -> None:
+    stream, now = StringIO(), [100.0]
+    lines = label.PlainLines(Console(file=stream, width=200), every_seconds=30, clock=lambda: now[0])
+    for second, done in ((10, 10.5), (31, 13.1), (45, 14.5), (62, 16.2), (70, 40.0), (71, 40.0)):
+        now[0] = 100.0 + second
+        lines(done, 40)
+    assert stream.getvalue().splitlines() == [
+        "labels: 13.1 of 40 clips, about 4 min left",
+        "labels: 16.2 of 40 clips, about 4 min left",
+        "labels: 40.0 of 40 clips",
+    ]
 
 
 def test_labels_by_given_rates_are_continued_with_the_same_only(

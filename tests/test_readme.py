@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from autogaze import label
+from autogaze.train import compose
+from bench.make_targets import check
 from suites.loader import suite_names
 
 ROOT = Path(__file__).parents[1]
@@ -29,8 +33,30 @@ def test_the_python_examples_run_one_after_another(capsys):
 def test_every_make_command_is_a_target_with_variables_it_knows(command):
     target = command.split()[1]
     assert re.search(rf"^{target}:", MAKEFILE, flags=re.MULTILINE)
-    for variable in re.findall(r"\b([A-Z_]+)=", command):
-        assert f"$({variable})" in MAKEFILE, variable
+    check([target], re.findall(r"\b([A-Z_]+)=", command))
+
+
+def training_commands() -> list[list[str]]:
+    """Return the words of each training command that the README shows, its variables filled in."""
+    (block,) = re.findall(r"```\n(few=.*?)```", README, flags=re.DOTALL)
+    (few,) = re.findall(r"^few=\((.*?)\)", block, flags=re.MULTILINE)
+    (task,) = re.findall(r"^task=(.*)$", block, flags=re.MULTILINE)
+    filled = (
+        block.replace("\\\n", " ").replace('"${few[@]}"', few).replace("$task", task).replace("$split", "val")
+    )
+    lines = [line.partition(" # ")[0].split() for line in filled.splitlines() if " -m autogaze." in line]
+    return [line[line.index("-m") + 1 :] for line in lines]
+
+
+@pytest.mark.parametrize("command", training_commands(), ids=lambda words: " ".join(words[:3]))
+def test_training_commands_have_names_and_options_that_there_are(command):
+    module, *words = command
+    if module == "autogaze.label":
+        known = {parameter.name for parameter in typer.main.get_command(label.app).params}
+        assert {word[2:].replace("-", "_") for word in words if word.startswith("--")} <= known
+    else:
+        assert words[0] == "--config-name"
+        compose(words[1], [word.replace("<folder>", "folder").strip('"') for word in words[2:]])
 
 
 def test_every_suite_is_listed():

@@ -63,11 +63,14 @@ class PrintedLines:
 
     def tail(self) -> str:
         """Return the last lines."""
+        return "\n".join(self.all().strip().splitlines()[-_TAIL_LINES:])
+
+    def all(self) -> str:
+        """Return what was printed, of much the end."""
         # Read without moving: the process writes where this file's position is.
         end = os.fstat(self.fileno()).st_size
         begin = max(self._forgotten, end - _CHUNK)
-        text = os.pread(self.fileno(), end - begin, begin).decode(errors="replace")
-        return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])
+        return os.pread(self.fileno(), end - begin, begin).decode(errors="replace")
 
     def close(self) -> None:
         self._file.close()

@@ -148,12 +148,9 @@ def make_labels(
     """
     file = shard.file(out)
     _claim(file, settings, task, clips)
-    labels = read_labels(glob.escape(str(file))) if file.exists() else {}
-    if (lines := _lines_of(file)).exists():
-        labels |= read_label_lines(lines)
+    labels, lines = _labels_in(file), _lines_of(file)
     numbers = range(shard.number, len(names), shard.count)
-    known_as = label_names(names)
-    missing = [n for n in numbers if known_as[names[n]] not in labels]
+    missing = _missing(names, numbers, labels)
     task = task.to(device)
     try:
         for first in range(0, len(missing), batch_size):
@@ -174,6 +171,29 @@ def make_labels(
             lines.unlink()
     progress(len(numbers), len(numbers))
     return labels
+
+
+def clips_to_label(names: Sequence[str], out: Path, shard: Shard = Shard()) -> list[int]:
+    """Return the clips of a shard, by their places in ``names``, that ``out`` has no labels of yet.
+
+    Raises ``InputError`` for label files that cannot be read, and for clips that they cannot tell apart.
+    """
+    file = shard.file(out)
+    labels = _labels_in(file) if _exists(file) or _lines_of(file).exists() else {}
+    return _missing(names, range(shard.number, len(names), shard.count), labels)
+
+
+def _labels_in(file: Path) -> dict[str, GazeLabels]:
+    """Return the labels of a file, and those kept in lines beside it."""
+    labels = read_labels(glob.escape(str(file))) if file.exists() else {}
+    if (lines := _lines_of(file)).exists():
+        labels |= read_label_lines(lines)
+    return labels
+
+
+def _missing(names: Sequence[str], numbers: Sequence[int], labels: Mapping[str, GazeLabels]) -> list[int]:
+    known_as = label_names(names)
+    return [n for n in numbers if known_as[names[n]] not in labels]
 
 
 def _lines_of(file: Path) -> Path:

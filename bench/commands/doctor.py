@@ -1,15 +1,18 @@
 """``doctor``: what can run here, what cannot, why, and what to install."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 from rich.markup import escape
 from rich.table import Table
 
+from bench.commands import options
+from bench.commands.machine import print_json
 from bench.commands.measuring import open_console
 from bench.devices import CPU, Device, find_devices
 from bench.environment import package_version, torch_cuda_version
 from bench.meters.power import open_meter
+from suites.prices import slow_remarks
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -45,16 +48,19 @@ _OPTIONAL = (
 )
 
 
-def doctor() -> None:
+def doctor(json: options.Json = False) -> None:
     """Say what can run here, what cannot, why, and what to install."""
     table = Table()
     for column in ("area", "what", "usable", "remark"):
         table.add_column(column, overflow="fold")
-    for finding in examine():
+    findings = list(examine())
+    for finding in findings:
         table.add_row(
             finding.area, finding.subject, "yes" if finding.usable else "no", escape(finding.remark)
         )
-    open_console().print(table)
+    open_console(stderr=json).print(table)
+    if json:
+        print_json({"findings": [asdict(finding) for finding in findings]})
 
 
 def examine() -> Iterator[Finding]:
@@ -62,8 +68,7 @@ def examine() -> Iterator[Finding]:
     devices = _usable_devices(find_devices())
     yield from _device_findings(find_devices())
     for device in devices:
-        for dtype in _DTYPES:
-            yield _dtype_finding(device, dtype)
+        yield from _dtype_findings(device)
         yield from _attention_findings(device)
         yield from _engine_findings(device)
         yield _meter_finding(device)
@@ -93,6 +98,16 @@ def _device_findings(found: tuple[Device, ...]) -> Iterator[Finding]:
             False,
             "the NVIDIA driver (libcuda.so.1) finds no GPU: install it, or use GPU=cpu",
         )
+
+
+def _dtype_findings(device: Device) -> Iterator[Finding]:
+    """Try each number format, and time it: one that is emulated works, and takes many times as long."""
+    import torch
+
+    slow = slow_remarks(torch.device(device.torch_name), _DTYPES)
+    for dtype in _DTYPES:
+        found = _dtype_finding(device, dtype)
+        yield replace(found, remark=slow[dtype]) if found.usable and dtype in slow else found
 
 
 def _dtype_finding(device: Device, dtype: str) -> Finding:

@@ -5,17 +5,26 @@ folder, as ``report`` draws them again, and copied to where the caller wants the
 """
 
 import shutil
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from autogaze.errors import InputError
 from bench import journal, runner
-from bench.commands import options
-from bench.commands.measuring import INTERRUPTED, devices_named, measure, open_console, with_effort
+from bench.commands import invocation, options
+from bench.commands.measuring import (
+    devices_named,
+    is_drawn,
+    measure,
+    open_console,
+    print_finished,
+    with_effort,
+)
+from bench.commands.resuming import given_options, refuse_other
 from bench.plan import make_plans
+from bench.run_names import find_run
 from suites.evaluation import EvaluatedClip, clips_of
 from suites.loader import Suite, load_suite
 from suites.preflight import video_frames
@@ -25,6 +34,7 @@ SUITE = "evaluate"
 
 
 def evaluate(
+    context: typer.Context,
     video: options.Video = None,
     output_dir: options.OutputDir = options.RESULTS / "evaluation",
     clip_len: options.ClipLength = 16,
@@ -62,7 +72,8 @@ def evaluate(
         suite = load_suite(SUITE, _axes(clips, clip_len, attn_mode))
         folder = _begin(with_effort(suite, samples, time_budget), device, inputs, out)
     else:
-        folder = _begun(resume)
+        folder = find_run(resume, out)
+        _check_begun(folder, given_options(context), retry)
     raise typer.Exit(_carry_out(folder, output_dir, retry))
 
 
@@ -88,33 +99,40 @@ def _begin(suite: Suite, device: str, inputs: Inputs, out: Path) -> Path:
     devices = devices_named(device)
     if len(devices) > 1:
         raise InputError(f"device '{device}' names {len(devices)} devices, and one evaluates: name one")
-    (plan,) = make_plans(suite, devices, out)
-    return runner.start(suite, plan, inputs, tuple(sys.argv), out)
+    (plan,) = make_plans(suite, devices)
+    return runner.start(suite, plan, inputs, invocation.typed(), out)
 
 
-def _begun(folder: Path) -> Path:
-    """Return the folder of an evaluation that was cut off; raises ``InputError`` for any other run."""
-    _, run = journal.read_head(folder)
+def _check_begun(folder: Path, given: Mapping[str, Any], retry: bool) -> None:
+    """Raise ``InputError`` for a run that is no evaluation, was begun with other options than are ``given``
+    now, or has cells left that would not be of one kind with those measured."""
+    run, records = journal.read_run(folder)
     if run.suite != SUITE:
         raise InputError(
-            f"run {run.id} is of suite {run.suite} and no evaluation: finish it with bench run --resume"
+            f"run {run.id} is of suite {run.suite} and no evaluation: finish it with "
+            f"{invocation.again('run', 'bench', resume=folder)}"
         )
-    runner.check_resumable(run)
-    return folder
+    refuse_other(run, given, {})
+    if journal.unfinished(run, records, retry):
+        runner.check_resumable(run)
 
 
 def _carry_out(folder: Path, output_dir: Path, retry: bool) -> int:
     """Measure what is left of an evaluation and copy its files to ``output_dir``; return the exit code."""
     from reports.writing import EVALUATION_FOLDER
 
-    def cure(folder: Path) -> str:
-        return f"python -m bench evaluate --resume {folder} --output-dir {output_dir}"
-
     console = open_console()
-    code = measure([folder], console, retry, cure)
-    if code != INTERRUPTED:
+
+    def cure(folder: Path) -> str:
+        return invocation.again("evaluate", "evaluate", resume=folder, output_dir=output_dir)
+
+    def copy(folder: Path) -> None:
         source = folder / EVALUATION_FOLDER
         shutil.copytree(source, output_dir, dirs_exist_ok=True)
         files = sum(path.is_file() for path in source.rglob("*"))
         console.print(f"{files} files in {output_dir}", soft_wrap=True, highlight=False, markup=False)
-    return code
+
+    if not journal.unfinished(*journal.read_run(folder), retry) and is_drawn(folder):
+        copy(folder)
+        return print_finished(folder, console)
+    return measure([folder], console, retry, cure, copy)

@@ -26,7 +26,7 @@ from bench.commands import options
 from bench.commands.measuring import devices_named
 from bench.devices import CPU, Device
 from bench.environment import describe
-from bench.records import Status
+from bench.run_state import BAD
 
 SUMMARY_FILE = "summary.txt"
 LIMIT_SECONDS = 540.0
@@ -38,7 +38,6 @@ TIME_BUDGET_SECONDS = 0.5
 
 _FAREWELL_SECONDS = 15.0
 """How long an interrupted step may take to write down what it has."""
-_BAD = (Status.FAILED, Status.INVALID, Status.TIMEOUT)
 
 Say = Callable[[str], None]
 
@@ -65,7 +64,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        return self.exit_code not in (0, None) or any(status in _BAD for status, _ in self.cells)
+        return self.exit_code not in (0, None) or any(status in BAD for status, _ in self.cells)
 
     def __str__(self) -> str:
         was_cut = self.exit_code is None

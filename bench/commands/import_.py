@@ -1,8 +1,6 @@
 """``import``: results of pytest-benchmark, as a run that can be reported and compared."""
 
-import sys
-
-from bench.commands import options
+from bench.commands import invocation, options
 from bench.commands.measuring import open_console, print_and_write
 
 
@@ -10,4 +8,4 @@ def import_(file: options.BenchmarkFile, out: options.Out = options.RESULTS) -> 
     """Make a run of the results of pytest-benchmark, print its table, write its report."""
     from bench.commands.pytest_benchmark import import_results
 
-    print_and_write(import_results(file, out, tuple(sys.argv)), open_console())
+    print_and_write(import_results(file, out, invocation.typed()), open_console())

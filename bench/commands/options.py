@@ -12,6 +12,9 @@ Chunk = Annotated[str | None, Option(help="Frames gazed at together, comma separ
 Dtype = Annotated[str | None, Option(help="float32, bfloat16, float16, comma separated.")]
 Setting = Annotated[str | None, Option(help="Gaze settings such as ratio_0.25,task_0.70.")]
 Batch = Annotated[str | None, Option(help="Videos at a time, comma separated.")]
+Axes = Annotated[
+    list[str] | None, Option("--axis", help="Any axis of the suite, as operation=decode_step; see axes.")
+]
 Engine = Annotated[str | None, Option(help="auto, eager, native, graph, triton, released, comma separated.")]
 Video = Annotated[str | None, Option(help="Video file; the project's own clip if not given.")]
 Checkpoint = Annotated[str | None, Option(help="Gaze model: a folder or a hub id.")]
@@ -30,7 +33,7 @@ Samples = Annotated[int | None, Option(min=1, help="Timed repetitions a cell, at
 TimeBudget = Annotated[float | None, Option(min=0.0, help="Seconds of timed repetitions a cell.")]
 Out = Annotated[Path, Option(help="Folder that the run's folder is made in.")]
 Plan = Annotated[bool, Option("--plan", help="Print the cells and what they cost; measure nothing.")]
-Resume = Annotated[Path | None, Option(help="Finish the run in this folder.")]
+Resume = Annotated[str | None, Option(help="Finish this run: a folder, latest, or a part of its id.")]
 Retry = Annotated[bool, Option("--retry", help="With --resume: failures and timeouts again.")]
 
 OutputDir = Annotated[Path, Option(help="Folder for tables, plots and pictures.")]
@@ -46,12 +49,15 @@ TaskRepo = Annotated[str | None, Option(help="Reconstructor on the hub, such as 
 TaskAssetRevision = Annotated[str | None, Option(help="Its revision; else the pinned one.")]
 TaskFolder = Annotated[Path | None, Option(help="Reconstructor in a folder.")]
 
-RunA = Annotated[Path, Argument(help="Folder of the run to compare with.")]
-RunB = Annotated[Path, Argument(help="Folder of the run to judge.")]
+RunA = Annotated[str, Argument(help="The run to compare with: a folder, latest~1, or a part of its id.")]
+RunB = Annotated[str, Argument(help="The run to judge, named likewise.")]
+Results = Annotated[Path, Option(help="Folder that runs are looked for in.")]
+Json = Annotated[bool, Option("--json", help="One JSON document on standard output; all else on the other.")]
 Tolerance = Annotated[float, Option(help="Share by which time or memory may grow.")]
 Allow = Annotated[list[str] | None, Option(help="A difference to accept: driver, threads ...")]
 
-Runs = Annotated[list[Path], Argument(help="Folders of runs, of any machine and GPU.")]
+Runs = Annotated[list[str], Argument(help="Runs of any machine and GPU: folders, latest, or parts of ids.")]
+OfSuite = Annotated[str, Argument(help="Name of a suite, or path of a TOML file.")]
 ReportOut = Annotated[Path, Option(help="Folder to write the report into.")]
 
 BenchmarkFile = Annotated[Path, Argument(help="JSON file that pytest-benchmark wrote: --benchmark-json.")]

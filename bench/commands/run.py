@@ -1,22 +1,39 @@
-"""``run``: measure a suite, print its table, write its report."""
+"""``run``: measure a suite, print its table, write its report; or finish a run that was cut off."""
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
+from rich.console import Console
 
 from autogaze.errors import InputError
 from bench import journal, runner
-from bench.commands import options
-from bench.commands.measuring import devices_named, measure, open_console, with_effort
+from bench.commands import invocation, options
+from bench.commands.machine import plan_document, print_json, run_document
+from bench.commands.measuring import (
+    REPORT,
+    devices_named,
+    is_drawn,
+    measure,
+    open_console,
+    print_finished,
+    with_effort,
+)
+from bench.commands.resuming import NAMED_AXES, given_options, plan_of_rest, refuse_other
 from bench.commands.terminal import print_plan
-from bench.plan import make_plans
-from suites.loader import load_suite
+from bench.plan import Plan, make_plans
+from bench.run_names import find_run
+from suites.catalogue import overrides_of, refuse_in_vain
+from suites.loader import Suite, load_suite
 from suites.workload import Inputs
+
+_OF_CLIPS = ("video", "checkpoint", "revision", "task_checkpoint", "task_revision", "geometry")
+"""Options that only suites of the models take."""
 
 
 def run(
+    context: typer.Context,
     suite: options.Suite = "default",
     gpu: options.Gpu = "auto",
     attn: options.Attention = None,
@@ -25,6 +42,7 @@ def run(
     setting: options.Setting = None,
     batch: options.Batch = None,
     engine: options.Engine = None,
+    axis: options.Axes = None,
     video: options.Video = None,
     checkpoint: options.Checkpoint = None,
     task_checkpoint: options.TaskCheckpoint = None,
@@ -40,59 +58,126 @@ def run(
     plan: options.Plan = False,
     resume: options.Resume = None,
     retry: options.Retry = False,
+    json: options.Json = False,
 ) -> None:
     """Measure a suite on one or several devices."""
-    if resume is not None:
-        raise typer.Exit(_finish(resume, retry))
-    typed = {"attention": attn, "chunk": chunk, "dtype": dtype}
-    typed |= {"setting": setting, "batch": batch, "engine": engine}
-    inputs = Inputs(
-        video=video or None,
-        checkpoint=checkpoint or None,
-        task_checkpoint=task_checkpoint or None,
-        revision=revision or None,
-        task_revision=task_revision or None,
-        geometry=geometry,
-        seed=seed,
-        upstream=str(Path(upstream).expanduser().resolve()) if upstream else None,
-        upstream_python=upstream_python or None,
-    )
-    raise typer.Exit(_start(suite, gpu, typed, inputs, samples, time_budget, out, plan))
-
-
-def _finish(folder: Path, retry: bool) -> int:
-    """Measure what is left of a run; return the exit code."""
-    runner.check_resumable(journal.read_head(folder)[1])
-    return measure([folder], open_console(), retry)
-
-
-def _start(
-    suite: str,
-    gpu: str,
-    typed: Mapping[str, str | None],
-    inputs: Inputs,
-    samples: int | None,
-    time_budget: float | None,
-    out: Path,
-    plan: bool,
-) -> int:
-    """Measure a suite, or print what that would cost; return the exit code."""
-    if inputs.upstream_python and not inputs.upstream:
+    given = given_options(context)
+    named = {name: context.params[name] for name in NAMED_AXES}
+    typed = _typed_axes(named, axis or ())
+    console = open_console(stderr=json)
+    if resume:
+        folder = find_run(resume, out)
+        refuse_other(journal.read_head(folder)[1], given, typed)
+        raise typer.Exit(_finish(folder, retry, plan, json, console))
+    if retry:
         raise InputError(
-            f"UPSTREAM_PYTHON {inputs.upstream_python} has nothing to run: name a checkout with UPSTREAM="
+            f"{invocation.option('retry')} measures cells of a run again, and none is named: name it with "
+            f"{invocation.option('resume')}"
         )
-    overrides = {axis: values for axis, text in typed.items() if (values := _listed(text))}
-    loaded = load_suite(suite, overrides, ["upstream"] if inputs.upstream else [])
+    inputs = _inputs(context.params)
+    loaded = load_suite(suite, overrides_of(suite, typed), ["upstream"] if inputs.upstream else [])
+    refuse_in_vain(loaded, [invocation.option(name) for name in _OF_CLIPS if name in given])
     loaded = with_effort(loaded, samples, time_budget)
-    plans = make_plans(loaded, devices_named(gpu), out)
-    console = open_console()
-    if plan:
-        for each in plans:
-            print_plan(each, console)
-        return 0
-    return measure((runner.start(loaded, each, inputs, tuple(sys.argv), out) for each in plans), console)
+    plans = make_plans(loaded, devices_named(gpu))
+    act = _print_plans if plan else _start
+    raise typer.Exit(act(loaded, plans, inputs, out, json, console))
+
+
+def _inputs(given: Mapping[str, Any]) -> Inputs:
+    """Return what is the same for every cell, from the options by name; an empty one is not given.
+
+    Raises ``InputError`` for an interpreter of a checkout that is not named.
+    """
+    upstream, python = given["upstream"], given["upstream_python"]
+    if python and not upstream:
+        raise InputError(f"UPSTREAM_PYTHON {python} has nothing to run: name a checkout with UPSTREAM=")
+    return Inputs(
+        video=given["video"] or None,
+        checkpoint=given["checkpoint"] or None,
+        task_checkpoint=given["task_checkpoint"] or None,
+        revision=given["revision"] or None,
+        task_revision=given["task_revision"] or None,
+        geometry=given["geometry"],
+        seed=given["seed"],
+        upstream=str(Path(upstream).expanduser().resolve()) if upstream else None,
+        upstream_python=python or None,
+    )
+
+
+def _typed_axes(named: Mapping[str, str | None], others: Sequence[str]) -> dict[str, list[str]]:
+    """Return the values typed for each axis; none for one without, as make passes it."""
+    typed = {name: values for name, text in named.items() if (values := _listed(text))}
+    for text in others:
+        name, _, listed = text.partition("=")
+        values = _listed(listed)
+        if not (name.strip() and values):
+            raise InputError(
+                f"axis '{text}' must have the form name=value,value such as operation=decode_step"
+            )
+        name = name.strip().lower()
+        name = "attn" if name == "attention" else name
+        if typed.get(name, values) != values:
+            raise InputError(f"axis {name} is given twice, and differently: give it once")
+        typed[name] = values
+    return typed
 
 
 def _listed(text: str | None) -> list[str]:
-    """Return the values of a comma list; none for one that is not given or empty, as make passes it."""
+    """Return the values of a comma list."""
     return [value.strip() for value in (text or "").split(",") if value.strip()]
+
+
+def _print_plans(
+    suite: Suite, plans: Sequence[Plan], inputs: Inputs, out: Path, json: bool, console: Console
+) -> int:
+    """Print the cells of each plan and what they should cost."""
+    foreseen = []
+    for each in plans:
+        head = runner.head_of(suite, each, inputs, invocation.typed())
+        foreseen.append(runner.look_ahead(head, each, out))
+        print_plan(foreseen[-1], console)
+    if json:
+        print_json({"plans": [plan_document(each) for each in foreseen]})
+    return 0
+
+
+def _start(
+    suite: Suite, plans: Sequence[Plan], inputs: Inputs, out: Path, json: bool, console: Console
+) -> int:
+    """Measure a suite on each device; return the exit code."""
+    begun: list[Path] = []
+
+    def folders() -> Iterator[Path]:
+        for each in plans:
+            begun.append(runner.start(suite, each, inputs, invocation.typed(), out))
+            yield begun[-1]
+
+    code = measure(folders(), console)
+    if json:
+        _print_runs(begun, code)
+    return code
+
+
+def _finish(folder: Path, retry: bool, plan: bool, json: bool, console: Console) -> int:
+    """Measure what is left of a run, or print what that would cost; return the exit code."""
+    run, records = journal.read_run(folder)
+    left = journal.unfinished(run, records, retry)
+    if left:
+        runner.check_resumable(run)
+    if plan and left:
+        rest = plan_of_rest(folder, retry)
+        print_plan(rest, console)
+        if json:
+            print_json({"plans": [plan_document(rest, run)]})
+        return 0
+    finished = plan or (not left and is_drawn(folder))
+    code = print_finished(folder, console) if finished else measure([folder], console, retry)
+    if json:
+        _print_runs([folder], code)
+    return code
+
+
+def _print_runs(folders: Sequence[Path], code: int) -> None:
+    found = [(folder, folder / REPORT) for folder in folders]
+    runs = [run_document(folder, report if report.is_file() else None) for folder, report in found]
+    print_json({"exit_code": code, "runs": runs})

@@ -1,19 +1,21 @@
 """What the command line shows before and while it measures."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from rich.table import Column, Table
+from rich.table import Table
 
-from bench.plan import Plan
-from bench.records import AxisValue, Cell, Record, Status
+from bench.plan import Estimate, Plan
+from bench.records import BUSY, AxisValue, Cell, Record, Status
 
-_BAR_WIDTH = 8
+_GIB = 2**30
+_DASH = "–"
+_NOT_HERE = {Status.UNSUPPORTED: "not here", Status.OUT_OF_MEMORY: "no room"}
+"""What stands in the place of a time where a cell is not started."""
 
 
 def print_plan(plan: Plan, console: Console) -> None:
-    """Print every cell with what it is expected to cost; guesses are marked with '~'."""
+    """Print every cell with what it is expected to cost; those that cannot run here are marked."""
     table = Table(
         title=f"{len(plan.cells)} cells on {plan.device.name} ({plan.device.torch_name})",
         title_justify="left",
@@ -22,17 +24,58 @@ def print_plan(plan: Plan, console: Console) -> None:
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for number, (cell, estimate) in enumerate(zip(plan.cells, plan.estimates), start=1):
         mark = "~" if estimate.rough else ""
-        memory = f"{mark}{estimate.memory_bytes / 2**30:.1f} GiB"
-        table.add_row(str(number), describe_cell(cell), mark + spoken_time(estimate.seconds), memory)
-    console.print(table)
-    console.print(
-        f"about {spoken_time(plan.seconds)} in all, one cell after another; "
-        f"peak memory {plan.memory_bytes / 2**30:.1f} GiB"
+        memory = f"{mark}{estimate.memory_bytes / _GIB:.1f} GiB"
+        time = f"{mark}{spoken_range(estimate.low, estimate.high)}"
+        if estimate.obstacle is not None:
+            time, memory = _NOT_HERE[estimate.status], _DASH
+        table.add_row(str(number), describe_cell(cell), time, memory)
+    console.print(table, highlight=False)
+    for line in _plan_lines(plan):
+        console.print(line, highlight=False, markup=False)
+
+
+def _plan_lines(plan: Plan) -> Iterator[str]:
+    """Say what the whole costs, what is not started and why, and what the marks mean."""
+    runs = sum(estimate.obstacle is None for estimate in plan.estimates)
+    yield (
+        f"about {spoken_time(plan.seconds)} in all ({spoken_range(plan.low, plan.high)}), one cell after "
+        f"another; peak memory {plan.memory_bytes / _GIB:.1f} GiB"
     )
+    if plan.others > BUSY:
+        yield (
+            f"! other programs use {plan.others:.0%} of the CPUs now: times are for that, and longer or "
+            "shorter as it changes"
+        )
     if plan.left_out:
-        console.print(f"{plan.left_out} more cells would mean nothing with these values and are left out")
+        yield f"{plan.left_out} more cells would mean nothing with these values and are left out"
+    if runs < len(plan.cells):
+        yield f"{len(plan.cells) - runs} of {len(plan.cells)} cells are not started:"
+    for reason, numbers in _numbered(plan, lambda estimate: estimate.obstacle):
+        yield f"  {numbers}: {reason}"
+    for remark, numbers in _numbered(plan, lambda estimate: estimate.remark):
+        yield f"  {numbers}: {remark}"
     if any(estimate.rough for estimate in plan.estimates):
-        console.print("~ is a rough guess: that cell has not been measured on this device yet")
+        yield "~ is from work and the pace of this device: that cell has not been measured here yet"
+
+
+def _numbered(plan: Plan, said: Callable[[Estimate], str | None]) -> list[tuple[str, str]]:
+    """Return each thing that is said of cells once, with their numbers: ``cells 2-5, 8``."""
+    found: dict[str, list[int]] = {}
+    for number, estimate in enumerate(plan.estimates, start=1):
+        if (what := said(estimate)) is not None:
+            found.setdefault(what, []).append(number)
+    return [(what, f"cell{'s' * (len(numbers) > 1)} {_runs(numbers)}") for what, numbers in found.items()]
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """Write numbers that follow each other as one: ``2-5, 8``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def common_axes(cells: Sequence[Cell]) -> frozenset[str]:
@@ -70,85 +113,21 @@ def spoken_time(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def spoken_range(low: float, high: float) -> str:
+    """Return two times, from one to the other, as one where they are spoken alike: ``2 to 5 s``."""
+    first, last = spoken_time(low), spoken_time(high)
+    if first == last:
+        return last
+    number, _, unit = first.partition(" ")
+    return f"{number if unit == last.partition(' ')[2] else first} to {last}"
+
+
 def outcome(record: Record) -> str:
     """Return status, reason and time of a finished cell in one line."""
-    what = _status(record) + (f": {record.reason}" if record.reason else "")
+    what = status_text(record) + (f": {record.reason}" if record.reason else "")
     return f"{what} ({spoken_time(record.elapsed_seconds)})"
 
 
-def _status(record: Record) -> str:
+def status_text(record: Record) -> str:
+    """Return a status as people write it: ``out of memory``."""
     return record.status.replace("_", " ")
-
-
-class PlainProgress:
-    """A line when a cell starts and one when it ends: for logs and pipes.
-
-    Axes that are ``known`` are not said again with every cell.
-    """
-
-    def __init__(self, console: Console, known: Collection[str] = ()) -> None:
-        self._console, self._known = console, known
-
-    def begin(self, cell: Cell, number: int, total: int, seconds_left: float) -> None:
-        what = describe_cell(cell, self._known)
-        self._say(f"[{number}/{total}] {what} (about {spoken_time(seconds_left)} left)")
-
-    def phase(self, name: str) -> None:
-        return
-
-    def end(self, record: Record) -> None:
-        self._say(f"    {outcome(record)}")
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-class BarProgress:
-    """A bar with the cell, what it does, the count and the time left: for terminals.
-
-    Axes that are ``known`` are not said again with every cell.
-    """
-
-    def __init__(self, console: Console, known: Collection[str] = ()) -> None:
-        # Where the width does not suffice, it is the cell's name that is cut.
-        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False, table_column=rest),
-            BarColumn(_BAR_WIDTH),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[left]} left"),
-            console=console,
-            transient=True,
-            expand=True,
-        )
-        self._known = known
-        self._task: TaskID | None = None
-        self._cell = ""
-        self._reason: str | None = None
-
-    def __enter__(self) -> "BarProgress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def begin(self, cell: Cell, number: int, total: int, seconds_left: float) -> None:
-        self._cell = describe_cell(cell, self._known)
-        done, left = number - 1, f"about {spoken_time(seconds_left)}"
-        if self._task is None:
-            self._task = self._bar.add_task(self._cell, total=total, completed=done, left=left)
-        self._bar.update(self._task, description=self._cell, completed=done, left=left)
-
-    def phase(self, name: str) -> None:
-        if self._task is not None:
-            self._bar.update(self._task, description=f"{self._cell} · {name}")
-
-    def end(self, record: Record) -> None:
-        if self._task is not None:
-            self._bar.advance(self._task)
-        if record.status is not Status.OK:
-            said_before = record.reason is not None and record.reason == self._reason
-            what = f"{_status(record)}, for the same reason" if said_before else outcome(record)
-            self._bar.console.print(f"{describe_cell(record.cell, self._known)}: {what}", markup=False)
-        self._reason = record.reason

@@ -60,6 +60,8 @@ class StageTime:
 
     seconds: float = 0.0
     """Wall clock."""
+    cpu_seconds: float | None = None
+    """Processor time of the process, user and system, all threads; of top-level stages alone."""
     device_seconds: float | None = None
     """Between device events."""
 
@@ -76,6 +78,7 @@ class StageClock:
     device: DeviceClock
     counters: dict[str, int] = field(default_factory=dict)
     _seconds: dict[str, float] = field(default_factory=dict)
+    _cpu_seconds: dict[str, float] = field(default_factory=dict)
     _events: list[tuple[str, DeviceEvent, DeviceEvent]] = field(default_factory=list)
     _open: set[str] = field(default_factory=set)
 
@@ -90,6 +93,7 @@ class StageClock:
         if top_level:
             self.device.synchronise()
         begin = self.device.event()
+        cpu_before = time.process_time() if top_level else 0.0
         started = time.perf_counter()
         try:
             yield
@@ -98,6 +102,9 @@ class StageClock:
             if top_level:
                 self.device.synchronise()
             self._seconds[name] += time.perf_counter() - started
+            if top_level:
+                used = time.process_time() - cpu_before
+                self._cpu_seconds[name] = self._cpu_seconds.get(name, 0.0) + used
             self._open.remove(name)
             if begin is not None and end is not None:
                 self._events.append((name, begin, end))
@@ -110,7 +117,9 @@ class StageClock:
 
     def times(self) -> dict[str, StageTime]:
         """Return the time of every stage, in the order entered; call it once the repetition is over."""
-        times = {name: StageTime(seconds) for name, seconds in self._seconds.items()}
+        times = {
+            name: StageTime(seconds, self._cpu_seconds.get(name)) for name, seconds in self._seconds.items()
+        }
         if self._events:
             self.device.synchronise()
         for name, begin, end in self._events:

@@ -1,3 +1,5 @@
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,14 +39,16 @@ def test_a_run_measures_writes_and_names_its_report(
         bench(
             "run", "--suite", suite, "--gpu", "cpu", "--out", tmp_path / "out", "--chunk", "8", "--samples", 6
         )
-        == 0
+        == 1
     )
     (folder,) = (tmp_path / "out").iterdir()
     run, records = journal.read_run(folder)
     assert [cell.axes["chunk"] for cell in run.cells] == [8, 8]
     assert [record.status for record in records] == ["ok", "failed"]
     assert run.settings["min_samples"] == 6
-    assert f"report: {folder}/report.md" in capsys.readouterr().out
+    *_, counted, last = capsys.readouterr().out.splitlines()
+    assert counted == "1 of 2 cells not ok: 1 failed"
+    assert last == f"report: {folder}/report.html"
 
 
 def test_empty_options_as_make_passes_them_mean_not_given(tmp_path: Path) -> None:
@@ -69,7 +73,18 @@ def test_a_plan_measures_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (["--setting", "ratio=1"], "must have the form"),
         (["--video", "/nowhere.mp4"], "error: video /nowhere.mp4 cannot be read"),
         (["--out", "/dev/null/out"], "cannot be written"),
-        (["--resume", "/nowhere"], "error: /nowhere is not a run"),
+        (["--resume", "/nowhere"], "error: no run is called '/nowhere'"),
+        (
+            ["--retry"],
+            "error: --retry measures cells of a run again, and none is named: name it with --resume",
+        ),
+        (["--axis", "behavior=good"], "unknown axis of suite fake 'behavior': did you mean 'behaviour'?"),
+        (
+            ["--attn", "sdpa"],
+            "unknown axis of suite fake 'attention': did you mean 'setting'? known are behaviour, chunk",
+        ),
+        (["--axis", "chunk"], "error: axis 'chunk' must have the form name=value,value"),
+        (["--axis", "chunk=4", "--chunk", "8"], "error: axis chunk is given twice, and differently"),
         (["--upstream", "/nowhere"], "error: no cell of suite fake takes UPSTREAM"),
         (["--upstream-python", "python3"], "error: UPSTREAM_PYTHON python3 has nothing to run"),
         (
@@ -79,6 +94,10 @@ def test_a_plan_measures_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (
             ["--suite", "engines", "--upstream", "/nowhere"],
             "error: UPSTREAM /nowhere is not a checkout of the released code",
+        ),
+        (
+            ["--suite", "kernels", "--video", "a.mp4"],
+            "error: no cell of suite kernels reads --video: leave it",
         ),
         (["--samples", "0"], "Invalid value for '--samples'"),
         (["--wrong"], "No such option"),
@@ -104,6 +123,13 @@ def test_a_run_in_which_nothing_worked_has_exit_code_one(tmp_path: Path) -> None
     assert bench("run", "--suite", suite, "--gpu", "cpu", "--out", tmp_path / "out") == 1
 
 
+def finish_as_pasted(errors: str) -> int:
+    """Carry out the command that an interrupted run showed, as a shell in the same folder would."""
+    (command,) = re.findall(r"finish the rest with: (.*)", errors)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(command, shell=True, env=environment).returncode
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_how_to_resume_and_can_be(tmp_path: Path, stop: signal.Signals) -> None:
     meeting = Rendezvous(tmp_path)
@@ -127,10 +153,10 @@ def test_an_interrupted_run_says_how_to_resume_and_can_be(tmp_path: Path, stop: 
     meeting.dissolve()
     (folder,) = (tmp_path / "out").iterdir()
     assert parent.returncode == 130
-    assert f"python -m bench run --resume {folder}" in errors
+    assert f"-m bench run --resume {folder}" in errors
     assert "Traceback" not in errors
     assert len(journal.read_run(folder)[1]) == 1
-    assert bench("run", "--resume", folder) == 0
+    assert finish_as_pasted(errors) == 0
     assert [record.status for record in journal.read_run(folder)[1]] == ["ok", "ok"]
 
 

@@ -73,10 +73,14 @@ def test_the_stack_of_a_segmentation_fault_is_kept(server: ForkServer | None) ->
     assert "_misbehave" in child(server, "segfault").details["stderr"]
 
 
-@pytest.mark.parametrize("behaviour", ["hang", "hang in setup"])
-def test_a_child_that_hangs_is_killed_when_its_time_is_up(server: ForkServer | None, behaviour: str) -> None:
+@pytest.mark.parametrize(
+    ("behaviour", "where"), [("hang", "after 2 samples"), ("hang in setup", "in its set-up")]
+)
+def test_a_child_that_hangs_is_killed_when_its_time_is_up(
+    server: ForkServer | None, behaviour: str, where: str
+) -> None:
     record = child(server, behaviour, timeout=3.0)
-    assert (record.status, record.reason) == (Status.TIMEOUT, "not done after 3 s")
+    assert (record.status, record.reason) == (Status.TIMEOUT, f"not done after 3 s, {where}")
     if server is None:
         with pytest.raises(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
@@ -161,7 +165,7 @@ def test_jobs_that_share_a_process_get_another_one_when_it_dies(server: ForkServ
 
 def test_each_job_in_a_shared_process_has_a_time_of_its_own(server: ForkServer | None) -> None:
     begun, hung, after = run_jobs(jobs("good", "hang", "good"), 5.0, lambda phase: None, server)
-    assert (hung.status, hung.reason) == (Status.TIMEOUT, "not done after 5 s")
+    assert (hung.status, hung.reason) == (Status.TIMEOUT, "not done after 5 s, after 2 samples")
     assert after.status is Status.OK
     assert begun.details["process"] != after.details["process"]
 

@@ -10,7 +10,7 @@ from autogaze.errors import InputError
 from bench import worker
 from bench.job import Event, Job
 from bench.meters.power import NoMeter
-from bench.records import WHOLE, Cell, Record, Status
+from bench.records import CPU_OTHERS, WHOLE, Cell, Record, Status
 from bench.worker import measure
 from tests.bench import fake_workload
 
@@ -70,7 +70,8 @@ def test_repetitions_that_disagree_give_a_note_instead() -> None:
     assert "the timed repetitions chose 5 different sets of patches" in record.notes
 
 
-def test_caveats_and_details_of_the_workload_are_kept() -> None:
+def test_caveats_and_details_of_the_workload_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.LoadMeter, "share", lambda self: None)
     record = measured()
     assert record.notes == ("fake weights",)
     assert record.details["engine"] == "fake"
@@ -248,3 +249,26 @@ def test_arrays_that_cannot_be_written_make_a_failed_record_and_no_crash(tmp_pat
     record = measured(target="tests.bench.fake_workload:Sharing", folder=str(tmp_path / "file"))
     assert record.status is Status.FAILED
     assert record.quality["psnr"] == 20.5
+
+
+@pytest.mark.parametrize(("share", "noted"), [(0.31, True), (0.05, False), (None, False)])
+def test_short_repetitions_have_the_share_of_other_programs_over_all_of_them(
+    monkeypatch: pytest.MonkeyPatch, share: float | None, noted: bool
+) -> None:
+    # One meter a repetition, which cannot tell, and one over all of them.
+    meters: list[object] = []
+
+    class Meter:
+        def __init__(self, peer: int | None = None) -> None:
+            meters.append(self)
+
+        def begin(self) -> None:
+            return
+
+        def share(self) -> float | None:
+            return share if meters.index(self) == 1 else None
+
+    monkeypatch.setattr(worker, "LoadMeter", Meter)
+    record = worker.measure(job("good"), lambda event: None)
+    assert record.details[CPU_OTHERS] == (share or 0.0)
+    assert any("other programs used" in note for note in record.notes) is noted

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from bench.compare import compare
+from bench.meters.cpu_load import OTHERS
 from bench.records import Record
 from reports import print_comparison
 from tests.reports.fake_run import PLAN, cell, ok_record, run_of, usual_records, write_run
@@ -47,6 +49,11 @@ def test_like_runs_have_nothing_worse(base: Path, tmp_path: Path) -> None:
     assert "slower" not in screen
 
 
+def test_times_are_said_to_be_of_a_repetition(base: Path, tmp_path: Path) -> None:
+    screen = printed(base, write_run(tmp_path, run_of(CELLS, run_id="head"), usual_records()))
+    assert "medians in ms of one repetition" in " ".join(screen.split())
+
+
 def test_a_cell_without_a_result_is_a_row_with_both_statuses(base: Path, tmp_path: Path) -> None:
     records = [ok_record(which) for which in CELLS]
     screen = printed(base, write_run(tmp_path, run_of(CELLS, run_id="head"), records))
@@ -82,3 +89,17 @@ def test_like_reasons_are_said_once_with_their_cells(tmp_path: Path) -> None:
     screen = compared(kernel_records_on_cpu(), kernel_records_on_cpu(), tmp_path)
     assert screen.count("the triton form of decode_step") == 1
     assert "6 of 24 cells: decode_step, triton:" in screen
+
+
+@pytest.mark.parametrize(("share", "marks"), [(0.31, True), (0.09, False)])
+def test_ratios_of_cells_that_other_programs_disturbed_are_marked(
+    tmp_path: Path, share: float, marks: bool
+) -> None:
+    def busy(record: Record) -> Record:
+        samples = [each.model_copy(update={"telemetry": {OTHERS: share}}) for each in record.samples]
+        return record.model_copy(update={"samples": tuple(samples)})
+
+    records = usual_records()
+    text = compared(records, [busy(record) for record in records], tmp_path)
+    assert bool(re.search(r"\d\.\d{3} ! ", text)) is marks
+    assert ("! marks cells" in text) is marks

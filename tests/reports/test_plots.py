@@ -1,10 +1,11 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from bench.records import Record, Status
+from bench.records import Record, Sample, Status
 from reports.document import Image as Picture
 from reports.document import Paragraph
 from reports.plots import (
@@ -51,8 +52,12 @@ def test_a_plot_without_data_is_skipped_with_the_reason_and_leaves_no_stale_file
     assert not stale.exists()
     skipped = [block.text for block in blocks if isinstance(block, Paragraph)]
     reason = "no setting was measured with more than one chunk size"
-    assert skipped == [f"Latency against chunk size: not drawn, because {reason}."]
-    assert sum(isinstance(block, Picture) for block in blocks) == len(written) == 4
+    constant = "every cell chose as many patches in one frame as in any other"
+    assert skipped == [
+        f"Latency against chunk size: not drawn, because {reason}.",
+        f"Gazes by frame: not drawn, because {constant}.",
+    ]
+    assert sum(isinstance(block, Picture) for block in blocks) == len(written) == 3
 
 
 def test_a_run_in_which_nothing_succeeded_has_no_plots(results: list[CellResult], tmp_path: Path) -> None:
@@ -69,6 +74,35 @@ def test_the_parts_of_a_bar_add_up_to_the_whole(results: list[CellResult]) -> No
             whole = result.per("clip", result.median("end_to_end"))
             assert sum(stage_parts(result).values()) == pytest.approx(1e3 * (whole or 0.0))
     assert {"gaze.vision", "gaze.prefill", "gaze.steps", "reconstruct"} <= stage_parts(results[0]).keys()
+
+
+def test_a_bar_ends_at_the_end_to_end_median_and_drops_no_stage(results: list[CellResult]) -> None:
+    (first, *_) = results
+    # Where now one stage takes longer, now another, the sum of medians is not the median of sums.
+    times = ((3.0, 1.0, 0.001), (1.0, 3.0, 0.001), (1.0, 1.0, 0.001), (3.0, 1.0, 0.001), (1.0, 3.0, 0.001))
+    samples = []
+    for index, (gaze, reconstruct, preprocess) in enumerate(times):
+        named = {"gaze": gaze, "reconstruct": reconstruct, "preprocess": preprocess, "hand_over": 0.5}
+        named["end_to_end"] = sum(named.values())
+        samples += [Sample(index=index, stage=stage, seconds=seconds) for stage, seconds in named.items()]
+    assert first.record is not None
+    result = replace(
+        first, record=first.record.model_copy(update={"samples": tuple(samples), "counters": {"clips": 2}})
+    )
+    parts = stage_parts(result)
+    assert sum(parts.values()) == pytest.approx(1e3 * 4.501 / 2)
+    assert list(parts) == ["preprocess", "gaze", "reconstruct", "hand_over"]
+    with styled():
+        axes = latency_by_stage([result]).axes[0]
+    assert "2250" in {text.get_text() for text in axes.texts}
+
+
+def test_a_row_of_equal_gazes_says_its_number_once(gpu_results: list[CellResult]) -> None:
+    with styled():
+        texts = [text.get_text() for text in gaze_heat_map(gpu_results).axes[0].texts]
+    assert texts.count("26 in every frame") == 1
+    assert "26" not in texts
+    assert sum(text.isdigit() for text in texts) == 2 * 16, "two settings have a requirement"
 
 
 def test_published_quality_is_drawn_only_beside_trained_weights(

@@ -1,13 +1,15 @@
+import shlex
 from collections.abc import Callable
 
 import pytest
 
-from bench.records import Record
-from reports.document import Bullets, Heading, Paragraph, Section
-from reports.results import CellResult
+from bench.records import CPU_OTHERS, Record
+from reports.document import Bullets, Heading, Paragraph, Section, notes
+from reports.results import CellResult, results_of
 from reports.sections import caveats, document, header_facts, reading, unsuccessful
 from reports.summaries import groups
-from tests.reports.fake_run import REPEATED, UNTRAINED
+from reports.tables import summary_table
+from tests.reports.fake_run import REPEATED, UNTRAINED, cell, run_of
 from tests.reports.fake_suites import (
     attention_records,
     encode_records,
@@ -24,6 +26,32 @@ def test_what_is_the_same_for_all_cells_is_said_once(results: list[CellResult]) 
     assert facts["video"] == "embedded clip"
     assert facts["checkpoint"] == "embedded weights"
     assert facts["every cell"] == "workload end_to_end, dtype float32, attention sdpa, batch 1"
+
+
+def test_a_cpu_is_named_by_its_model_and_a_gpu_by_its_name(gpu_results: list[CellResult]) -> None:
+    cells = [result.cell for result in gpu_results]
+    on_cpu = results_of(run_of(cells, device="cpu"), [], "cpu")
+    assert dict(header_facts(on_cpu))["device"] == "cpu (AMD EPYC 9B45)"
+    assert dict(header_facts(gpu_results))["device"] == "NVIDIA H200"
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (("make", "bench", "SUITE=smoke"), "make bench SUITE=smoke"),
+        (("make", "bench", "VIDEO=my clip.mp4"), "make bench VIDEO='my clip.mp4'"),
+        (
+            ("python", "-m", "bench", "run", "--video", "it's.mp4"),
+            "python -m bench run --video 'it'\"'\"'s.mp4'",
+        ),
+        (("/somewhere/bench/__main__.py", "run", "--suite", "smoke"), "python -m bench run --suite smoke"),
+    ],
+)
+def test_the_command_of_a_run_can_be_pasted(command: tuple[str, ...], text: str) -> None:
+    run = run_of([cell("ratio_0.10", 16)]).model_copy(update={"command": command})
+    said = dict(header_facts(results_of(run, [], "")))["command"]
+    assert said == text
+    assert shlex.split(str(said))[-1] == command[-1]
 
 
 def test_every_caveat_is_said_once_with_its_cells(results: list[CellResult]) -> None:
@@ -146,3 +174,29 @@ def test_cells_of_several_kinds_have_tables_of_their_own(results: list[CellResul
     mixed = [*results, *results_from(attention_records())]
     summary = next(section for section in document(mixed).sections if section.title == "Summary")
     assert [block.text for block in summary.blocks if isinstance(block, Heading)] == ["Pipeline", "Attention"]
+
+
+def disturbed(records: list[Record], share: float) -> list[Record]:
+    return [
+        record.model_copy(update={"details": {**record.details, CPU_OTHERS: share}}) for record in records
+    ]
+
+
+def test_a_report_begins_with_the_share_that_other_programs_had() -> None:
+    first, *_ = document(results_from(disturbed(kernel_records(), 0.31))).sections
+    assert isinstance(first.blocks[0], Paragraph)
+    assert first.blocks[0].text.startswith("Other programs used 31% of the CPUs during 24 of 24 cells")
+    first, *_ = document(results_from(disturbed(kernel_records(), 0.09))).sections
+    assert not isinstance(first.blocks[0], Paragraph)
+
+
+@pytest.mark.parametrize(("share", "marks"), [(0.31, True), (0.09, False)])
+def test_rows_and_ratios_of_disturbed_cells_are_marked(share: float, marks: bool) -> None:
+    (group, *_) = groups(results_from(disturbed(kernel_records(), share)))
+    table = summary_table(group)
+    keys = [column.key for column in table.columns]
+    assert ("other_programs" in keys) is marks
+    speed_ups = [row[keys.index("speed_up")] for row in table.formatted()]
+    assert any(each.endswith(" !") for each in speed_ups) is marks
+    assert all(each.endswith(" !") is marks for each in speed_ups if each != "–")
+    assert ("! marks cells" in notes([table])) is marks

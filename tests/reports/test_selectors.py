@@ -6,6 +6,8 @@ from reports.document import Bullets, Table
 from reports.results import CellResult
 from reports.sections import document
 from reports.selectors import FEWEST, WORKLOAD, blocks, by_clip, compare
+from reports.summaries import groups
+from reports.tables import summary_table
 from suites.loader import load_suite
 from tests.reports.fake_run import UNTRAINED
 from tests.reports.fake_selectors import (
@@ -157,6 +159,20 @@ def test_cells_without_a_clip_in_common_are_not_compared() -> None:
         update={"frames": tuple(f.model_copy(update={"clip": f.clip + 50}) for f in theirs.frames)}
     )
     assert compare(ours, CellResult(theirs.run, theirs.label, theirs.cell, elsewhere)) is None
+
+
+def test_the_clips_of_a_cell_are_those_that_there_were_not_those_asked_for() -> None:
+    asked = quality_cell(clips=24)
+    made = quality_record(asked, 0.5, 0.1)
+    measured = made.model_copy(update={"counters": {**made.counters, "clips": 4}})
+    other = quality_record(quality_cell("random", clips=24), 0.6, 0.1)
+    few, many = results_from([measured, other])
+    assert [result.axis("clips") for result in (few, many)] == [4, 24]
+    (group,) = groups([few, many])
+    table = summary_table(group)
+    shown = {column.key: place for place, column in enumerate(table.columns)}["clips"]
+    assert [row[shown] for row in table.rows] == [4, 24]
+    assert compare(few, many) is not None
 
 
 def test_a_clip_stands_for_its_frames() -> None:

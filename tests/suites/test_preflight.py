@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from autogaze.errors import InputError
-from suites.preflight import check_clip_inputs, video_frames
+from suites.preflight import check_clip_inputs, check_source, video_frames
 from suites.video import Gaze
 from suites.workload import Inputs
 
@@ -54,8 +54,33 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path, clip: str, which: 
         check_clip_inputs(inputs(folder))
     (folder / "config.json").write_text(json.dumps({}))
     check_clip_inputs(inputs(folder))
+    (folder / "weights.bin").unlink()
+    without = tmp_path / "without"
+    folder.rename(without)
+    with pytest.raises(InputError, match="without holds a configuration and no weights"):
+        check_clip_inputs(inputs(without))
 
 
 def test_every_workload_on_video_looks_at_its_inputs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         Gaze.check({"engine": "auto"}, Inputs(video=str(tmp_path / "nowhere.npz")))
+
+
+@pytest.mark.parametrize(
+    ("video", "sentence"),
+    [
+        ("rtsp://camera.example/1", "is an address, and only files are measured"),
+        ("https://a.example/v.mp4", "is an address, and only files are measured"),
+        ("{clip},{clip}", "names 2 videos, and a run measures one: name one"),
+        ("{clip}, nowhere.mp4,", "names 2 videos, and a run measures one: name one"),
+    ],
+)
+def test_what_is_no_file_here_is_refused_for_what_it_is(clip: str, video: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        check_source(video.format(clip=clip))
+
+
+def test_a_file_whose_name_has_a_comma_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a,b.mp4").touch()
+    check_source(str(tmp_path / "a,b.mp4"))
+    check_source(None)

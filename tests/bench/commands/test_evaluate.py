@@ -15,6 +15,7 @@ from autogaze.errors import InputError
 from bench import journal
 from bench.cli import main
 from bench.commands.evaluate import parse_starts
+from suites.loader import load_suite
 from suites.settings import PUBLISHED_SETTINGS
 
 REPOSITORY = Path(__file__).parents[3]
@@ -109,7 +110,7 @@ def test_an_evaluation_interrupted_after_some_cells_and_resumed_writes_the_same_
     _, errors = process.communicate()
     assert process.returncode == 130, errors
     (run,) = results.iterdir()
-    assert f"finish the rest with: python -m bench evaluate --resume {run} --output-dir {out}" in errors
+    assert f"-m bench evaluate --resume {run} --output-dir {out}" in errors
     measured = len(journal.read_run(run)[1])
     assert 8 <= measured < 14
     assert files_in(out) == set()
@@ -131,11 +132,16 @@ def test_a_late_clip_that_cannot_be_decoded_is_named_and_everything_else_is_writ
     video, out = write_video(tmp_path / "video"), tmp_path / "out"
     (video / "3.png").write_bytes(b"damaged")
     options = ("--video", video, "--output-dir", out, "--out", tmp_path / "results")
-    assert evaluate(*SHORT, *options) == 0
+    assert evaluate(*SHORT, *options) == 1
     assert files_in(out) == FILES
     reason = f"'{video / '3.png'}' cannot be read as a picture"
     assert f"Not evaluated: 7 of 14 cells: {CLIPS[1]}: failed ({reason}" in (out / "summary.txt").read_text()
-    assert f"{CLIPS[1]}: failed" in " ".join(capsys.readouterr().out.split())
+    printed = capsys.readouterr().out
+    assert f"{CLIPS[1]}: failed" in " ".join(printed.split())
+    *_, copied, counted, last = printed.splitlines()
+    assert copied == f"{len(FILES)} files in {out}"
+    assert counted == "7 of 14 cells not ok: 7 failed"
+    assert last.endswith("report.html")
     ours, whole = (figures(each, "metrics_by_clip_setting.csv") for each in (out, expected))
     assert ours[ours["clip_name"] == CLIPS[1]]["psnr"].isna().all()
     assert ours["psnr"].tolist()[:7] == whole["psnr"].tolist()[:7]
@@ -152,7 +158,7 @@ def test_a_late_clip_that_cannot_be_decoded_is_named_and_everything_else_is_writ
         (["--attn-mode", "spda"], "did you mean 'sdpa'"),
         (["--device", "cpu,h100"], "no device here matches GPU 'h100'"),
         (["--output-dir", "/dev/null/out"], "output folder /dev/null/out cannot be written"),
-        (["--resume", "/nowhere"], "/nowhere is not a run"),
+        (["--resume", "/nowhere"], "no run is called '/nowhere'"),
         (["--max-clips", "0"], "Invalid value for '--max-clips'"),
     ],
 )
@@ -179,6 +185,46 @@ def test_only_an_evaluation_is_resumed_as_one(
     (other / journal.RUN_FILE).write_text(head)
     assert evaluate("--resume", other, "--output-dir", tmp_path / "out") == 2
     assert "is of suite default and no evaluation" in capsys.readouterr().err
+
+
+def test_a_finished_evaluation_says_so_and_gives_its_files_again(
+    undisturbed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = (undisturbed[1].parent / "results").iterdir()
+    assert evaluate("--resume", run, "--output-dir", tmp_path / "out") == 0
+    copied, finished, last = capsys.readouterr().out.splitlines()
+    assert copied == f"{len(FILES)} files in {tmp_path / 'out'}"
+    assert finished == f"run {run.name} is finished: 14 of 14 cells have a record"
+    assert last == f"report: {run}/report.html"
+    assert files_in(tmp_path / "out") == FILES
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--clip-len", "8", "was begun with clip len 2, and --clip-len asks for 8"),
+        ("--seed", "5", "was begun with seed 0, and --seed asks for 5"),
+        ("--attn-mode", "eager", "was begun with attn mode sdpa, and --attn-mode asks for eager"),
+        ("--max-clips", "9", "was begun with max clips those of its own, and --max-clips asks for 9"),
+    ],
+)
+def test_an_evaluation_is_not_finished_with_other_options(
+    undisturbed: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    value: str,
+    sentence: str,
+) -> None:
+    (run,) = (undisturbed[1].parent / "results").iterdir()
+    assert evaluate("--resume", run, "--output-dir", tmp_path / "out", option, value) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_the_suite_takes_several_samples_of_each_setting() -> None:
+    suite = load_suite("evaluate")
+    assert suite.min_samples >= 3
+    assert suite.time_budget_seconds > 0
 
 
 def test_starts_are_read_as_they_are_typed() -> None:

@@ -1,19 +1,13 @@
 import io
-import re
 
 import pytest
 from rich.console import Console
 
-from bench.commands.terminal import BarProgress, common_axes, describe_cell, outcome, print_plan, spoken_time
+from bench.commands.terminal import common_axes, describe_cell, outcome, print_plan, spoken_range, spoken_time
 from bench.devices import CPU
 from bench.plan import Estimate, Plan
 from bench.records import Cell, Status
 from tests.bench import builders
-
-
-def console() -> tuple[Console, io.StringIO]:
-    stream = io.StringIO()
-    return Console(file=stream, width=100, force_terminal=True, color_system=None), stream
 
 
 @pytest.mark.parametrize(
@@ -59,42 +53,58 @@ def test_an_outcome_gives_status_reason_and_time() -> None:
     )
 
 
-def test_a_plan_shows_every_cell_its_cost_and_marks_guesses() -> None:
-    cells = (builders.cell(0), builders.cell(1))
-    estimates = (Estimate(30.0, 2**30, rough=True), Estimate(60.0, 2**31, rough=False))
-    out, stream = console()
-    print_plan(Plan(CPU, cells, estimates), out)
-    text = stream.getvalue()
-    assert "~30 s" in text
-    assert "1 min 00 s" in text
-    assert "about 1 min 30 s in all" in text
-    assert "peak memory 2.0 GiB" in text
-    assert "~ is a rough guess" in text
-
-
-def test_the_bar_shows_failures_as_they_happen_and_a_reason_once() -> None:
-    out, stream = console()
-    with BarProgress(out) as bar:
-        bar.begin(builders.cell(), 1, 3, 65.0)
-        bar.phase("warm-up")
-        for number in range(3):
-            bar.end(builders.record(builders.cell(number), status=Status.FAILED))
-    text = stream.getvalue()
-    assert "about 1 min 05 s left" in text
-    assert text.count("failed: it broke") == 1
-    assert "number=2: failed, for the same reason" in text
-
-
-@pytest.mark.parametrize("width", [60, 80])
-def test_a_narrow_bar_keeps_the_count_and_the_time_and_cuts_the_name(width: int) -> None:
+def plan_text(*estimates: Estimate, width: int = 100) -> str:
+    cells = tuple(builders.cell(number) for number in range(len(estimates)))
     stream = io.StringIO()
     out = Console(file=stream, width=width, force_terminal=True, color_system=None)
-    cell = Cell(workload="end_to_end", axes={"setting": "ratio_0.75_task_0.70", "dtype": "bfloat16", "x": 1})
-    with BarProgress(out) as bar:
-        bar.begin(cell, 14, 28, 3900.0)
-        bar.phase("warm-up")
-        bar.end(builders.record(cell))
-    lines = [line for line in re.split(r"[\r\n]", stream.getvalue()) if "left" in line]
-    assert lines
-    for line in lines:
-        assert re.search(r"end_to_end.*…? +[━╺╸ ]{8} 1[34]/28 about 1 h 05 min left", line), line
+    print_plan(Plan(CPU, cells, estimates), out)
+    return stream.getvalue()
+
+
+def cost(seconds: float, rough: bool = False, remark: str | None = None) -> Estimate:
+    return Estimate(seconds, 2**30, rough, low=seconds / 2, high=seconds * 2, remark=remark)
+
+
+def test_a_plan_gives_every_cell_and_the_whole_a_range_and_marks_what_was_not_measured() -> None:
+    text = plan_text(cost(30.0, rough=True), cost(60.0))
+    assert "~15 s to 1 min 00 s" in text
+    assert "30 s to 2 min 00 s" in text
+    assert "about 1 min 30 s in all (45 s to 3 min 00 s), one cell after another" in text
+    assert "peak memory 1.0 GiB" in text
+    assert "~ is from work and the pace of this device" in text
+
+
+def test_a_plan_of_measured_cells_has_no_marks() -> None:
+    assert "~" not in plan_text(cost(30.0), cost(60.0))
+
+
+def test_a_plan_marks_what_cannot_run_here_and_says_why_once() -> None:
+    missing = Estimate(0.0, 0, rough=False, obstacle="engine 'graph' captures CUDA graphs")
+    large = Estimate(0.0, 0, rough=False, obstacle="needs 9 GiB", status=Status.OUT_OF_MEMORY)
+    text = plan_text(cost(30.0), missing, missing, large, missing)
+    assert text.count("not here") == 3
+    assert "no room" in text
+    assert "4 of 5 cells are not started:" in text
+    assert "cells 2-3, 5: engine 'graph' captures CUDA graphs" in text
+    assert "cell 4: needs 9 GiB" in text
+
+
+def test_a_plan_says_which_cells_are_slow() -> None:
+    text = plan_text(cost(30.0), cost(90.0, remark="slow: 18 times as long as in float32"))
+    assert "cell 2: slow: 18 times as long as in float32" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "spoken"),
+    [(2.0, 5.0, "2.0 to 5.0 s"), (5.0, 5.0, "5.0 s"), (50.0, 80.0, "50 s to 1 min 20 s")],
+)
+def test_ranges_are_spoken_as_people_do(low: float, high: float, spoken: str) -> None:
+    assert spoken_range(low, high) == spoken
+
+
+@pytest.mark.parametrize(("others", "said"), [(0.45, True), (0.05, False)])
+def test_a_plan_says_what_share_other_programs_have_while_it_is_made(others: float, said: bool) -> None:
+    stream = io.StringIO()
+    out = Console(file=stream, width=100, force_terminal=True, color_system=None)
+    print_plan(Plan(CPU, (builders.cell(),), (cost(1.0),), others=others), out)
+    assert ("! other programs use 45% of the CPUs now" in stream.getvalue()) is said

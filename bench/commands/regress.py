@@ -1,0 +1,115 @@
+"""``regress``: say whether this tree is worse than a base, both measured in turns."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from typer import Argument, Option
+
+from autogaze.errors import InputError
+from bench.commands import options
+from bench.commands.machine import print_json
+from bench.commands.measuring import devices_named, open_console
+from bench.commands.terminal import describe_cell
+from bench.commands.verdicts import document, print_outcomes
+from bench.devices import Device
+from bench.job import Job
+from bench.turns.base import base_tree, head_tree
+from bench.turns.cells import Definition, definition
+from bench.turns.contest import Limits, Tree, hold
+from bench.turns.outcome import Exit, Outcome, exit_code, outcome
+from bench.turns.tolerances import FILE, Tolerances, read_tolerances
+from bench.turns.verdict import StageVerdict
+from suites.workload import Inputs
+
+Base = Annotated[str, Argument(help="A commit by any name that git knows, or the folder of a checkout.")]
+Budget = Annotated[float, Option(min=1.0, help="Seconds of repetitions a cell, both trees together.")]
+TolerancesFile = Annotated[Path, Option(help="TOML file of the changes that matter.")]
+Json = Annotated[bool, Option("--json", help="Print the verdicts as JSON.")]
+
+
+def regress(
+    base: Base,
+    suite: options.Suite = "smoke",
+    gpu: options.Gpu = "auto",
+    attn: options.Attention = None,
+    chunk: options.Chunk = None,
+    dtype: options.Dtype = None,
+    setting: options.Setting = None,
+    batch: options.Batch = None,
+    engine: options.Engine = None,
+    seed: options.Seed = 0,
+    budget: Budget = 60.0,
+    tolerances: TolerancesFile = FILE,
+    json_: Json = False,
+) -> None:
+    """Measure a base and this tree in turns, until each cell is decided.
+
+    Exit codes: 0 nothing worse, 1 worse, 2 input that cannot be used, 3 undecided, 4 not comparable.
+    """
+    typed = {"attention": attn, "chunk": chunk, "dtype": dtype, "setting": setting, "batch": batch}
+    overrides = {axis: text.split(",") for axis, text in (typed | {"engine": engine}).items() if text}
+    matters = read_tolerances(tolerances)
+    (device,) = _only_one(devices_named(gpu))
+    console = open_console(stderr=json_)
+    head = head_tree()
+    with base_tree(base) as other:
+        ours, theirs = (definition(tree, suite, overrides) for tree in (head, other))
+        jobs, apart = common_jobs(theirs, ours, device, seed)
+        for sentence in apart:
+            console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+        if not jobs:
+            raise typer.Exit(Exit.NOT_COMPARABLE)
+        outcomes = [_held(job, (other, head), matters, budget, seed, console) for job in jobs]
+    print_outcomes(outcomes, base, console)
+    if json_:
+        print_json({"base": base, "exit_code": exit_code(outcomes), "cells": [document(e) for e in outcomes]})
+    raise typer.Exit(exit_code(outcomes))
+
+
+def common_jobs(base: Definition, head: Definition, device: Device, seed: int) -> tuple[list[Job], list[str]]:
+    """Return the cells that both trees define alike, and sentences on those that cannot be compared."""
+    if base.version != head.version:
+        return [], [
+            f"the suite is of version {base.version} in the base and {head.version} here: its cells mean "
+            "other things, and are not compared"
+        ]
+    both = [key for key in head.targets if base.targets.get(key, ("", ""))[1] == head.targets[key][1]]
+    inputs = asdict(Inputs(device=device.torch_name, seed=seed))
+    jobs = [
+        Job(
+            cell=head.targets[key][0],
+            target=head.targets[key][1],
+            inputs=inputs,
+            pci_id=device.pci_id,
+            min_samples=1,
+            time_budget_seconds=0.0,
+            in_turns=True,
+        )
+        for key in both
+    ]
+    alone = [key for key in (head.targets.keys() | base.targets.keys()) if key not in both]
+    return jobs, [f"not compared, since only one of the trees has it so: {key}" for key in sorted(alone)]
+
+
+def _only_one(devices: tuple[Device, ...]) -> tuple[Device, ...]:
+    if len(devices) != 1:
+        names = ", ".join(device.name for device in devices)
+        raise InputError(f"trees take turns on one device, and {names} are named: name one")
+    return devices
+
+
+def _held(
+    job: Job, trees: tuple[Tree, Tree], matters: Tolerances, budget: float, seed: int, console: Console
+) -> Outcome:
+    console.print(describe_cell(job.cell), highlight=False, markup=False, soft_wrap=True)
+
+    def tell(pairs: int, stages: Mapping[str, StageVerdict]) -> None:
+        if pairs % 10 == 0:
+            said = "  ".join(f"{name} {each.wall} {each.verdict}" for name, each in stages.items())
+            console.print(f"    {pairs} pairs: {said}", highlight=False, markup=False, soft_wrap=True)
+
+    return outcome(hold(*trees, job, matters, Limits(budget), seed, tell), matters)

@@ -1,0 +1,222 @@
+"""Contest: one cell, measured by two trees in turns until it is decided which is slower.
+
+Both have a process that has the cell loaded and waits (a job in turns, :mod:`bench.worker`). A coin says who
+is first in each pair of repetitions; both have finished, judgement included, before the next one starts. Each
+process may be a little faster or slower than its twin for as long as it lives, by where its memory happens to
+lie. So the two are replaced by new ones every :data:`PAIRS_A_PROCESS` pairs.
+"""
+
+import random
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from autogaze.child_process import ChildProcess, fate
+from bench.job import TURN, Event, Job
+from bench.meters.cpu_load import others_share
+from bench.records import WHOLE, Cell, Record, Sample
+from bench.turns.tolerances import Tolerances
+from bench.turns.verdict import ALPHA, StageVerdict, Verdict, always_valid, stage_verdict
+
+PAIRS_A_PROCESS = 20
+"""Pairs after which both processes are replaced."""
+
+T = TypeVar("T")
+
+_START_SECONDS = 300.0
+"""A process that takes longer to load a cell is given up."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A tree of this project, and what runs it."""
+
+    folder: Path
+    python: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a contest ends undecided."""
+
+    seconds: float
+    """Of repetitions, both trees together."""
+    most_pairs: int = 400
+
+
+@dataclass
+class Side:
+    """What one tree showed of a cell."""
+
+    samples: list[Sample] = field(default_factory=list)
+    """Of timed repetitions; the index counts pairs."""
+    records: list[Record] = field(default_factory=list)
+    """One for each process."""
+
+    def seconds(self, stage: str) -> list[float]:
+        return [sample.seconds for sample in self.samples if sample.stage == stage]
+
+    def witness(self, stage: str) -> list[float]:
+        """Return the second clock's times: the device's where it has a clock, else processor time."""
+        found = (s.cpu_seconds if s.device_seconds is None else s.device_seconds for s in self.samples
+                 if s.stage == stage)  # fmt: skip
+        return [seconds for seconds in found if seconds]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One cell, as two trees did it."""
+
+    cell: Cell
+    pairs: int
+    stages: Mapping[str, StageVerdict]
+    base: Side
+    head: Side
+    failure: str | None = None
+    """Why there is no more: a tree that cannot run the cell, or whose process died."""
+
+    @property
+    def others(self) -> float:
+        """Share of the CPUs that other programs had meanwhile."""
+        return others_share([*self.base.samples, *self.head.samples])
+
+
+class ContestError(Exception):
+    """A process that has sent its record before its time, or died; the message says which and why."""
+
+
+class _Player:
+    """A tree's process with a cell loaded."""
+
+    def __init__(self, tree: Tree, job: Job) -> None:
+        self._child = ChildProcess(
+            "bench.worker", python=tree.python, folder=tree.folder, options=("-X", "faulthandler"),
+            leads_group=True,
+        )  # fmt: skip
+        self._record: Record | None = None
+        self._child.send(job.model_dump_json())
+
+    def await_turn(self) -> list[Sample]:
+        """Wait until it is ready for a turn; return the samples since the one before."""
+        samples: list[Sample] = []
+        while True:
+            event = self._event()
+            samples += event.samples
+            if event.record is not None:
+                self._record = event.record
+                raise ContestError(event.record.reason or "it stopped by itself")
+            if event.kind == "turn":
+                return [sample for sample in samples if not sample.warmup]
+
+    def take_turn(self) -> list[Sample]:
+        """Do one repetition; return its samples."""
+        self._child.send(TURN)
+        return self.await_turn()
+
+    def leave(self) -> Record:
+        """End the turns; return the record of them all."""
+        if self._record is None:
+            self._child.send("done")
+            while self._record is None:
+                self._record = self._event().record
+        return self._record
+
+    def close(self) -> None:
+        self._child.close()
+
+    def _event(self) -> Event:
+        try:
+            return Event.model_validate_json(self._child.receive(time.monotonic() + _START_SECONDS))
+        except TimeoutError:
+            raise ContestError(f"it did not answer within {_START_SECONDS:g} s") from None
+        except EOFError:
+            tail = self._child.printed.tail().splitlines()
+            how = fate(self._child.exit_code(time.monotonic() + 5.0))
+            raise ContestError(f"its process {how}{': ' + tail[-1] if tail else ''}") from None
+
+
+def hold(
+    base: Tree, head: Tree, job: Job, tolerances: Tolerances, limits: Limits, seed: int,
+    on_pair: Callable[[int, Mapping[str, StageVerdict]], None] = lambda pair, stages: None,
+) -> Contest:  # fmt: skip
+    """Measure the cell of ``job`` by both trees in turns, until every stage is decided or the limits are met.
+
+    A tree that cannot run the cell ends the contest with a ``failure``; what was measured before is kept.
+    """
+    sides = (Side(), Side())
+    coin = random.Random(seed)
+    stages: Mapping[str, StageVerdict] = {}
+    pairs, failure = 0, None
+    try:
+        for pair in _pairs((base, head), job, sides, coin):
+            pairs = pair + 1
+            stages = verdicts(*sides, tolerances)
+            on_pair(pairs, stages)
+            spent = sum(sum(side.seconds(WHOLE)) for side in sides)
+            decided = all(each.verdict is not Verdict.UNDECIDED for each in stages.values())
+            if decided or spent >= limits.seconds or pairs >= limits.most_pairs:
+                break
+    except ContestError as end:
+        failure = str(end)
+    return Contest(job.cell, pairs, stages, *sides, failure=failure)
+
+
+def _pairs(
+    trees: tuple[Tree, Tree], job: Job, sides: tuple[Side, Side], coin: random.Random
+) -> Generator[int]:
+    """Measure pair after pair, the samples of which are added to the sides."""
+    pair = 0
+    while True:
+        with _players(trees, job, sides) as players:
+            for _ in range(PAIRS_A_PROCESS):
+                order = (0, 1) if coin.random() < 0.5 else (1, 0)
+                taken = {place: _named(place, players[place].take_turn) for place in order}
+                for place, samples in taken.items():  # only whole pairs are kept
+                    sides[place].samples += [s.model_copy(update={"index": pair}) for s in samples]
+                yield pair
+                pair += 1
+
+
+@contextmanager
+def _players(
+    trees: tuple[Tree, Tree], job: Job, sides: tuple[Side, Side]
+) -> Generator[tuple[_Player, _Player]]:
+    """Have a process of each tree load the cell; their records are added to the sides at the end."""
+    with ExitStack() as stack:
+        players = []
+        for place, tree in enumerate(trees):
+            player = _Player(tree, job)
+            stack.callback(player.close)
+            _named(place, player.await_turn)
+            players.append(player)
+        first, second = players
+        try:
+            yield first, second
+        finally:
+            for place, (player, side) in enumerate(zip(players, sides)):
+                side.records.append(_named(place, player.leave))
+
+
+def _named(place: int, act: Callable[[], T]) -> T:
+    try:
+        return act()
+    except ContestError as end:
+        raise ContestError(f"{('the base', 'the head')[place]} could not go on: {end}") from end
+
+
+def verdicts(base: Side, head: Side, tolerances: Tolerances) -> dict[str, StageVerdict]:
+    """Return what the pairs so far say of each top-level stage; the error is shared out among the stages."""
+    names = dict.fromkeys(sample.stage for sample in base.samples if "." not in sample.stage)
+    both = [name for name in names if len(base.seconds(name)) == len(head.seconds(name))]
+    alpha = ALPHA / max(1, len(both))
+    return {name: _stage(base, head, name, alpha, tolerances) for name in both}
+
+
+def _stage(base: Side, head: Side, name: str, alpha: float, tolerances: Tolerances) -> StageVerdict:
+    wall = always_valid(base.seconds(name), head.seconds(name), alpha)
+    seconds = base.witness(name), head.witness(name)
+    seen = len(seconds[0]) == len(seconds[1]) == len(base.seconds(name))
+    return stage_verdict(wall, always_valid(*seconds, alpha) if seen else None, tolerances.time)

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+from bench.records import Sample
+from bench.turns.contest import PAIRS_A_PROCESS, Limits, Side, hold, verdicts
+from bench.turns.outcome import Exit, exit_code, outcome
+from bench.turns.tolerances import Tolerances
+from bench.turns.verdict import Verdict
+from tests.bench.turns.trees import job, tree
+
+COARSE = Tolerances(time=0.5, memory=0.5, memory_bytes=2**26, energy=0.5, quality=0.01, stage_share=0.02)
+FEW = Limits(seconds=60.0, most_pairs=60)
+
+
+def test_a_tree_that_takes_longer_is_slower(tmp_path: Path) -> None:
+    base, head = tree(tmp_path / "base"), tree(tmp_path / "head", seconds=0.375)
+    contest = hold(base, head, job(), COARSE, FEW, seed=0)
+    assert contest.failure is None
+    assert contest.stages["gaze"].verdict is Verdict.SLOWER
+    assert contest.stages["gaze"].wall.estimate == 3
+    found = outcome(contest, COARSE)
+    assert "gaze takes 3.000 (3.000 to 3.000) times as long" in found.worse
+    assert exit_code([found]) is Exit.WORSE
+
+
+def test_processes_are_replaced_and_pairs_stay_whole(tmp_path: Path) -> None:
+    twin = tree(tmp_path / "twin")
+    strict = Tolerances(time=0.0, memory=1.0, memory_bytes=1e9, energy=1.0, quality=1.0, stage_share=1.0)
+    contest = hold(twin, twin, job(), strict, Limits(60.0, most_pairs=PAIRS_A_PROCESS + 3), seed=0)
+    assert contest.pairs == PAIRS_A_PROCESS + 3
+    for side in (contest.base, contest.head):
+        assert len(side.records) == 2
+        assert [s.index for s in side.samples if s.stage == "gaze"] == list(range(contest.pairs))
+        assert all(s.cpu_seconds is not None for s in side.samples if s.stage == "end_to_end")
+
+
+def test_more_waiting_is_not_called_more_work() -> None:
+    def side(seconds: float) -> Side:
+        taken = (Sample(index=i, stage="gaze", seconds=seconds, cpu_seconds=0.1) for i in range(20))
+        return Side(list(taken))
+
+    found = verdicts(side(0.1), side(0.3), COARSE)["gaze"]
+    assert found.verdict is Verdict.UNDECIDED
+    assert found.reason == "the wall clock says slower, the second clock same"
+    assert found.witness is not None
+    assert found.witness.estimate == 1.0
+
+
+def test_a_process_that_dies_amid_a_pair_ends_the_contest_with_what_was_measured(tmp_path: Path) -> None:
+    base = tree(tmp_path / "base")
+    head = tree(tmp_path / "head", work="os._exit(3) if self.calls > 5 else None")
+    contest = hold(base, head, job(), COARSE, FEW, seed=0)
+    assert contest.failure == "the head could not go on: its process ended with exit code 3"
+    assert contest.pairs == 4  # the first call is the warm-up
+    assert len(contest.base.seconds("gaze")) == len(contest.head.seconds("gaze")) == 4
+    assert exit_code([outcome(contest, COARSE)]) is Exit.WORSE
+
+
+def test_a_base_that_cannot_load_the_cell_says_why(tmp_path: Path) -> None:
+    base = tree(tmp_path / "base", setup="raise RuntimeError('no weights')")
+    contest = hold(base, tree(tmp_path / "head"), job(), COARSE, FEW, seed=0)
+    assert contest.failure == "the base could not go on: RuntimeError: no weights"
+    found = outcome(contest, COARSE)
+    assert not found.worse
+    assert exit_code([found]) is Exit.UNDECIDED
+
+
+def test_other_patches_and_lost_quality_are_worse_whatever_the_time(tmp_path: Path) -> None:
+    base = tree(tmp_path / "base")
+    head = tree(tmp_path / "head", psnr=19.0, patches="fedcba9876543210")
+    contest = hold(base, head, job(), COARSE, Limits(60.0, most_pairs=2), seed=0)
+    assert outcome(contest, COARSE).worse == ("other patches are chosen", "psnr went from 20 to 19")
