@@ -44,10 +44,11 @@ def _type(value: Any) -> str:
 
 
 def named(function: str, arguments: Mapping[str, Any]) -> str:
-    """Return a launch's name: that of its function, and which of its switches are on."""
-    return " ".join(
-        [function.removesuffix("_kernel"), *(name for name, on in arguments.items() if on is True)]
-    )
+    """Return a launch's name: that of its function, which of its switches are on, and whether its products
+    are plain multiplications."""
+    switches = [name for name, on in arguments.items() if on is True]
+    plain = ["ieee"] if arguments.get("PRECISION") == "ieee" else []
+    return " ".join([function.removesuffix("_kernel"), *switches, *plain])
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,14 @@ def caught_launches() -> Iterator[list[Launch]]:
 
 
 def launches(operation: Operation, shape: Shape, dtype: torch.dtype, gpu: Gpu) -> list[Launch]:
-    """Return the launches that an operation makes for a shape on a GPU."""
+    """Return the launches that an operation's fast form and its variants make for a shape on a GPU."""
     if INTERPRETED:
         raise RuntimeError(
             "kernels imported under TRITON_INTERPRET=1 cannot be compiled: use another process"
         )
     with assuming(gpu), caught_launches() as caught:
-        operation.fast(**operation.inputs(shape, dtype, torch.device("cpu")))
+        for form in (operation.fast, *operation.variants.values()):
+            form(**operation.inputs(shape, dtype, torch.device("cpu")))
     return caught
 
 

@@ -5,7 +5,7 @@ the compile check, the micro-benchmarks and the ``kernels`` suite know operation
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -43,6 +43,9 @@ class Operation:
     native: Callable[..., Tensor] | None = None
     """A form for float32 on a CPU; None where there is none. It may raise
     :class:`~kernels.c_compiler.BuildError`."""
+
+    variants: Mapping[str, Callable[..., Tensor]] = field(default_factory=dict)
+    """Other ways to launch the fast form, by name: tested, compiled and timed like it."""
 
     def disagreement(self, inputs: Inputs, fast: Tensor) -> float:
         """Return the largest difference of ``fast`` from the reference, relative to the reference's

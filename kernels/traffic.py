@@ -84,6 +84,7 @@ def traffic(
             continue
         inputs = operation.inputs(shape, dtype, torch.device("cpu"))
         with assuming(gpu), traffic_of_launches(known) as counts:
-            operation.fast(**inputs)
+            for form in (operation.fast, *operation.variants.values()):
+                form(**inputs)
         result[gpu.capability] = counts
     return result

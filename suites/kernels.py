@@ -1,8 +1,9 @@
 """The workload ``kernel``: one operation of :mod:`kernels.registry`, held against the device's own ceilings.
 
 Nothing is timed before its result has been checked against the reference, and a figure above what the device
-can do is not believed. A repetition is many calls, over as many copies of the inputs as it takes to fall out
-of the caches.
+can do is not believed. A repetition is many calls: *cold* ones over as many copies of the inputs as it takes
+to fall out of the caches, *hot* ones over a single copy. On a GPU all of them are captured in one CUDA graph,
+since launched one by one it would be the host that is timed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +21,15 @@ from suites.workload import Axis, AxisValue, Inputs, Quality
 if TYPE_CHECKING:
     from kernels.operation import Operation, Shape
 
-FORMS = ("reference", "triton", "native")
+FORMS = ("reference", "triton", "native", "triton_combine_in_attend", "triton_ieee")
+"""What follows ``triton_`` is a variant of the operation."""
 
 REPETITION_BYTES = 2**28
 """A repetition touches at least so many bytes of different memory: several times the largest cache there
 is."""
 MOST_COPIES = 64
+LEAST_CALLS = 10
+"""Calls of a repetition: fewer are too short for a device's events."""
 _FLOPS_A_BYTE = 16
 """Operations with fewer are bound by memory or by overhead, as a decode step is."""
 _REFERENCE_OPERATIONS = 150
@@ -43,13 +47,16 @@ def _form(operation: "Operation", form: str, dtype: Any, device: Any) -> Callabl
     """Return the ``form`` of an operation; raise ``BackendUnavailable`` where it cannot be timed."""
     import torch
 
-    if form == "triton":
+    if form.startswith("triton"):
         if device.type != "cuda":
             raise BackendUnavailable(
                 f"the triton form of {operation.name} needs a CUDA device and this is {device.type}: "
                 "the interpreter is for checking, and its times would mean nothing"
             )
-        return operation.fast
+        variant = form.removeprefix("triton").removeprefix("_")
+        if variant and variant not in operation.variants:
+            raise BackendUnavailable(f"{operation.name} has no variant {variant}; measure form triton")
+        return operation.variants[variant] if variant else operation.fast
     if form == "native":
         if operation.native is None:
             raise BackendUnavailable(f"{operation.name} has no native form; measure its reference")
@@ -62,6 +69,11 @@ def _form(operation: "Operation", form: str, dtype: Any, device: Any) -> Callabl
     return operation.reference
 
 
+def _copies(moved: int, *, hot: bool) -> int:
+    """Return how many copies there are of inputs of which a call moves so many bytes."""
+    return 1 if hot else min(MOST_COPIES, max(1, REPETITION_BYTES // moved))
+
+
 class Kernel:
     """One operation in one form, at the ``size``-th of its timed shapes."""
 
@@ -71,6 +83,7 @@ class Kernel:
         "form": Axis("triton", known=FORMS),
         "size": Axis(0),
         "dtype": Axis("float32", known=DTYPES),
+        "memory": Axis("cold", known=("cold", "hot")),
     }
     stage_name = "kernel"
 
@@ -91,11 +104,17 @@ class Kernel:
             raise BackendUnavailable(f"the native form of {self.operation.name} {unbuilt}") from unbuilt
         self.ceilings: Ceilings = measure_ceilings(device, dtype)
         self.notes: list[str] = []
-        copies = min(MOST_COPIES, max(1, REPETITION_BYTES // self.bytes))
-        self.inputs = [self.operation.inputs(self.shape, dtype, device) for _ in range(copies)]
+        hot = axes["memory"] == "hot"
+        copies = _copies(self.bytes, hot=hot)
+        made = [self.operation.inputs(self.shape, dtype, device) for _ in range(copies)]
+        self.inputs = made * -(-LEAST_CALLS // copies)
+        self._launch = self._captured(self._calls) if device.type == "cuda" else self._calls
         self.details: dict[str, Any] = {
             "shape": shape_name(self.shape),
-            "calls": copies,
+            "memory": "hot" if hot else "cold",
+            "copies": copies,
+            "calls": len(self.inputs),
+            "captured": device.type == "cuda",
             "relative_error": error,
             **self.ceilings.details(),
         }
@@ -116,7 +135,7 @@ class Kernel:
             return Outlook(str(error))
         shape = operation.timed_shapes[int(axes["size"] or 0)]
         flops, moved = operation.work(shape, dtype.itemsize)
-        copies = min(MOST_COPIES, max(1, REPETITION_BYTES // moved))
+        copies = _copies(moved, hot=axes["memory"] == "hot")
         kind = "row_flops" if flops < _FLOPS_A_BYTE * moved else "attention_flops"
         kind = "native_flops" if form == "native" else kind
         call = Effort(str(axes["dtype"]), **{kind: float(flops)})
@@ -124,7 +143,7 @@ class Kernel:
         repetition = call if form == "native" else reference
         return Outlook(
             setup=(repetition, reference, ceiling_effort(inputs.device, str(axes["dtype"]))),
-            repetition=(repetition * copies,),
+            repetition=(repetition * copies * -(-LEAST_CALLS // copies),),
             memory_bytes=2 * copies * moved + ceiling_bytes(inputs.device),
             certain_bytes=copies * moved,
         )
@@ -151,7 +170,39 @@ class Kernel:
         import torch
 
         with torch.inference_mode(), stage(self.stage_name):
-            return [self.call(**inputs) for inputs in self.inputs]
+            return self._launch()
+
+    def _calls(self) -> list[Any]:
+        return [self.call(**inputs) for inputs in self.inputs]
+
+    def _captured(self, calls: Callable[[], list[Any]]) -> Callable[[], list[Any]]:
+        """Return what does all calls with one launch, into the same outputs each time.
+
+        Raises:
+            ArithmeticError: where the outputs are not those of the calls.
+        """
+        import torch
+
+        from autogaze.models.autogaze.device_loop import in_cuda_graph
+
+        outputs: list[Any] = []
+
+        def work() -> None:
+            outputs[:] = calls()
+
+        with torch.inference_mode():
+            replay = in_cuda_graph(work, lambda: None)
+
+            def launch() -> list[Any]:
+                replay()
+                return outputs
+
+            expected = self.call(**self.inputs[-1]).float()
+            if not torch.equal(launch()[-1].float(), expected):
+                raise ArithmeticError(
+                    f"{self.operation.name} gives something else once captured, and nothing wrong is timed"
+                )
+        return launch
 
     def quality(self, output: list[Any]) -> Quality:
         calls = len(output)

@@ -116,4 +116,5 @@ OPERATION = Operation(
     ),
     tolerance=ROUNDING,
     native=_on_a_copy(native.step),
+    variants={name: _on_a_copy(step) for name, step in triton.VARIANTS.items()},
 )

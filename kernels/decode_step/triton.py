@@ -10,9 +10,13 @@ Five launches a layer (:mod:`kernels.decode_step.triton_layer`) and two for the 
 * ``expand`` and ``contract``: norm, gate and up, SwiGLU; down, residual;
 * ``predict``: last norm and both heads, split over the vocabulary;
 * ``choose``: ten arg-maxes, each forbidding its choice to the next, requirement, budget and bookkeeping.
+
+What may be launched otherwise is a :class:`Variant`; which is faster only a GPU can say.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import triton
@@ -39,6 +43,18 @@ _BLOCK_KEYS = 64
 
 
 @dataclass(frozen=True)
+class Variant:
+    """How a step is launched. All give the same up to rounding."""
+
+    combine_in_attend: bool = False
+    """The last program of a head to arrive combines its splits, one after another; ``combine`` is then a
+    plain projection, of one read where it was one a block."""
+    ieee: bool = False
+    """float32 products by multiplication instead of three products in TF32: fewer instructions, in blocks
+    half as wide of twice the warps."""
+
+
+@dataclass(frozen=True)
 class _Scratch:
     """What passes from launch to launch; B videos, G positions a group, C channels."""
 
@@ -54,21 +70,37 @@ class _Scratch:
     """(B, heads, splits, tokens) float32 sum of their weights."""
     hidden: Tensor
     """(B, G, MLP)."""
+    attended: Tensor
+    """(B, G, C)."""
+    arrived: Tensor
+    """(B, heads) int32 programs that have left their split; of one element where nobody counts."""
 
 
-def step(state: DecoderState, weights: Weights, sequential: bool = False) -> Tensor:
+def step(
+    state: DecoderState, weights: Weights, sequential: bool = False, variant: Variant = Variant()
+) -> Tensor:
     """See :func:`kernels.decode_step.reference.step`."""
-    scratch = _scratch(state, weights.layers[0].down.shape[1])
+    scratch = _scratch(state, weights.layers[0].down.shape[1], variant)
     for index, layer in enumerate(weights.layers):
-        _launch_attention(state, weights, index, scratch, sequential)
-        _launch_mlp(state, weights, layer, scratch)
+        _launch_attention(state, weights, index, scratch, sequential, variant)
+        if variant.combine_in_attend:
+            _launch_contract(state, layer.output, scratch.attended, scratch, variant, rounded=True)
+        _launch_mlp(state, weights, layer, scratch, variant)
     return _launch_choice(state, weights, scratch)
 
 
-def _scratch(state: DecoderState, mlp: int) -> _Scratch:
+VARIANTS: dict[str, Callable[..., Tensor]] = {
+    "combine_in_attend": partial(step, variant=Variant(combine_in_attend=True)),
+    "ieee": partial(step, variant=Variant(combine_in_attend=True, ieee=True)),
+}
+"""Steps to be measured beside :func:`step`."""
+
+
+def _scratch(state: DecoderState, mlp: int, variant: Variant) -> _Scratch:
     batch, heads, _, head_dim = state.keys.shape[1:]
     group, device = state.group.shape[1], state.keys.device
-    stream, query = state.keys.new_empty(2, batch, group, heads * head_dim)
+    stream, query, attended = state.keys.new_empty(3, batch, group, heads * head_dim)
+    counted = (batch, heads) if variant.combine_in_attend else (1,)
     top, total = torch.empty(2, batch, heads, _SPLITS, _TOKENS, device=device, dtype=torch.float32)
     return _Scratch(
         stream=stream,
@@ -77,50 +109,81 @@ def _scratch(state: DecoderState, mlp: int) -> _Scratch:
         top=top,
         total=total,
         hidden=state.keys.new_empty(batch, group, mlp),
+        attended=attended,
+        arrived=torch.zeros(counted, device=device, dtype=torch.int32)
+        if variant.combine_in_attend
+        else torch.empty(counted, device=device, dtype=torch.int32),
     )
 
 
-def _common(state: DecoderState) -> dict[str, object]:
+def _common(state: DecoderState, variant: Variant) -> dict[str, object]:
     """Return what all kernels of a layer are told."""
     heads, _, head_dim = state.keys.shape[2:]
-    precision = "tf32x3" if state.keys.dtype == torch.float32 else "tf32"
+    plain = _by_multiplication(state, variant)
+    precision = "ieee" if plain else "tf32x3" if state.keys.dtype == torch.float32 else "tf32"
     sizes = {"GROUP": state.group.shape[1], "WIDTH": heads * head_dim, "TOKENS": _TOKENS}
-    return {**sizes, "PRECISION": precision, "num_warps": 4, **LAUNCH}
+    # With all the registers there are: ptxas would otherwise spill a few for one more block on a processor.
+    warps: dict[str, object] = {"num_warps": 8, "maxnreg": 255} if plain else {"num_warps": 4}
+    return {**sizes, "PRECISION": precision, **warps, **LAUNCH}
+
+
+def _by_multiplication(state: DecoderState, variant: Variant) -> bool:
+    return variant.ieee and state.keys.dtype == torch.float32
+
+
+def _outputs(length: int, most: int, state: DecoderState, variant: Variant) -> int:
+    """Return how many channels a program makes of ``length``."""
+    return _largest_divisor(length, 16 if _by_multiplication(state, variant) else most)
 
 
 def _launch_attention(
-    state: DecoderState, weights: Weights, index: int, scratch: _Scratch, sequential: bool
+    state: DecoderState, weights: Weights, index: int, scratch: _Scratch, sequential: bool, variant: Variant
 ) -> None:
     batch, heads, slots, head_dim = state.keys.shape[1:]
-    width, layer, common = heads * head_dim, weights.layers[index], _common(state)
-    tile, narrow = _largest_divisor(width, 64), _largest_divisor(width, 32)
+    width, layer, common = heads * head_dim, weights.layers[index], _common(state, variant)
+    tile, narrow = _outputs(width, 64, state, variant), _outputs(width, 32, state, variant)
     split = {"HEAD_DIM": head_dim, "SPLITS": _SPLITS, "BLOCK_KEYS": _BLOCK_KEYS}
     project_kernel[(batch, 3 * width // tile)](
         scratch.stream, weights.embedding, state.group, layer.query_key_value, weights.norm_floor,
         state.rotation, state.length, state.step_position, state.finished, scratch.query, state.keys[index],
         state.values[index], slots,
-        **common, HEAD_DIM=head_dim, EMBED=index == 0, SEQUENTIAL=sequential, BLOCK_OUT=tile, BLOCK_IN=tile,
+        **common, HEAD_DIM=head_dim, EMBED=index == 0, SEQUENTIAL=sequential, BLOCK_OUT=tile,
+        BLOCK_IN=_largest_divisor(width, 64),
     )  # fmt: skip
     attend_kernel[(_SPLITS, heads, batch)](
         scratch.query, state.keys[index], state.values[index], state.length, state.finished, scratch.partial,
-        scratch.top, scratch.total, slots, head_dim**-0.5 * _LOG2_E, **common, **split,
+        scratch.top, scratch.total, scratch.arrived, scratch.attended, slots, head_dim**-0.5 * _LOG2_E,
+        **common, **split, COMBINE=variant.combine_in_attend,
     )  # fmt: skip
+    if variant.combine_in_attend:
+        return
     combine_kernel[(batch, width // narrow)](
         scratch.stream, scratch.partial, scratch.top, scratch.total, layer.output, state.length,
         state.finished, **common, **split, BLOCK_OUT=narrow, num_stages=2,
     )  # fmt: skip
 
 
-def _launch_mlp(state: DecoderState, weights: Weights, layer: Layer, scratch: _Scratch) -> None:
-    batch, width, mlp, common = len(state.length), *layer.down.shape, _common(state)
-    tile, narrow, deep = (_largest_divisor(*each) for each in ((width, 64), (width, 32), (mlp, 64)))
+def _launch_mlp(
+    state: DecoderState, weights: Weights, layer: Layer, scratch: _Scratch, variant: Variant
+) -> None:
+    batch, width, mlp, common = len(state.length), *layer.down.shape, _common(state, variant)
+    tile, narrow = _largest_divisor(width, 64), _outputs(mlp, 32, state, variant)
     expand_kernel[(batch, mlp // narrow)](
         scratch.stream, layer.gate_up, weights.norm_floor, state.finished, scratch.hidden,
         **common, MLP=mlp, BLOCK_IN=tile, BLOCK_MLP=narrow,
     )  # fmt: skip
-    contract_kernel[(batch, width // narrow)](
-        scratch.stream, scratch.hidden, layer.down, state.finished,
-        **common, MLP=mlp, BLOCK_IN=deep, BLOCK_OUT=narrow,
+    _launch_contract(state, layer.down, scratch.hidden, scratch, variant, rounded=False)
+
+
+def _launch_contract(
+    state: DecoderState, weight: Tensor, given: Tensor, scratch: _Scratch, variant: Variant, *, rounded: bool
+) -> None:
+    width, depth = weight.shape
+    narrow = _outputs(width, 32, state, variant)
+    contract_kernel[(len(state.length), width // narrow)](
+        scratch.stream, given, weight, state.finished,
+        **_common(state, variant), MLP=depth, BLOCK_IN=_largest_divisor(depth, 64), BLOCK_OUT=narrow,
+        ROUND=rounded,
     )  # fmt: skip
 
 

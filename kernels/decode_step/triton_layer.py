@@ -105,12 +105,14 @@ def _stretch(end, BLOCK_KEYS: tl.constexpr, SPLITS: tl.constexpr):
 
 @triton.jit(do_not_specialize=["slots"])  # one compiled form for all lengths
 def attend_kernel(
-    p_query, p_keys, p_values, p_length, p_finished, p_partial, p_max, p_sum, slots, scale_log2,
+    p_query, p_keys, p_values, p_length, p_finished, p_partial, p_max, p_sum, p_arrived, p_attended, slots,
+    scale_log2,
     GROUP: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr, SPLITS: tl.constexpr,
-    TOKENS: tl.constexpr, BLOCK_KEYS: tl.constexpr, PRECISION: tl.constexpr,
+    TOKENS: tl.constexpr, BLOCK_KEYS: tl.constexpr, COMBINE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Attend over one split of the cache for one head of one video; leave an unfinished softmax. A split
-    behind the last key leaves nothing."""
+    behind the last key leaves nothing. With ``COMBINE`` the program that comes last finishes its head; who
+    has come is counted in ``p_arrived``, which is left at 0."""
     i_split = tl.program_id(0)
     i_video = tl.program_id(2)
     if tl.load(p_finished + i_video):
@@ -143,6 +145,44 @@ def attend_kernel(
     tl.store(p_partial + o_row[:, None] * HEAD_DIM + o_d[None, :], b_acc)
     tl.store(p_max + o_row, b_max)
     tl.store(p_sum + o_row, b_sum)
+    if COMBINE:
+        used = tl.cdiv(end, stretch)
+        tl.debug_barrier()  # all threads have stored before one says so
+        arrived = tl.atomic_add(p_arrived + i_head, 1, sem="acq_rel", scope="gpu")
+        if arrived == used - 1:
+            tl.debug_barrier()
+            b_head = _in_order(
+                p_partial, p_max, p_sum, i_head * SPLITS * TOKENS, used, HEAD_DIM, TOKENS
+            )  # fmt: skip
+            p_out = p_attended + (i_video * GROUP + o_token[:, None]) * WIDTH + tl.program_id(1) * HEAD_DIM
+            tl.store(
+                p_out + o_d[None, :], b_head.to(p_query.dtype.element_ty), mask=(o_token < GROUP)[:, None]
+            )
+            tl.store(p_arrived + i_head, 0)  # for the next layer
+
+
+@triton.jit
+def _in_order(p_partial, p_max, p_sum, i_row, used, HEAD_DIM: tl.constexpr, TOKENS: tl.constexpr):
+    """Return a head's (tokens, head_dim) attention from its ``used`` splits, one after another, so that sums
+    do not depend on who came last. Other multiprocessors wrote them: the nearest cache does not know."""
+    o_token = tl.arange(0, TOKENS)
+    o_d = tl.arange(0, HEAD_DIM)
+    b_acc = tl.zeros([TOKENS, HEAD_DIM], tl.float32)
+    b_top = tl.full([TOKENS], float("-inf"), tl.float32)
+    b_total = tl.zeros([TOKENS], tl.float32)
+    for i_split in range(used):
+        o_row = i_row + i_split * TOKENS + o_token
+        b_max = tl.load(p_max + o_row, cache_modifier=".cg")
+        b_sum = tl.load(p_sum + o_row, cache_modifier=".cg")
+        b_part = tl.load(p_partial + o_row[:, None] * HEAD_DIM + o_d[None, :], cache_modifier=".cg")
+        # Never -inf: everybody sees the first key, and that is in the first split.
+        b_new_top = tl.maximum(b_top, b_max)
+        b_shrink = tl.exp2(b_top - b_new_top)
+        b_weight = tl.exp2(b_max - b_new_top)
+        b_acc = b_acc * b_shrink[:, None] + b_part * b_weight[:, None]
+        b_total = b_total * b_shrink + b_sum * b_weight
+        b_top = b_new_top
+    return b_acc / b_total[:, None]
 
 
 @triton.jit
@@ -256,9 +296,10 @@ def expand_kernel(
 def contract_kernel(
     p_stream, p_hidden, p_weight, p_finished,
     GROUP: tl.constexpr, WIDTH: tl.constexpr, MLP: tl.constexpr, TOKENS: tl.constexpr,
-    BLOCK_IN: tl.constexpr, BLOCK_OUT: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_IN: tl.constexpr, BLOCK_OUT: tl.constexpr, ROUND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Add a block of the MLP's second product to the residual stream."""
+    """Add a block of the product of ``p_hidden``, MLP channels wide, to the residual stream; ``ROUND`` it
+    first, as attention's is."""
     i_video = tl.program_id(0)
     if tl.load(p_finished + i_video):
         return
@@ -274,6 +315,8 @@ def contract_kernel(
         # (in, out)
         b_w = tl.load(p_weight + o_out[None, :] * MLP + i_in + o_in[:, None])
         b_acc = product(b_h, b_w, b_acc, PRECISION)
+    if ROUND:
+        b_acc = b_acc.to(p_stream.dtype.element_ty).to(tl.float32)
     p_rows = p_stream + (i_video * GROUP + o_token[:, None]) * WIDTH + o_out[None, :]
     b_x = tl.load(p_rows, mask=m_token[:, None], other=0.0).to(tl.float32)
     tl.store(p_rows, (b_x + b_acc).to(p_stream.dtype.element_ty), mask=m_token[:, None])

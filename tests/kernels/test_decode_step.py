@@ -9,7 +9,7 @@ from kernels.decode_step import reference, triton
 from kernels.registry import OPERATIONS
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-STEPS = {"reference": reference.step, "triton": triton.step}
+STEPS = {"reference": reference.step, "triton": triton.step, **triton.VARIANTS}
 
 
 @pytest.fixture
@@ -32,12 +32,13 @@ def test_both_forms_leave_the_same_state(middle_of_a_frame):
         after[name] = copy.deepcopy(state)
         step(after[name], weights)
         step(after[name], weights)
-    for name, expected in fields(after["reference"]).items():
-        assert torch.equal(getattr(after["triton"], name), expected), name
     filled = int(after["reference"].length.max())
-    for name in ("keys", "values"):
-        expected, found = (getattr(after[form], name)[..., :filled, :] for form in ("reference", "triton"))
-        assert (found[:, 0] - expected[:, 0]).abs().max() < 1e-4
+    for form in set(STEPS) - {"reference"}:
+        for name, expected in fields(after["reference"]).items():
+            assert torch.equal(getattr(after[form], name), expected), (form, name)
+        for name in ("keys", "values"):
+            expected, found = (getattr(after[each], name)[..., :filled, :] for each in ("reference", form))
+            assert (found[:, 0] - expected[:, 0]).abs().max() < 1e-4, form
 
 
 @pytest.mark.parametrize("form", STEPS)
@@ -84,8 +85,9 @@ def test_heads_that_predict_enough_give_their_position_up(middle_of_a_frame, for
     assert state.finished.tolist() == [True, False]
 
 
+@pytest.mark.parametrize("form", ["triton", "combine_in_attend"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_video_in_a_batch_gets_what_it_gets_alone_to_the_bit(dtype):
+def test_a_video_in_a_batch_gets_what_it_gets_alone_to_the_bit(dtype, form):
     """Lengths of one, several and all splits of the cache, and a video that has finished."""
     shape = {
         "heads": 2,
@@ -103,13 +105,14 @@ def test_a_video_in_a_batch_gets_what_it_gets_alone_to_the_bit(dtype):
     state.step_position.copy_((lengths - 10).clamp(min=0))
     state.finished[3] = True
     alone = [copy.deepcopy(state) for _ in range(3)]
-    together = triton.step(state, weights)
+    step = STEPS[form]
+    together = step(state, weights)
     for video, single in enumerate(alone):
         for name, value in vars(single).items():
             if value.dim() > 3 and value.shape[1] == 4:
                 setattr(single, name, value[:, video : video + 1].contiguous())
             elif value.dim() and value.shape[0] == 4:
                 setattr(single, name, value[video : video + 1].clone())
-        assert torch.equal(triton.step(single, weights)[0], together[video])
+        assert torch.equal(step(single, weights)[0], together[video])
         assert torch.equal(single.group[0], state.group[video])
         assert torch.equal(single.keys[:, 0], state.keys[:, video])

@@ -49,12 +49,13 @@ def test_a_folder_brings_all_of_its_operation_along(tmp_path):
 
 
 @pytest.mark.parametrize(("operation", "shape", "dtype"), CASES)
-def test_the_fast_form_agrees_with_the_reference(operation, shape, dtype):
-    inputs = operation.inputs(shape, dtype, DEVICE)
-    error = operation.disagreement(inputs, operation.fast(**inputs))
-    assert error <= operation.tolerance[dtype], (
-        f"{operation.name} {dict(shape)} {dtype}: relative error {error:.1e}"
-    )
+def test_the_fast_form_and_its_variants_agree_with_the_reference(operation, shape, dtype):
+    for name, form in {"fast": operation.fast, **operation.variants}.items():
+        inputs = operation.inputs(shape, dtype, DEVICE)
+        error = operation.disagreement(inputs, form(**inputs))
+        assert error <= operation.tolerance[dtype], (
+            f"{operation.name} {name} {dict(shape)} {dtype}: relative error {error:.1e}"
+        )
 
 
 @pytest.mark.parametrize(

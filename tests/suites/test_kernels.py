@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from autogaze.errors import BackendUnavailable, InputError
+from autogaze.models.autogaze import device_loop
 from kernels.c_compiler import BuildError
 from kernels.decode_step import native
 from kernels.registry import OPERATIONS
@@ -14,7 +15,7 @@ from suites.kernels import Kernel
 from suites.loader import load_suite, workload_class
 from suites.workload import Inputs
 
-STEP = {"operation": "decode_step", "form": "native", "size": 0, "dtype": "float32"}
+STEP = {"operation": "decode_step", "form": "native", "size": 0, "dtype": "float32", "memory": "cold"}
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +42,12 @@ def test_the_suite_measures_operations_that_there_are_and_the_workload_takes_all
 @pytest.mark.parametrize("form", ["native", "reference"])
 def test_a_repetition_is_calls_on_different_memory_and_counts_their_work(form: str) -> None:
     workload = kernel(form=form)
-    copies = len(workload.inputs)
-    assert copies > 1
+    calls, copies = len(workload.inputs), workload.details["copies"]
+    assert calls >= copies > 1
     assert len({copy["state"].keys.data_ptr() for copy in workload.inputs}) == copies
     quality = workload.quality(workload.run())
     flops, moved = OPERATIONS["decode_step"].work(workload.shape, 4)
-    assert quality.counters == {"calls": copies, "flops": copies * flops, "bytes": copies * moved}
+    assert quality.counters == {"calls": calls, "flops": calls * flops, "bytes": calls * moved}
     assert 0 <= workload.details["relative_error"] <= 2e-5
 
 
@@ -97,3 +98,33 @@ def test_devices_that_are_not_the_cpu_have_no_native_form() -> None:
     operation = OPERATIONS["decode_step"]
     with pytest.raises(BackendUnavailable, match="this is float32 on meta"):
         kernels._form(operation, "native", torch.float32, torch.device("meta"))
+
+
+def test_hot_calls_are_ten_on_the_same_memory() -> None:
+    workload = kernel(form="reference", memory="hot")
+    assert {copy["state"].keys.data_ptr() for copy in workload.inputs} == {
+        workload.inputs[0]["state"].keys.data_ptr()
+    }
+    assert len(workload.run()) == workload.details["calls"] == kernels.LEAST_CALLS
+    assert workload.details["memory"] == "hot"
+
+
+def test_on_a_gpu_the_calls_are_captured_and_held_against_calls_that_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workload = kernel(form="reference")
+    monkeypatch.setattr(device_loop, "in_cuda_graph", device_loop.directly)
+    launch = workload._captured(workload._calls)
+    assert len(launch()) == workload.details["calls"]
+    assert torch.equal(launch()[0], workload._calls()[0])
+    with pytest.raises(ArithmeticError, match="something else once captured"):
+        workload._captured(lambda: [result + 1 for result in workload._calls()])
+
+
+def test_a_variant_is_a_form_and_one_that_an_operation_has_not_is_said() -> None:
+    device = torch.device("cuda")
+    for variant, form in OPERATIONS["decode_step"].variants.items():
+        assert f"triton_{variant}" in kernels.FORMS
+        assert kernels._form(OPERATIONS["decode_step"], f"triton_{variant}", None, device) is form
+    with pytest.raises(BackendUnavailable, match="block_causal_attention has no variant ieee"):
+        kernels._form(OPERATIONS["block_causal_attention"], "triton_ieee", None, device)
