@@ -82,7 +82,7 @@ def heat_map(names: Sequence[str], counts: Sequence[Sequence[float]], title: str
     scale = LogNorm(lowest, max(float(np.nanmax(values)), 2 * lowest))
     figure, axes = plt.subplots(figsize=(max(7.0, 2.6 + 0.45 * width), 1.6 + 0.38 * len(counts)))
     image = axes.imshow(np.maximum(values, lowest), aspect="auto", cmap=HEAT, norm=scale)
-    axes.set_title(title)
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     axes.set_xlabel("frame of the clip")
     axes.set_xticks(range(width))
     axes.set_yticks(range(len(names)), names)
@@ -287,7 +287,8 @@ def stacked_bars(
     axes.invert_yaxis()
     axes.set_xlim(0, 1.15 * max([*left, *(mark for mark, _ in points)]))
     axes.grid(False, axis="y")
-    axes.set_title(title)
+    # Above the names of the bars too: long ones leave the axes too narrow for it.
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     axes.set_xlabel(x_label)
     _legend(figure, *axes.get_legend_handles_labels())
     return figure
