@@ -14,7 +14,6 @@ from bench.commands import options
 from bench.commands.machine import print_json
 from bench.commands.measuring import devices_named, open_console
 from bench.commands.terminal import describe_cell
-from bench.commands.verdicts import document, print_outcomes
 from bench.devices import Device
 from bench.job import Job
 from bench.turns.base import base_tree, head_tree
@@ -52,6 +51,8 @@ def regress(
     """
     typed = {"attention": attn, "chunk": chunk, "dtype": dtype, "setting": setting, "batch": batch}
     overrides = {axis: text.split(",") for axis, text in (typed | {"engine": engine}).items() if text}
+    from bench.commands.verdicts import document, print_outcomes  # which load what --help need not wait for
+
     matters = read_tolerances(tolerances)
     (device,) = _only_one(devices_named(gpu))
     console = open_console(stderr=json_)
