@@ -22,6 +22,7 @@ from bench.turns.contest import Limits, Tree, hold
 from bench.turns.outcome import Exit, Outcome, exit_code, outcome
 from bench.turns.tolerances import FILE, Tolerances, read_tolerances
 from bench.turns.verdict import StageVerdict
+from suites.catalogue import overrides_of
 from suites.workload import Inputs
 
 Base = Annotated[str, Argument(help="A commit by any name that git knows, or the folder of a checkout.")]
@@ -49,8 +50,9 @@ def regress(
 
     Exit codes: 0 nothing worse, 1 worse, 2 input that cannot be used, 3 undecided, 4 not comparable.
     """
-    typed = {"attention": attn, "chunk": chunk, "dtype": dtype, "setting": setting, "batch": batch}
-    overrides = {axis: text.split(",") for axis, text in (typed | {"engine": engine}).items() if text}
+    typed = {"attn": attn, "chunk": chunk, "dtype": dtype, "setting": setting, "batch": batch}
+    typed |= {"engine": engine}
+    overrides = overrides_of(suite, {axis: text.split(",") for axis, text in typed.items() if text})
     from bench.commands.verdicts import document, print_outcomes  # which load what --help need not wait for
 
     matters = read_tolerances(tolerances)
