@@ -88,13 +88,9 @@ def test_the_axes_of_a_suite_have_variables_and_values(capsys: pytest.CaptureFix
     found = document(capsys)
     assert keys(found) == documented("axes")
     (form,) = [axis for axis in found["axes"] if axis["axis"] == "form"]
-    assert form == {
-        "axis": "form",
-        "variable": "FORM",
-        "workloads": ["kernel"],
-        "values": ["triton", "reference", "native"],
-        "known": ["reference", "triton", "native"],
-    }
+    values, known = form.pop("values"), form.pop("known")
+    assert form == {"axis": "form", "variable": "FORM", "workloads": ["kernel"]}
+    assert {"triton", "reference", "native"} <= set(values) <= set(known)
     assert bench("axes", "attention") == 0
     assert "ATTN=" in capsys.readouterr().out
 
