@@ -24,8 +24,8 @@ _NAMED_AXES = ("ATTN", "CHUNK", "DTYPE", "SETTING", "BATCH", "ENGINE")
 """Axes with an option of their own; ``ATTN`` is short for the axis of attention backends."""
 AXES = (
     *_NAMED_AXES,
-    *("ATTN_TYPE", "BACKEND", "CLIP", "CLIPS", "FORM", "HEADS", "HEAD_DIM", "JUDGE", "MASK", "OPERATION"),
-    *("PADDING", "POSITIONS", "RECONSTRUCTOR", "SELECTOR", "SIZE", "SOURCE", "TOKENS"),
+    *("ATTN_TYPE", "BACKEND", "CLIP", "CLIPS", "FORM", "HEADS", "HEAD_DIM", "JUDGE", "MASK", "MEMORY"),
+    *("OPERATION", "PADDING", "POSITIONS", "RECONSTRUCTOR", "SELECTOR", "SIZE", "SOURCE", "TOKENS"),
 )
 """Variables that are axes of suites."""
 _INPUTS = ("VIDEO", "CHECKPOINT", "TASK_CHECKPOINT", "REVISION", "TASK_REVISION", "GEOMETRY", "SEED")
