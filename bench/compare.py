@@ -41,7 +41,7 @@ _PEERS = ("gaze", "hand_over", WHOLE)
 SHARE_FLOOR = 0.02
 """A stage is only worse when it adds at least this share of the cell's whole time."""
 
-_HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "loss": False, "mae": False, "mse": False}
+HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "loss": False, "mae": False, "mse": False}
 
 
 class Verdict(StrEnum):
@@ -268,7 +268,7 @@ def _compare_memory(a: Record, b: Record, tolerance: float) -> tuple[Change, ...
 
 def _compare_quality(a: Record, b: Record) -> tuple[Change, ...]:
     changes = []
-    for name, higher_is_better in _HIGHER_IS_BETTER.items():
+    for name, higher_is_better in HIGHER_IS_BETTER.items():
         change = _both(name, a.quality.get(name), b.quality.get(name))
         if change is not None:
             fall = change.a - change.b if higher_is_better else change.b - change.a

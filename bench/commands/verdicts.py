@@ -41,29 +41,17 @@ def print_outcomes(outcomes: Sequence[Outcome], base: str, console: Console) -> 
         highlight=False,
     )
     for name, each in zip(names, outcomes):
-        for kind, sentences in (("worse", each.worse), ("undecided", _gathered(each.undecided))):
+        for kind, sentences in (("worse", each.worse), ("undecided", each.undecided)):
             for sentence in sentences:
                 line = f"{kind}: {name}: {sentence}{_busy(each)}"
                 console.print(line, highlight=False, markup=False)
-    worse, undecided = (sum(map(bool, found)) for found in _both(outcomes))
+    worse = sum(bool(each.worse) for each in outcomes)
+    undecided = sum(bool(each.undecided) for each in outcomes)
     console.print(
         f"{worse} of {len(outcomes)} cells worse than {base}, {undecided} of {len(outcomes)} undecided",
         highlight=False,
         markup=False,
     )
-
-
-def _both(outcomes: Sequence[Outcome]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
-    return [each.worse for each in outcomes], [each.undecided for each in outcomes]
-
-
-def _gathered(undecided: Sequence[str]) -> list[str]:
-    """Return stages that are undecided for one reason in one sentence."""
-    stages: dict[str, list[str]] = {}
-    for sentence in undecided:
-        stage, _, reason = sentence.partition(": ")
-        stages.setdefault(reason, []).append(stage)
-    return [f"{', '.join(names)}: {reason}" for reason, names in stages.items()]
 
 
 def _busy(outcome: Outcome) -> str:

@@ -70,12 +70,13 @@ def _ready(folder: Path, base: str) -> Tree:
         )
     if all((folder / name).read_bytes() == (ROOT / name).read_bytes() for name in _PINS):
         return Tree(folder, sys.executable)
-    done = subprocess.run(
-        ["make", "--no-print-directory", "-C", str(folder), "setup", f"PYTHON={sys.executable}"],
-        capture_output=True,
-        text=True,
-        timeout=_SETUP_SECONDS,
-    )
+    command = ["make", "--no-print-directory", "-C", str(folder), "setup", f"PYTHON={sys.executable}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SETUP_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(
+            f"base {base} cannot be set up ({error}): try make setup in a checkout of it"
+        ) from error
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
         raise InputError(f"base {base} cannot be set up ({lines[-1]}): try make setup in a checkout of it")

@@ -7,12 +7,13 @@ lie. So the two are replaced by new ones every :data:`PAIRS_A_PROCESS` pairs.
 """
 
 import random
+import statistics
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from autogaze.child_process import ChildProcess, fate
 from bench.job import TURN, Event, Job
@@ -26,6 +27,7 @@ PAIRS_A_PROCESS = 20
 
 T = TypeVar("T")
 
+_FAREWELL_SECONDS = 5.0
 _START_SECONDS = 300.0
 """A process that takes longer to load a cell is given up."""
 
@@ -75,8 +77,10 @@ class Contest:
     stages: Mapping[str, StageVerdict]
     base: Side
     head: Side
+    failed: Literal["base", "head"] | None = None
+    """The tree that cannot run the cell, or whose process died."""
     failure: str | None = None
-    """Why there is no more: a tree that cannot run the cell, or whose process died."""
+    """What it said, or how it died."""
 
     @property
     def others(self) -> float:
@@ -85,7 +89,9 @@ class Contest:
 
 
 class ContestError(Exception):
-    """A process that has sent its record before its time, or died; the message says which and why."""
+    """A process that has sent its record before its time, or died; the message says why."""
+
+    failed: Literal["base", "head"] | None = None
 
 
 class _Player:
@@ -134,7 +140,9 @@ class _Player:
             raise ContestError(f"it did not answer within {_START_SECONDS:g} s") from None
         except EOFError:
             tail = self._child.printed.tail().splitlines()
-            how = fate(self._child.exit_code(time.monotonic() + 5.0))
+            how = "ended its answers"
+            with suppress(TimeoutError):
+                how = fate(self._child.exit_code(time.monotonic() + _FAREWELL_SECONDS))
             raise ContestError(f"its process {how}{': ' + tail[-1] if tail else ''}") from None
 
 
@@ -149,19 +157,21 @@ def hold(
     sides = (Side(), Side())
     coin = random.Random(seed)
     stages: Mapping[str, StageVerdict] = {}
-    pairs, failure = 0, None
+    pairs = 0
     try:
-        for pair in _pairs((base, head), job, sides, coin):
-            pairs = pair + 1
-            stages = verdicts(*sides, tolerances)
-            on_pair(pairs, stages)
-            spent = sum(sum(side.seconds(WHOLE)) for side in sides)
-            decided = all(each.verdict is not Verdict.UNDECIDED for each in stages.values())
-            if decided or spent >= limits.seconds or pairs >= limits.most_pairs:
-                break
+        # Closed here, and not when it is forgotten: a process may fail when it leaves, too.
+        with closing(_pairs((base, head), job, sides, coin)) as measured:
+            for pair in measured:
+                pairs = pair + 1
+                stages = verdicts(*sides, tolerances)
+                on_pair(pairs, stages)
+                spent = sum(sum(side.seconds(WHOLE)) for side in sides)
+                decided = all(each.verdict is not Verdict.UNDECIDED for each in stages.values())
+                if decided or spent >= limits.seconds or pairs >= limits.most_pairs:
+                    break
     except ContestError as end:
-        failure = str(end)
-    return Contest(job.cell, pairs, stages, *sides, failure=failure)
+        return Contest(job.cell, pairs, stages, *sides, failed=end.failed, failure=str(end))
+    return Contest(job.cell, pairs, stages, *sides)
 
 
 def _pairs(
@@ -204,7 +214,8 @@ def _named(place: int, act: Callable[[], T]) -> T:
     try:
         return act()
     except ContestError as end:
-        raise ContestError(f"{('the base', 'the head')[place]} could not go on: {end}") from end
+        end.failed = "head" if place else "base"
+        raise
 
 
 def verdicts(base: Side, head: Side, tolerances: Tolerances) -> dict[str, StageVerdict]:
@@ -219,4 +230,8 @@ def _stage(base: Side, head: Side, name: str, alpha: float, tolerances: Toleranc
     wall = always_valid(base.seconds(name), head.seconds(name), alpha)
     seconds = base.witness(name), head.witness(name)
     seen = len(seconds[0]) == len(seconds[1]) == len(base.seconds(name))
-    return stage_verdict(wall, always_valid(*seconds, alpha) if seen else None, tolerances.time)
+    found = stage_verdict(wall, always_valid(*seconds, alpha) if seen else None, tolerances.time)
+    share = statistics.median(base.seconds(name)) / statistics.median(base.seconds(WHOLE))
+    if max(wall.high - 1, 1 - wall.low) * share < tolerances.stage_share:
+        return replace(found, verdict=Verdict.SAME, reason="too small a share of the whole to matter")
+    return found

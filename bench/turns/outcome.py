@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from bench.records import WHOLE
+from bench.compare import HIGHER_IS_BETTER
 from bench.turns.contest import Contest, Side
 from bench.turns.tolerances import Tolerances
 from bench.turns.verdict import Verdict
-
-HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "loss": False, "mae": False, "mse": False}
 
 
 class Exit(IntEnum):
@@ -33,27 +31,20 @@ class Outcome:
     """Why the head is worse, a phrase each."""
     undecided: tuple[str, ...] = ()
     """What could not be decided, and why."""
-    faster: tuple[str, ...] = ()
 
 
 def outcome(contest: Contest, tolerances: Tolerances) -> Outcome:
     """Judge a contest; one that failed is worse where the base had done the cell and the head could not."""
     if contest.failure is not None:
-        failed = f"ended after {contest.pairs} pairs: {contest.failure}"
-        return Outcome(contest, (failed,) if "the head" in contest.failure else (), (failed,))
-    slower, undecided, faster = [], [], []
-    whole = statistics.median(contest.base.seconds(WHOLE))
-    for name, stage in contest.stages.items():
-        share = abs(stage.wall.estimate - 1) * statistics.median(contest.base.seconds(name)) / whole
-        ratio = f"{name} takes {stage.wall} times as long"
-        if stage.verdict is Verdict.UNDECIDED:
-            undecided.append(f"{name}: {stage.reason}")
-        elif stage.verdict is Verdict.SLOWER and share >= tolerances.stage_share:
-            slower.append(ratio)
-        elif stage.verdict is Verdict.FASTER:
-            faster.append(ratio)
+        failed = f"the {contest.failed} could not go on after {contest.pairs} pairs: {contest.failure}"
+        return Outcome(contest, (failed,) if contest.failed == "head" else (), (failed,))
+    slower = [
+        f"{name} takes {stage.wall} times as long"
+        for name, stage in contest.stages.items()
+        if stage.verdict is Verdict.SLOWER
+    ]
     others = (*_memory(contest, tolerances), *_energy(contest, tolerances), *_quality(contest, tolerances))
-    return Outcome(contest, (*slower, *others), tuple(undecided), tuple(faster))
+    return Outcome(contest, (*slower, *others), tuple(_undecided(contest)))
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> Exit:
@@ -61,6 +52,15 @@ def exit_code(outcomes: Sequence[Outcome]) -> Exit:
     if any(each.worse for each in outcomes):
         return Exit.WORSE
     return Exit.UNDECIDED if any(each.undecided for each in outcomes) else Exit.NOTHING_WORSE
+
+
+def _undecided(contest: Contest) -> list[str]:
+    """Say what is undecided, stages for the same reason in one sentence."""
+    stages: dict[str, list[str]] = {}
+    for name, stage in contest.stages.items():
+        if stage.verdict is Verdict.UNDECIDED:
+            stages.setdefault(stage.reason, []).append(name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in stages.items()]
 
 
 def _memory(contest: Contest, tolerances: Tolerances) -> list[str]:

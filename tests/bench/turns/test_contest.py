@@ -40,21 +40,52 @@ def test_processes_are_replaced_and_pairs_stay_whole(tmp_path: Path, monkeypatch
 
 def test_more_waiting_is_not_called_more_work() -> None:
     def side(seconds: float) -> Side:
-        taken = (Sample(index=i, stage="gaze", seconds=seconds, cpu_seconds=0.1) for i in range(20))
+        taken = (Sample(index=i, stage="end_to_end", seconds=seconds, cpu_seconds=0.1) for i in range(20))
         return Side(list(taken))
 
-    found = verdicts(side(0.1), side(0.3), COARSE)["gaze"]
+    found = verdicts(side(0.1), side(0.3), COARSE)["end_to_end"]
     assert found.verdict is Verdict.UNDECIDED
     assert found.reason == "the wall clock says slower, the second clock same"
     assert found.witness is not None
     assert found.witness.estimate == 1.0
 
 
+def test_a_stage_that_is_too_small_to_matter_is_not_waited_for() -> None:
+    def side(small: list[float]) -> Side:
+        stages = {"end_to_end": [1.0] * 20, "decode": small}
+        return Side(
+            [
+                Sample(index=i, stage=name, seconds=s)
+                for name, seconds in stages.items()
+                for i, s in enumerate(seconds)
+            ]
+        )
+
+    matters = Tolerances(time=0.02, memory=1, memory_bytes=1, energy=1, quality=1, stage_share=0.02)
+    noisy = [0.002, 0.006] * 10
+    found = verdicts(side(noisy), side(noisy[::-1]), matters)["decode"]
+    assert (found.verdict, found.reason) == (Verdict.SAME, "too small a share of the whole to matter")
+    assert (
+        verdicts(side([20 * s for s in noisy]), side([20 * s for s in noisy[::-1]]), matters)[
+            "decode"
+        ].verdict
+        is Verdict.UNDECIDED
+    )
+
+
+def test_a_process_that_fails_when_it_leaves_is_a_failure(tmp_path: Path) -> None:
+    base = tree(tmp_path / "base")
+    head = tree(tmp_path / "head", setup="type(self).notes = property(lambda self: os._exit(4))")
+    contest = hold(base, head, job(), COARSE, Limits(60.0, most_pairs=2), seed=0)
+    assert (contest.failed, contest.failure) == ("head", "its process ended with exit code 4")
+    assert len(contest.head.seconds("gaze")) == 2
+
+
 def test_a_process_that_dies_amid_a_pair_ends_the_contest_with_what_was_measured(tmp_path: Path) -> None:
     base = tree(tmp_path / "base")
     head = tree(tmp_path / "head", work="os._exit(3) if self.calls > 5 else None")
     contest = hold(base, head, job(), COARSE, FEW, seed=0)
-    assert contest.failure == "the head could not go on: its process ended with exit code 3"
+    assert (contest.failed, contest.failure) == ("head", "its process ended with exit code 3")
     assert contest.pairs == 4  # the first call is the warm-up
     assert len(contest.base.seconds("gaze")) == len(contest.head.seconds("gaze")) == 4
     assert exit_code([outcome(contest, COARSE)]) is Exit.WORSE
@@ -63,7 +94,7 @@ def test_a_process_that_dies_amid_a_pair_ends_the_contest_with_what_was_measured
 def test_a_base_that_cannot_load_the_cell_says_why(tmp_path: Path) -> None:
     base = tree(tmp_path / "base", setup="raise RuntimeError('no weights')")
     contest = hold(base, tree(tmp_path / "head"), job(), COARSE, FEW, seed=0)
-    assert contest.failure == "the base could not go on: RuntimeError: no weights"
+    assert (contest.failed, contest.failure) == ("base", "RuntimeError: no weights")
     found = outcome(contest, COARSE)
     assert not found.worse
     assert exit_code([found]) is Exit.UNDECIDED
