@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -45,5 +46,9 @@ def test_what_is_worse_is_said_with_its_numbers(
     assert "worse: work: gaze takes 2.000 (2.000 to 2.000) times as long" in printed
     assert "1 of 1 cells worse than main" in printed
     kept = json.loads(json.dumps(document(found)))
+    written = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    listed = re.search(r"^\* `regress`: ((?:.+\n)(?:  .+\n)*)", written, flags=re.MULTILINE)
+    assert listed is not None
+    assert set(re.findall(r"`cells\[\]\.(\w+)`", listed[1])) == kept.keys()
     assert kept["stages"]["gaze"]["verdict"] == "slower"
     assert kept["stages"]["gaze"]["wall"]["estimate"] == 2.0
