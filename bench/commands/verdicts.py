@@ -43,8 +43,10 @@ def print_outcomes(outcomes: Sequence[Outcome], base: str, console: Console) -> 
     for name, each in zip(names, outcomes):
         for kind, sentences in (("worse", each.worse), ("undecided", each.undecided)):
             for sentence in sentences:
-                line = f"{kind}: {name}: {sentence}{_busy(each)}"
-                console.print(line, highlight=False, markup=False)
+                console.print(f"{kind}: {name}: {sentence}", highlight=False, markup=False)
+        if (share := each.contest.others) > BUSY:
+            busy = f"! other programs used {share:.0%} of the CPUs during {name}"
+            console.print(busy, highlight=False, markup=False)
     worse = sum(bool(each.worse) for each in outcomes)
     undecided = sum(bool(each.undecided) for each in outcomes)
     console.print(
@@ -52,11 +54,6 @@ def print_outcomes(outcomes: Sequence[Outcome], base: str, console: Console) -> 
         highlight=False,
         markup=False,
     )
-
-
-def _busy(outcome: Outcome) -> str:
-    share = outcome.contest.others
-    return f" (other programs used {share:.0%} of the CPUs)" if share > BUSY else ""
 
 
 def _interval(interval: Interval) -> str | None:
