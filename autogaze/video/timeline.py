@@ -90,8 +90,11 @@ _IS_KEY, _IS_DISCARDED = 1, 2
 
 def read_index(stream: Any) -> Index:
     """Return the index of a PyAV stream."""
-    rows = [(entry.timestamp, entry.pos, entry.size, entry.flags) for entry in stream.index_entries]
-    timestamps, positions, sizes, flags = np.array(rows, np.int64).reshape(-1, 4).T
+    entries = list(stream.index_entries)
+    timestamps = np.array([entry.timestamp for entry in entries], np.int64)
+    positions = np.array([entry.pos for entry in entries], np.int64)
+    sizes = np.array([entry.size for entry in entries], np.int64)
+    flags = np.array([entry.flags for entry in entries], np.int64)
     return Index(timestamps, positions, sizes, flags & _IS_KEY != 0, flags & _IS_DISCARDED != 0)
 
 

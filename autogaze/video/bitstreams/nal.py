@@ -113,6 +113,8 @@ def _by_lengths(packets: Packets, length_size: int) -> _Cut:
         number, at, ends = number[left], at[left], ends[left]
     if not found:
         raise NotNumbered("it has no packets")
+    if len(found) == 1:
+        return found[0]
     packet, start, size = (np.concatenate(columns) for columns in zip(*found, strict=True))
     in_order = np.argsort(packet, kind="stable")
     return packet[in_order], start[in_order], size[in_order]
