@@ -49,7 +49,7 @@ from bench.records import (
     Status,
 )
 from bench.survey import Question, survey
-from suites.workload import Doubting, Inputs, Paired, Quality, Workload
+from suites.workload import Doubting, Inputs, Paired, Quality, Renewing, Workload
 
 _ROOM = 2.0
 """Repetitions, each as long as the longest so far, that must fit before another one begins: a slow
@@ -174,6 +174,9 @@ def _repeat(
     stages = StageClock(clock)
     peer = workload.peer if isinstance(workload, Paired) else None
     load = LoadMeter(peer.pid if peer else None)
+    if isinstance(workload, Renewing):
+        workload.renew()
+        clock.synchronise()
     gc.collect()
     gc.disable()
     load.begin()

@@ -4,7 +4,7 @@ Each folder of :mod:`kernels` has an ``operation.py`` with one :class:`Operation
 the compile check, the micro-benchmarks and the ``kernels`` suite know operations by nothing else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,9 +47,14 @@ class Operation:
     variants: Mapping[str, Callable[..., Tensor]] = field(default_factory=dict)
     """Other ways to launch the fast form, by name: tested, compiled and timed like it."""
 
+    changed: Callable[[Inputs], Sequence[Tensor]] = lambda inputs: ()
+    """The tensors among the arguments that a call changes so that the next one does something else."""
+    again: Callable[[Inputs], Inputs] = lambda inputs: inputs
+    """The same arguments for one more call: what is :attr:`changed` copied, all else shared."""
+
     def disagreement(self, inputs: Inputs, fast: Tensor) -> float:
         """Return the largest difference of ``fast`` from the reference, relative to the reference's
-        deviation."""
-        expected = self.reference(**inputs).float()
+        deviation. ``inputs`` are left as they are."""
+        expected = self.reference(**self.again(inputs)).float()
         spread = expected.std() if expected.numel() > 1 else expected.abs()
         return float((fast.float() - expected).abs().max() / spread) if expected.numel() else 0.0

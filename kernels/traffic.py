@@ -87,6 +87,6 @@ def traffic(
         inputs = operation.inputs(shape, dtype, torch.device("cpu"))
         with assuming(gpu), traffic_of_launches(known) as counts:
             for form in (operation.fast, *operation.variants.values()):
-                form(**inputs)
+                form(**operation.again(inputs))
         result[gpu.capability] = counts
     return result

@@ -107,7 +107,10 @@ class Kernel:
         hot = axes["memory"] == "hot"
         copies = _copies(self.bytes, hot=hot)
         made = [self.operation.inputs(self.shape, dtype, device) for _ in range(copies)]
-        self.inputs = made * -(-LEAST_CALLS // copies)
+        calls = copies * -(-LEAST_CALLS // copies)
+        self.inputs = [self.operation.again(made[call % copies]) for call in range(calls)]
+        self._changed = [tensor for each in self.inputs for tensor in self.operation.changed(each)]
+        self._unchanged = [tensor.clone() for tensor in self._changed]
         self._launch = self._captured(self._calls) if device.type == "cuda" else self._calls
         self.details: dict[str, Any] = {
             "shape": shape_name(self.shape),
@@ -158,7 +161,7 @@ class Kernel:
     def _check(self, dtype: Any, device: Any) -> float:
         """Return the form's relative error; raise where it is more than rounding explains."""
         inputs = self.operation.inputs(self.shape, dtype, device)
-        error = self.operation.disagreement(inputs, self.call(**inputs))
+        error = self.operation.disagreement(inputs, self.call(**self.operation.again(inputs)))
         if error > self.operation.tolerance[dtype]:
             raise ArithmeticError(
                 f"{self.operation.name} differs from its reference by {error:.1e} of its deviation; "
@@ -171,6 +174,14 @@ class Kernel:
 
         with torch.inference_mode(), stage(self.stage_name):
             return self._launch()
+
+    def renew(self) -> None:
+        """See :meth:`suites.workload.Renewing.renew`."""
+        import torch
+
+        if self._changed:
+            with torch.inference_mode():
+                torch._foreach_copy_(self._changed, self._unchanged)
 
     def _calls(self) -> list[Any]:
         return [self.call(**inputs) for inputs in self.inputs]
@@ -191,13 +202,14 @@ class Kernel:
             outputs[:] = calls()
 
         with torch.inference_mode():
-            replay = in_cuda_graph(work, lambda: None)
+            expected = self.call(**self.operation.again(self.inputs[-1])).float()
+            replay = in_cuda_graph(work, self.renew)
 
             def launch() -> list[Any]:
                 replay()
                 return outputs
 
-            expected = self.call(**self.inputs[-1]).float()
+            self.renew()
             if not torch.equal(launch()[-1].float(), expected):
                 raise ArithmeticError(
                     f"{self.operation.name} gives something else once captured, and nothing wrong is timed"

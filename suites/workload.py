@@ -97,6 +97,14 @@ class Workload(Protocol):
 
 
 @runtime_checkable
+class Renewing(Protocol):
+    """A workload whose work uses its inputs up."""
+
+    def renew(self) -> None:
+        """Make the inputs what they were; called before each repetition, and not timed."""
+
+
+@runtime_checkable
 class Doubting(Protocol):
     """A workload that knows what its device cannot do."""
 

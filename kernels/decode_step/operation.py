@@ -1,7 +1,7 @@
 """The decoder's step as an operation: what it is tried on, and how much work that is."""
 
 import math
-from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,20 +62,18 @@ def _weights(shape: Shape, dtype: torch.dtype, device: torch.device, generator: 
     )
 
 
-def _on_a_copy(step: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return ``step`` that leaves the small tensors of its state as they were, so that it can be repeated."""
-
-    def call(state: DecoderState, weights: Any, sequential: bool = False) -> Tensor:
-        before = {name: getattr(state, name).clone() for name in _CHANGED}
-        predictions = step(state, weights, sequential)
-        for name, value in before.items():
-            getattr(state, name).copy_(value)
-        return predictions
-
-    return call
-
-
 _CHANGED = ("length", "group", "pending", "blocked", "taken", "finished", "chosen")
+"""What a step changes of its state, but for the slots of the cache that it fills, which the next call on the
+same state fills again."""
+
+
+def _changed(inputs: Inputs) -> list[Tensor]:
+    return [getattr(inputs["state"], name) for name in _CHANGED]
+
+
+def _again(inputs: Inputs) -> Inputs:
+    copies = {name: tensor.clone() for name, tensor in zip(_CHANGED, _changed(inputs), strict=True)}
+    return {**inputs, "state": replace(inputs["state"], **copies)}
 
 
 def _work(shape: Shape, element_size: int) -> tuple[int, int]:
@@ -97,8 +95,8 @@ _ODD = {"heads": 3, "head_dim": 16, "layers": 2, "group": 10, "vocabulary": 266}
 OPERATION = Operation(
     name="decode_step",
     inputs=_inputs,
-    reference=_on_a_copy(reference.step),
-    fast=_on_a_copy(triton.step),
+    reference=reference.step,
+    fast=triton.step,
     work=_work,
     timed_shapes=tuple(
         {**_FULL, "batch": batch, "cached": cached} for batch in (1, 16, 64) for cached in (400, 3200, 6400)
@@ -115,6 +113,8 @@ OPERATION = Operation(
         *({**_FULL, "batch": batch, "cached": 11} for batch in (2, 3, 4, 8, 16, 32, 64)),
     ),
     tolerance=ROUNDING,
-    native=_on_a_copy(native.step),
-    variants={name: _on_a_copy(step) for name, step in triton.VARIANTS.items()},
+    native=native.step,
+    variants=triton.VARIANTS,
+    changed=_changed,
+    again=_again,
 )

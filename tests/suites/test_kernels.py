@@ -100,6 +100,21 @@ def test_devices_that_are_not_the_cpu_have_no_native_form() -> None:
         kernels._form(operation, "native", torch.float32, torch.device("meta"))
 
 
+@pytest.mark.parametrize("memory", ["cold", "hot"])
+def test_every_repetition_is_the_same_calls_and_copies_nothing(memory: str) -> None:
+    workload = kernel(form="reference", memory=memory)
+    states = [inputs["state"] for inputs in workload.inputs]
+    groups = [state.group.clone() for state in states]
+    first = workload.run()
+    assert not torch.equal(states[0].group, groups[0])
+    changed = workload.run()
+    workload.renew()
+    again = workload.run()
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    assert not torch.equal(first[0], changed[0])
+    assert len({state.group.data_ptr() for state in states}) == len(states)
+
+
 def test_hot_calls_are_ten_on_the_same_memory() -> None:
     workload = kernel(form="reference", memory="hot")
     assert {copy["state"].keys.data_ptr() for copy in workload.inputs} == {
@@ -116,7 +131,11 @@ def test_on_a_gpu_the_calls_are_captured_and_held_against_calls_that_are_not(
     monkeypatch.setattr(device_loop, "in_cuda_graph", device_loop.directly)
     launch = workload._captured(workload._calls)
     assert len(launch()) == workload.details["calls"]
-    assert torch.equal(launch()[0], workload._calls()[0])
+    workload.renew()
+    first = launch()[0]
+    workload.renew()
+    assert torch.equal(first, workload._calls()[0])
+    workload.renew()
     with pytest.raises(ArithmeticError, match="something else once captured"):
         workload._captured(lambda: [result + 1 for result in workload._calls()])
 

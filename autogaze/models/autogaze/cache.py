@@ -5,10 +5,7 @@ token's slot is also its position id, and videos of a batch that stopped at diff
 different lengths.
 """
 
-import math
-import mmap
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +13,7 @@ from torch import Tensor
 
 from autogaze.attention import CachedLayout, require_backend
 from autogaze.attention.cached import Staircase
+from autogaze.models.autogaze.cache_memory import zeros
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from kernels.decode_step.layers import Attention, rotate
 from kernels.decode_step.reference import places
@@ -49,10 +47,13 @@ class KeyValueCache:
         backend: str,
         *,
         filled: bool = False,
+        clean: bool = True,
     ) -> None:
         """Allocate ``capacity`` slots for each video; ``block`` is the most tokens added at once.
 
-        On a CPU slots take memory when they are written to; ``filled`` says that all of them will be.
+        On a CPU slots take memory when they are written to; ``filled`` says that all of them will be. They
+        need not be ``clean`` where none is read before it was written to: what is masked is still multiplied,
+        and 0 x NaN would be NaN.
         """
         shape = (
             arch.layers,
@@ -61,7 +62,7 @@ class KeyValueCache:
             capacity + 1,
             arch.head_dim,
         )  # the last slot is the spare one
-        self.keys, self.values = _zeros(shape, like, filled), _zeros(shape, like, filled)
+        self.keys, self.values = (zeros(shape, like, filled=filled, clean=clean) for _ in range(2))
         self.capacity = capacity
         self._attend = require_backend(backend, like.device, like.dtype).attend_cached
         self._scale = arch.head_dim**-0.5
@@ -110,25 +111,3 @@ class KeyValueCache:
             return self._attend(query, keys[:, :, seen], values[:, :, seen], placement.layout, self._scale)
 
         return attend
-
-
-def _zeros(shape: Sequence[int], like: Tensor, filled: bool) -> Tensor:
-    """Return zeros: masked slots are still multiplied, and 0 x NaN would be NaN.
-
-    On a CPU they are the system's own, which come page by page when they are written to and go back to it
-    afterwards. What will be ``filled`` comes in large pages, where there are any: a few of those are cleared
-    in a tenth of the time that thousands of small ones take.
-    """
-    if not like.is_cpu or not hasattr(mmap, "MAP_ANONYMOUS"):
-        return like.new_zeros(shape)
-    size = math.prod(shape) * like.element_size()
-    memory = mmap.mmap(-1, size + _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if filled and hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a system without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    whole = torch.frombuffer(memory, dtype=torch.uint8)
-    start = -whole.data_ptr() % _LARGE_PAGE
-    return whole[start : start + size].view(like.dtype).view(shape)
-
-
-_LARGE_PAGE = 2**21

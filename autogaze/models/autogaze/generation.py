@@ -85,6 +85,7 @@ def generate(
     state = GenerationState.allocate(
         weights.arch, len(vision), request.budgets, vision, attention,
         filled=request.requirement is None,
+        clean=bind is None and len(vision) > 1,  # other caches are filled without gaps before they are read
     )  # fmt: skip
     frames = enumerate(vision.unbind(1))
     return [generate_frame(weights, state, frame, request, t, bind) for t, frame in frames]

@@ -60,16 +60,17 @@ class GenerationState:
         attention: str,
         *,
         filled: bool = False,
+        clean: bool = True,
         whole: bool = False,
     ) -> "GenerationState":
-        """Return an empty state with room for a frame of each of the ``budgets``, in gazes; ``filled`` as for
-        the cache. ``whole`` says that all slots will be read at once, and makes a length of the cache that
-        fused attention likes."""
+        """Return an empty state with room for a frame of each of the ``budgets``, in gazes; ``filled`` and
+        ``clean`` as for the cache. ``whole`` says that all slots will be read at once, and makes a length of
+        the cache that fused attention likes."""
         capacity = sum(budgets) + len(budgets) * arch.vision_tokens + arch.group
         if whole:  # a captured step is launched behind the last one too, and there is a spare slot
             capacity = -(-(capacity + arch.group + 1) // _WHOLE_SLOTS) * _WHOLE_SLOTS - 1
         block = arch.vision_tokens + arch.group
-        cache = KeyValueCache(arch, batch, capacity, block, like, attention, filled=filled)
+        cache = KeyValueCache(arch, batch, capacity, block, like, attention, filled=filled, clean=clean)
         table = rotations(arch.rope_theta, arch.rope_scaling, arch.head_dim, capacity, like.device)
         decoder = DecoderState.allocate(
             cache.keys, cache.values, torch.view_as_real(table),
