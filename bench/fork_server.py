@@ -105,7 +105,8 @@ class ForkServer:
     """The client's end of a server."""
 
     def __init__(self, targets: Sequence[str]) -> None:
-        """Start a server that imports the workloads ``targets``, each ``module:class``.
+        """Start a server that imports the workloads ``targets``, each ``module:class``, and modules given
+        by their names alone.
 
         Raises ``ForkServerError`` where the system cannot do what it takes.
         """
@@ -180,7 +181,7 @@ class ForkServer:
 
 @contextmanager
 def open_fork_server(targets: Sequence[str]) -> Iterator[ForkServer]:
-    """Open a server for the workloads ``targets``, ``module:class``; it ends with the block.
+    """Open a server for ``targets``, as :class:`ForkServer` takes them; it ends with the block.
 
     It imports while the caller goes on. Raises ``ForkServerError`` where there can be none.
     """
@@ -266,8 +267,8 @@ def _import_all(targets: Sequence[str]) -> str | None:
     for target in targets:
         module, _, name = target.partition(":")
         with suppress(Exception):
-            workload = getattr(importlib.import_module(module), name)
-            for each in getattr(workload, "preload", ()):
+            imported = importlib.import_module(module)
+            for each in getattr(getattr(imported, name), "preload", ()) if name else ():
                 importlib.import_module(each)
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

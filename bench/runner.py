@@ -113,7 +113,7 @@ def proceed(folder: Path, progress: Progress, retry: bool = False) -> list[Recor
     with ExitStack() as stack:
         append = stack.enter_context(journal.appending(folder))
         progress.phase("importing what the cells need")
-        server = stack.enter_context(_forking([_target(run, cell) for cell in cells]))
+        server = stack.enter_context(_forking(run, cells))
         ahead = _forecast(run, cells, device, inputs, folder.parent, server, progress.phase)
         estimates = [ahead.estimate(cell) for cell in cells]
         runs_here = [each.obstacle is None for each in estimates]
@@ -139,7 +139,7 @@ def look_ahead(run: Run, plan: Plan, results: Path) -> Plan:
     """
     begun = time.monotonic()
     inputs = _inputs(run, plan.device)
-    with _forking([_target(run, cell) for cell in plan.cells]) as server:
+    with _forking(run, plan.cells) as server:
         ahead = _forecast(run, plan.cells, plan.device, inputs, results, server, lambda name: None)
         start_seconds = time.monotonic() - begun
     estimates = tuple(ahead.estimate(cell) for cell in plan.cells)
@@ -186,15 +186,25 @@ def _measured(
 
 
 @contextmanager
-def _forking(targets: Sequence[str]) -> Iterator[ForkServer | None]:
-    """Open a server that forks the processes of cells whose workloads are ``targets``; None where there is no
-    need or can be none."""
+def _forking(run: Run, cells: Sequence[Cell]) -> Iterator[ForkServer | None]:
+    """Open a server that forks the processes of cells; None where there is no need or can be none."""
+    imports = dict.fromkeys([_target(run, cell) for cell in cells])
+    for cell in cells:
+        imports |= dict.fromkeys(_preloaded(run, cell))
     with ExitStack() as stack:
         server = None
         with suppress(ForkServerError):
-            if targets:
-                server = stack.enter_context(open_fork_server(list(dict.fromkeys(targets))))
+            if imports:
+                server = stack.enter_context(open_fork_server(list(imports)))
         yield server
+
+
+def _preloaded(run: Run, cell: Cell) -> Iterator[str]:
+    """Yield the modules that the values of a cell's axes need."""
+    known = workload_class(cell.workload, {cell.workload: _target(run, cell)}).axes
+    for name, value in cell.axes.items():
+        if name in known:
+            yield from known[name].preload.get(value, ())
 
 
 def _process(numbered: tuple[int, Job]) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.errors import InputError
 from autogaze.stages import stage
-from suites.axes import ATTENTION_BACKENDS, DTYPES, at_least_one
+from suites.axes import ATTENTION_BACKENDS, ATTENTION_PRELOAD, DTYPES, at_least_one
 from suites.outlook import Effort, Outlook
 from suites.workload import Axis, AxisValue, Inputs, Quality
 
@@ -82,9 +82,9 @@ def visible_pairs(layout: "FrameLayout", batch: int) -> int:
 class Attention:
     """One call on random queries, keys and values, the layout's masks made beforehand as for a deep model."""
 
-    preload: ClassVar[Sequence[str]] = ("autogaze.attention", "torch.profiler")
+    preload: ClassVar[Sequence[str]] = ("autogaze.attention",)
     axes: ClassVar[Mapping[str, Axis]] = {
-        "backend": Axis("sdpa", known=ATTENTION_BACKENDS),
+        "backend": Axis("sdpa", known=ATTENTION_BACKENDS, preload=ATTENTION_PRELOAD),
         "mask": Axis("block_causal", known=MASKS),
         "tokens": Axis(4240, check=partial(at_least_one, "tokens")),
         "head_dim": Axis(64, check=partial(at_least_one, "head_dim")),
@@ -126,7 +126,7 @@ class Attention:
         compiled = Effort(compilations=COMPILED_PARTS) if backend == "flex" else Effort()
         held = 4 * values * size + (4 * scores if backend == "eager" else 0)
         return Outlook(
-            setup=(Effort(random_values=3 * values, profiles=1), check, call * 2, compiled),
+            setup=(Effort(random_values=3 * values), check, call * 2, compiled),
             repetition=(call,),
             memory_bytes=held + 2 * 4 * scores + 12 * values,
             certain_bytes=held,

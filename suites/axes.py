@@ -4,6 +4,9 @@ from autogaze.errors import InputError
 from suites.workload import AxisValue
 
 ATTENTION_BACKENDS = ("eager", "sdpa", "flash_attention_2", "flex", "triton")
+ATTENTION_PRELOAD = {
+    "flex": ("torch._dynamo", "torch._inductor.compile_fx", "torch.nn.attention.flex_attention")
+}
 
 
 DTYPES = ("float32", "bfloat16", "float16")

@@ -36,8 +36,6 @@ class Effort:
     """Compared with the original: PSNR, SSIM."""
     compilations: float = 0.0
     """Kernels compiled for the shapes at hand, in C++."""
-    profiles: float = 0.0
-    """Calls looked at by torch's profiler, which takes long to begin."""
 
     def __mul__(self, times: float) -> Self:
         """Return the effort of doing it so many times."""

@@ -314,15 +314,7 @@ def _compile() -> object:
     )
 
 
-def _profile() -> object:
-    import torch
-
-    from autogaze.attention import kernels_that_ran
-
-    return kernels_that_ran(lambda: torch.ones(2).softmax(0))
-
-
-_FIRST = {"compilations": _compile, "profiles": _profile}
+_FIRST = {"compilations": _compile}
 _BY_DTYPE: dict[str, Callable[..., tuple[Callable[[], object], float]]] = {
     "flops": _layer,
     "attention_flops": _attention,

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from autogaze.stages import stage, took
-from suites.axes import ATTENTION_BACKENDS, DTYPES, ENGINES, at_least_one
+from suites.axes import ATTENTION_BACKENDS, ATTENTION_PRELOAD, DTYPES, ENGINES, at_least_one
 from suites.outlook import Outlook
 from suites.pipeline import Pipeline, Result
 from suites.preflight import check_clip_inputs
@@ -33,7 +33,7 @@ AXES: Mapping[str, Axis] = {
     "setting": Axis("ratio_0.25", check=canonical_setting),
     "chunk": Axis(16, check=partial(at_least_one, "chunk")),
     "dtype": Axis("float32", known=DTYPES),
-    "attention": Axis("sdpa", known=ATTENTION_BACKENDS),
+    "attention": Axis("sdpa", known=ATTENTION_BACKENDS, preload=ATTENTION_PRELOAD),
     "batch": Axis(1, check=partial(at_least_one, "batch")),
     "engine": Axis("auto", known=(*ENGINES, RELEASED), needs={RELEASED: "upstream"}),
 }

@@ -21,6 +21,8 @@ class Axis:
     needs: Mapping[AxisValue, str] = field(default_factory=dict)
     """Values that take an input of the run which not every run has, by that field of :class:`Inputs`: a suite
     leaves them out where it is not given, and who asks for one by name is told."""
+    preload: Mapping[AxisValue, tuple[str, ...]] = field(default_factory=dict)
+    """Modules that a value needs besides those of :attr:`Workload.preload`."""
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,11 @@ def test_where_an_import_makes_forks_unsafe_cells_are_interpreters(target: str, 
     assert record.quality["parent"] == os.getpid()
 
 
+def test_modules_are_imported_by_their_names_too() -> None:
+    with open_fork_server(["nowhere", "tests.bench.unsafe_import.threads", TARGET]) as server:
+        assert "started 1 threads" in str(server.obstacle)
+
+
 def test_a_workload_that_cannot_be_imported_fails_in_its_own_cell() -> None:
     with open_fork_server(["nowhere:Fake", TARGET]) as server:
         assert child(server, "good", target="nowhere:Fake").status is Status.FAILED

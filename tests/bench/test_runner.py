@@ -13,11 +13,12 @@ from rich.console import Console
 from autogaze.errors import InputError
 from bench import journal, runner
 from bench.devices import CPU
+from bench.fork_server import ForkServerError
 from bench.plan import make_plans
 from bench.records import AxisValue, Cell, Record, Status
 from suites.loader import Suite, load_suite
 from suites.outlook import Effort, Outlook
-from suites.workload import Inputs
+from suites.workload import Axis, Inputs
 from tests.bench.fake_workload import TOML, Fake, Rendezvous, write_suite
 
 REPOSITORY = Path(__file__).parents[2]
@@ -307,6 +308,23 @@ def test_a_device_that_is_gone_is_named_before_a_process_is_started(
     monkeypatch.setattr(runner, "open_fork_server", lambda targets: pytest.fail("a process was started"))
     with pytest.raises(InputError, match="was begun on cuda:7, which is not here"):
         runner.proceed(folder, Listener())
+
+
+def test_what_the_values_of_axes_need_is_imported_once_for_all_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported: list[list[str]] = []
+
+    def refuse(targets: list[str]) -> None:
+        imported.append(targets)
+        raise ForkServerError("not here")
+
+    folder = begin(tmp_path, ["good", "fail"])
+    monkeypatch.setattr(runner, "open_fork_server", refuse)
+    needing = Axis("good", preload={"good": ("a_module", "another"), "bad": ("never",)})
+    monkeypatch.setattr(Fake, "axes", {**Fake.axes, "behaviour": needing})
+    runner.proceed(folder, Listener())
+    assert imported == [["tests.bench.fake_workload:Fake", "a_module", "another"]]
 
 
 def test_a_cell_that_hangs_in_its_set_up_is_given_up_in_one_sentence(tmp_path: Path) -> None:
