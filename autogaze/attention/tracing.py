@@ -28,7 +28,7 @@ def kernels_that_ran(work: Callable[[], object]) -> tuple[str, ...]:
     trace.
     """
     work()
-    # The same profiler as torch.profiler's, which imports the whole of torch.compile when it begins: a second.
+    # The same as torch.profiler.profile, which imports the whole of torch.compile when it begins: a second.
     with profile(use_device="cuda" if torch.cuda.is_available() else None) as trace:
         work()
         if torch.cuda.is_available():
