@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from bench.meters.instructions import Counter, NoCounter
+
 
 class DeviceEvent(Protocol):
     """A moment on the device's own time line."""
@@ -64,6 +66,8 @@ class StageTime:
     """Processor time of the process, user and system, all threads; of top-level stages alone."""
     device_seconds: float | None = None
     """Between device events."""
+    instructions: int | None = None
+    """Of the process, in user mode, all threads; of top-level stages alone, where they can be counted."""
 
 
 @dataclass
@@ -76,9 +80,12 @@ class StageClock:
     """
 
     device: DeviceClock
+    counter: Counter = field(default_factory=NoCounter)
+    """Of instructions."""
     counters: dict[str, int] = field(default_factory=dict)
     _seconds: dict[str, float] = field(default_factory=dict)
     _cpu_seconds: dict[str, float] = field(default_factory=dict)
+    _instructions: dict[str, int | None] = field(default_factory=dict)
     _events: list[tuple[str, DeviceEvent, DeviceEvent]] = field(default_factory=list)
     _open: set[str] = field(default_factory=set)
 
@@ -93,6 +100,7 @@ class StageClock:
         if top_level:
             self.device.synchronise()
         begin = self.device.event()
+        counted_before = self.counter.count() if top_level else None
         cpu_before = time.process_time() if top_level else 0.0
         started = time.perf_counter()
         try:
@@ -105,9 +113,16 @@ class StageClock:
             if top_level:
                 used = time.process_time() - cpu_before
                 self._cpu_seconds[name] = self._cpu_seconds.get(name, 0.0) + used
+                self._add_instructions(name, counted_before, self.counter.count())
             self._open.remove(name)
             if begin is not None and end is not None:
                 self._events.append((name, begin, end))
+
+    def _add_instructions(self, name: str, before: int | None, after: int | None) -> None:
+        """Add what an occurrence of a stage took; a stage of which a part was not counted has no count."""
+        so_far = self._instructions.get(name, 0)
+        known = not (so_far is None or before is None or after is None)
+        self._instructions[name] = so_far + after - before if known else None
 
     def count(self, name: str, amount: int) -> None:
         self.counters[name] = self.counters.get(name, 0) + amount
@@ -118,7 +133,8 @@ class StageClock:
     def times(self) -> dict[str, StageTime]:
         """Return the time of every stage, in the order entered; call it once the repetition is over."""
         times = {
-            name: StageTime(seconds, self._cpu_seconds.get(name)) for name, seconds in self._seconds.items()
+            name: StageTime(seconds, self._cpu_seconds.get(name), instructions=self._instructions.get(name))
+            for name, seconds in self._seconds.items()
         }
         if self._events:
             self.device.synchronise()
