@@ -57,7 +57,7 @@ def _model(cpuinfo: Path) -> str:
 
 
 def _quota(own_group: Path, groups: Path) -> float | None:
-    """Return how many CPUs' time the control groups (version 2) of this process may use, None for no limit."""
+    """Return how many CPUs' time the control groups (version 2) allow this process, None for no limit."""
     names = [line[3:] for line in (_read(own_group) or "").splitlines() if line.startswith("0::")]
     if not names:
         return None

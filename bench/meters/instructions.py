@@ -20,7 +20,7 @@ from typing import Protocol
 
 _SYSTEM_CALLS = {"x86_64": 298, "aarch64": 241}
 _ATTRIBUTES = struct.Struct("=IIQQQQQIIQ")
-"""The first version of ``perf_event_attr``: type, size, config, sampling (two), read format, flags, others."""
+"""The first ``perf_event_attr``: type, size, config, sampling (two), read format, flags, others."""
 _READING = struct.Struct("=QQQ")
 _TIME_ENABLED, _TIME_RUNNING = 1 << 0, 1 << 1
 _INHERIT, _EXCLUDE_KERNEL, _EXCLUDE_HYPERVISOR = 1 << 1, 1 << 5, 1 << 6
