@@ -133,7 +133,7 @@ class StageClock:
 
 
 class _Occurrence:
-    """A stage, once. A class, since a generator would take twice as long, in the time of the stages around."""
+    """A stage, once. A generator would take twice as long, and that in the time of the stages around."""
 
     __slots__ = ("_begin", "_clock", "_counted_before", "_cpu_before", "_name", "_started", "_top_level")
 
