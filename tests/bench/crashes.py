@@ -9,12 +9,11 @@ import itertools
 import os
 import random
 import select
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -174,21 +173,17 @@ class Ordeal:
 
     def _kill(self, driver: int, victim: str) -> list[psutil.Process]:
         """Kill; return all that the driver had started."""
-        try:
-            started = psutil.Process(driver).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
-        if victim != "driver" and started:
-            # The last of the tree is the process that measures, or on its way to one.
-            try:
-                started[-1].kill()
-            except psutil.NoSuchProcess:
-                return started
-            self.worker_kills += 1
-        if victim != "worker":
-            os.kill(driver, signal.SIGKILL)
-        if victim == "driver" or started:
-            self.toll.kills[victim] += 1
+        started: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):  # It may be over, and no kill then.
+            parent = psutil.Process(driver)
+            started = parent.children(recursive=True)
+            if victim != "driver" and started:
+                started[-1].kill()  # the one that measures, or the one that is to start it
+                self.worker_kills += 1
+            if victim != "worker":
+                parent.kill()
+            if victim == "driver" or started:
+                self.toll.kills[victim] += 1
         return started
 
     def finish(self) -> Self:
