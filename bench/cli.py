@@ -16,6 +16,8 @@ Exit codes: 0 done; 1 a cell failed, timed out or is invalid, nothing was measur
 that cannot be used; 130 interrupted. What cannot run here does not count as failed.
 """
 
+import errno
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -35,6 +37,9 @@ from bench.commands.regress import regress
 from bench.commands.report import report
 from bench.commands.run import run
 from bench.commands.suites import suites
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""A full disk, a quota that is used up, a file larger than is allowed."""
 
 app = typer.Typer(
     name="bench",
@@ -69,4 +74,14 @@ def main(arguments: Sequence[str] | None = None, typed: Sequence[str] | None = N
         app(args=given, prog_name="bench")
     except InputError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        what = error.filename or "a file"
+        typer.echo(
+            f"error: {what} cannot be written ({os.strerror(error.errno)}): make room, and give the command "
+            "again; every cell whose end was shown is in its run's journal",
+            err=True,
+        )
         sys.exit(2)

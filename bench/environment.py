@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.devices import Device
 from bench.meters.nvml import open_handle
+from bench.processor import describe_cpu
 from bench.records import AxisValue, Environment, Run
 from kernels.c_compiler import compiler_version
 
@@ -57,6 +58,11 @@ COMPARABILITY = (
     Matter("mig", "gpu.mig", "MIG mode"),
     Matter("cpu", "cpu.model", "CPU model"),
     Matter("threads", "cpu.threads", "number of CPU threads"),
+    Matter("cores", "cpu.cores", "CPU cores allowed"),
+    Matter("quota", "cpu.quota", "limit of the control group on CPU time"),
+    Matter("governor", "cpu.governor", "CPU frequency governor"),
+    Matter("turbo", "cpu.turbo", "CPU turbo"),
+    Matter("smt", "cpu.smt", "simultaneous multithreading"),
     Matter("omp-threads", "cpu.omp_threads", "OMP_NUM_THREADS"),
     Matter("python", "python.version", "Python version"),
     Matter("torch", "torch.version", "torch version"),
@@ -83,6 +89,11 @@ COMPARABILITY = (
 )
 """What must agree before two runs are compared. The code may differ: it is what is being compared."""
 
+IMMATERIAL = frozenset(
+    {"device", "platform", "gpu.name", "gpu.pci_id", "gpu.persistence", "git.commit", "git.dirty"}
+)
+"""Fields that are written down and may differ. The place of a GPU is one of them, its model is not."""
+
 
 def describe(device: Device) -> Environment:
     """Return the environment of a run on ``device``."""
@@ -90,8 +101,7 @@ def describe(device: Device) -> Environment:
         "device": device.torch_name,
         "device.name": device.name,
         "platform": platform.platform(),
-        "cpu.model": _cpu_model(),
-        "cpu.threads": available_threads(),
+        **describe_cpu(),
         "cpu.omp_threads": os.environ.get("OMP_NUM_THREADS"),
         "python.version": platform.python_version(),
         "torch.cuda": torch_cuda_version(),
@@ -125,13 +135,6 @@ def differences(run_a: Run, run_b: Run) -> list[tuple[Matter, AxisValue, AxisVal
     return [(matter, a, b) for matter, a, b in pairs if a != b and matter.field not in unknown]
 
 
-def available_threads() -> int:
-    """Return the number of CPU threads this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def package_version(package: str) -> str | None:
     """Return the installed version of ``package``, None where it is absent."""
     try:
@@ -159,16 +162,6 @@ def torch_cuda_version() -> str | None:
     facts = runpy.run_path(str(Path(spec.origin).with_name("version.py")))
     cuda = facts.get("cuda")
     return None if cuda is None else str(cuda)
-
-
-def _cpu_model() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _git_facts(folder: Path) -> dict[str, AxisValue]:

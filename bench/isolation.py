@@ -123,7 +123,8 @@ def _where(samples: Sequence[Sample]) -> str:
 def _keep_printed(job: Job, printed: str) -> None:
     """Write what a cell's process printed into the run's folder, under the cell's name."""
     if job.folder is not None and printed.strip():
-        with Path(job.folder, PRINTED_FILE).open("a", encoding="utf-8") as file:
+        # Where it finds no room the record still counts; if that finds none either, the journal says so.
+        with suppress(OSError), Path(job.folder, PRINTED_FILE).open("a", encoding="utf-8") as file:
             file.write(f"== {job.cell.key}\n{printed.rstrip()}\n")
 
 

@@ -8,13 +8,15 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -42,6 +44,7 @@ def _as_it_is(document: Document) -> Document:
 
 MIGRATIONS: dict[int, Migration] = {
     1: Migration(run=_as_it_is, record=_as_it_is),  # processor time was added, which may be missing
+    2: Migration(run=_as_it_is, record=_as_it_is),  # and instructions
 }
 """Older schema version to the step to the next one; every version that can be read has an entry."""
 
@@ -70,17 +73,23 @@ def check_writable(folder: Path) -> None:
 
 
 def create(run: Run, parent: Path) -> Path:
-    """Make the folder of a new run, with its head in it; return the folder."""
+    """Make the folder of a new run, with its head in it; return the folder.
+
+    The head comes last: a run that can be found can be finished. Raises ``InputError`` where the disk takes
+    no more.
+    """
     check_writable(parent)
     folder = parent / run.id
     try:
         folder.mkdir()
+        (folder / JOURNAL_FILE).touch()
+        write_text(folder / RUN_FILE, run.model_dump_json(indent=2) + "\n")
     except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
         raise InputError(
-            f"folder {folder} of the run cannot be made ({error.strerror}): start it again"
+            f"folder {folder} of the run cannot be made ({error.strerror}): start it again, or name another "
+            "one with OUT="
         ) from error
-    write_text(folder / RUN_FILE, run.model_dump_json(indent=2) + "\n")
-    (folder / JOURNAL_FILE).touch()
     return folder
 
 
@@ -89,7 +98,8 @@ def appending(folder: Path) -> Iterator[Callable[[Record], None]]:
     """Open the journal of ``folder``; give a function that adds a record and returns when it is on the disk.
 
     A torn last line is dropped first, or the next record would be glued to it. Raises ``InputError`` while
-    another process writes the same journal, and for one that may not be written.
+    another process writes the same journal, and for one that may not be written. So does the function given,
+    where the disk takes no more: the journal then ends with the record before.
     """
     with _writable(folder) as file:
         try:
@@ -99,19 +109,33 @@ def appending(folder: Path) -> Iterator[Callable[[Record], None]]:
                 f"run {folder} is being written by another process: wait for it, or stop it"
             ) from error
         file.truncate(file.read().rfind(b"\n") + 1)
-        file.seek(0, os.SEEK_END)
 
         def append(record: Record) -> None:
-            file.write(record.model_dump_json().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            whole = file.seek(0, os.SEEK_END)
+            try:
+                _write_all(file, record.model_dump_json().encode() + b"\n")
+                os.fsync(file.fileno())
+            except OSError as error:
+                with suppress(OSError):
+                    file.truncate(whole)
+                raise InputError(
+                    f"record of cell {record.cell.key} cannot be written to {folder} ({error.strerror}): "
+                    f"make room, and finish the run with RESUME={folder.name}; the cells before are kept"
+                ) from error
 
         yield append
 
 
-def _writable(folder: Path) -> BinaryIO:
+def _write_all(file: FileIO, content: bytes) -> None:
+    """Write through no buffer, which would try again when it is closed; a disk that fills takes a part."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) or 0 :]
+
+
+def _writable(folder: Path) -> FileIO:
     try:
-        return (folder / JOURNAL_FILE).open("r+b")
+        return (folder / JOURNAL_FILE).open("r+b", buffering=0)
     except OSError as error:
         raise InputError(
             f"run {folder} cannot be written ({error.strerror}): let its owner finish it, or start a new run"

@@ -28,6 +28,7 @@ _SAMPLE_COLUMNS = {
     "seconds": "float64",
     "cpu_seconds": "float64",
     "device_seconds": "float64",
+    "instructions": "int64",
     "warmup": "bool_",
     "work": "amounts",
 }

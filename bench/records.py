@@ -34,7 +34,7 @@ BUSY = 0.1
 """Share of the CPUs that others may use before a reader is told."""
 
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 AxisValue = str | int | float | bool | None
 
@@ -81,6 +81,9 @@ class Sample(_Frozen):
     """Processor time of the measuring process, user and system, all threads; of top-level stages alone."""
     device_seconds: float | None = None
     """Time between device events, where the device has them."""
+    instructions: int | None = None
+    """Instructions of the measuring process in user mode, all threads; of top-level stages alone, where the
+    kernel lets a process count them (``make doctor`` says)."""
     warmup: bool = False
     telemetry: dict[str, float | str] = Field(default_factory=dict)
     """Clock (MHz), power (W), temperature (C), throttle reasons, read right after the repetition."""

@@ -19,7 +19,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from bench.fingerprint import fingerprint
 from bench.job import TURN, Event, Job
 from bench.meters.clocks import DeviceClock, StageClock, device_clock
 from bench.meters.cpu_load import OTHERS, LoadMeter, others_share
+from bench.meters.instructions import Counter, open_counter
 from bench.meters.memory import MemoryMeter
 from bench.meters.power import PowerMeter, open_meter
 from bench.records import (
@@ -59,6 +61,19 @@ Send = Callable[[Event], None]
 
 _TASK: TypeAdapter[Question | Job] = TypeAdapter(Question | Job)
 """What a measuring process is sent."""
+
+
+@dataclass(frozen=True)
+class _Meters:
+    """What a repetition is measured with."""
+
+    clock: DeviceClock
+    power: PowerMeter
+    instructions: Counter
+
+    def stages(self) -> StageClock:
+        """Return a clock for the stages of one repetition."""
+        return StageClock(self.clock, self.instructions)
 
 
 @dataclass
@@ -88,7 +103,8 @@ def measure(job: Job, send: Send, lines: Iterable[str] = ()) -> Record:
     """
     measurement = Measurement()
     try:
-        _measure(job, send, measurement, iter(lines))
+        with closing(open_counter()) as instructions:
+            _measure(job, send, measurement, iter(lines), instructions)
         doubt = _doubt(measurement)
         return _record(job, measurement, Status.INVALID if doubt else Status.OK, doubt)
     except Exception as error:
@@ -99,15 +115,16 @@ def measure(job: Job, send: Send, lines: Iterable[str] = ()) -> Record:
         return _record(job, measurement, status, reason, details)
 
 
-def _measure(job: Job, send: Send, measurement: Measurement, lines: Iterator[str]) -> None:
+def _measure(
+    job: Job, send: Send, measurement: Measurement, lines: Iterator[str], instructions: Counter
+) -> None:
     inputs = Inputs(**job.inputs)  # type: ignore[arg-type]
-    clock = device_clock(inputs.device)
-    meter = open_meter(job.pci_id)
+    meters = _Meters(device_clock(inputs.device), open_meter(job.pci_id), instructions)
     send(Event(kind="phase", phase="setup"))
     started = time.perf_counter()
     module, _, name = job.target.partition(":")
     workload: Workload = getattr(importlib.import_module(module), name)(job.cell.axes, inputs)
-    clock.synchronise()
+    meters.clock.synchronise()
     _keep(
         measurement,
         send,
@@ -119,20 +136,20 @@ def _measure(job: Job, send: Send, measurement: Measurement, lines: Iterator[str
 
     send(Event(kind="phase", phase="warm-up"))
     for index in range(warmups(inputs.device)):
-        _, samples, _, _ = _repeat(workload, clock, meter, index, warmup=True)
-        _keep(measurement, send, samples + _ours(paired, clock, index, warmup=True))
+        _, samples, _, _ = _repeat(workload, meters, index, warmup=True)
+        _keep(measurement, send, samples + _ours(paired, meters, index, warmup=True))
 
     judge, load = _Judge(workload), LoadMeter(paired.peer.pid if paired and paired.peer else None)
     pace = _turns(send, lines) if job.in_turns else _budgets(job, started, measurement)
     for index in pace:
         send(Event(kind="phase", phase=f"sample {index + 1}"))
         # Every other time ours goes first, so that neither always finds the machine as the other left it.
-        ours = _ours(paired, clock, index) if index % 2 else []
+        ours = _ours(paired, meters, index) if index % 2 else []
         memory.begin()
-        output, samples, counters, joules = _repeat(workload, clock, meter, index, warmup=False)
+        output, samples, counters, joules = _repeat(workload, meters, index, warmup=False)
         memory.end()
         measurement.joules += [] if joules is None else [joules]
-        ours = ours or _ours(paired, clock, index)
+        ours = ours or _ours(paired, meters, index)
         measurement.spent += sum(sample.seconds for sample in (samples[0], *ours))
         _keep(measurement, send, samples + ours)
         measurement.counted.append(dict(counters))
@@ -167,16 +184,16 @@ def _turns(send: Send, lines: Iterator[str]) -> Iterator[int]:
 
 
 def _repeat(
-    workload: Workload, clock: DeviceClock, meter: PowerMeter, index: int, warmup: bool
+    workload: Workload, meters: _Meters, index: int, warmup: bool
 ) -> tuple[Any, list[Sample], dict[str, int], float | None]:
     """Run the workload once; return outputs, the time of every stage (the whole first), work counted, joules
     used."""
-    stages = StageClock(clock)
+    stages, meter = meters.stages(), meters.power
     peer = workload.peer if isinstance(workload, Paired) else None
     load = LoadMeter(peer.pid if peer else None)
     if isinstance(workload, Renewing):
         workload.renew()
-        clock.synchronise()
+        meters.clock.synchronise()
     gc.collect()
     gc.disable()
     load.begin()
@@ -190,26 +207,14 @@ def _repeat(
     joules = None if before is None or after is None else after - before
     others = load.share()
     telemetry = meter.telemetry() | ({} if others is None else {OTHERS: others})
-    samples = [
-        Sample(
-            index=index,
-            stage=name,
-            seconds=taken.seconds,
-            cpu_seconds=taken.cpu_seconds,
-            device_seconds=taken.device_seconds,
-            warmup=warmup,
-            telemetry=telemetry if name == WHOLE else {},
-        )
-        for name, taken in stages.times().items()
-    ]
-    return output, samples, stages.counters, joules
+    return output, _samples(stages, index, warmup, telemetry), stages.counters, joules
 
 
-def _ours(paired: Paired | None, clock: DeviceClock, index: int, warmup: bool = False) -> list[Sample]:
+def _ours(paired: Paired | None, meters: _Meters, index: int, warmup: bool = False) -> list[Sample]:
     """Do with our own means what a peer does; return the time of it, or nothing where there is no peer."""
     if paired is None:
         return []
-    stages = StageClock(clock)
+    stages = meters.stages()
     gc.collect()
     gc.disable()
     try:
@@ -217,9 +222,20 @@ def _ours(paired: Paired | None, clock: DeviceClock, index: int, warmup: bool = 
             paired.run_ours()
     finally:
         gc.enable()
+    return _samples(stages, index, warmup)
+
+
+def _samples(
+    stages: StageClock, index: int, warmup: bool, telemetry: dict[str, float | str] | None = None
+) -> list[Sample]:
+    """Return the time of every stage of a repetition; ``telemetry`` goes with that of the whole."""
     return [
         Sample(
-            index=index, stage=name, seconds=taken.seconds, device_seconds=taken.device_seconds, warmup=warmup
+            index=index,
+            stage=name,
+            **asdict(taken),
+            warmup=warmup,
+            telemetry=(telemetry or {}) if name == WHOLE else {},
         )
         for name, taken in stages.times().items()
     ]

@@ -1,6 +1,7 @@
 """``doctor``: what can run here, what cannot, why, and what to install."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 
 from rich.markup import escape
@@ -11,6 +12,7 @@ from bench.commands.machine import print_json
 from bench.commands.measuring import open_console
 from bench.devices import CPU, Device, find_devices
 from bench.environment import package_version, torch_cuda_version
+from bench.meters.instructions import open_counter
 from bench.meters.power import open_meter
 from suites.prices import slow_remarks
 
@@ -64,7 +66,7 @@ def doctor(json: options.Json = False) -> None:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at devices, number formats, attention backends, engines, power meters and optional packages."""
+    """Look at devices, number formats, attention backends, engines, meters and optional packages."""
     devices = _usable_devices(find_devices())
     yield from _device_findings(find_devices())
     for device in devices:
@@ -72,6 +74,7 @@ def examine() -> Iterator[Finding]:
         yield from _attention_findings(device)
         yield from _engine_findings(device)
         yield _meter_finding(device)
+    yield _counter_finding()
     for optional in _OPTIONAL:
         version = package_version(optional.package)
         remark = (
@@ -161,3 +164,9 @@ def _meter_finding(device: Device) -> Finding:
         else "install nvidia-ml-py and the NVIDIA driver's libnvidia-ml.so.1 to measure energy"
     )
     return Finding("energy", device.name, False, cure)
+
+
+def _counter_finding() -> Finding:
+    with closing(open_counter()) as counter:
+        remark = counter.obstacle or "recorded beside wall clock and processor time"
+        return Finding("instructions", "processor's counter", counter.obstacle is None, remark)

@@ -1,10 +1,11 @@
 """Stage clocks: the observer that the measuring process sets on the library."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from bench.meters.instructions import Counter, NoCounter
 
 
 class DeviceEvent(Protocol):
@@ -64,6 +65,11 @@ class StageTime:
     """Processor time of the process, user and system, all threads; of top-level stages alone."""
     device_seconds: float | None = None
     """Between device events."""
+    instructions: int | None = None
+    """Of the process, in user mode, all threads; of top-level stages alone, where they can be counted."""
+
+
+_PART_OF_ITSELF = nullcontext()
 
 
 @dataclass
@@ -76,38 +82,36 @@ class StageClock:
     """
 
     device: DeviceClock
+    counter: Counter = field(default_factory=NoCounter)
+    """Of instructions."""
     counters: dict[str, int] = field(default_factory=dict)
     _seconds: dict[str, float] = field(default_factory=dict)
     _cpu_seconds: dict[str, float] = field(default_factory=dict)
+    _instructions: dict[str, int | None] = field(default_factory=dict)
     _events: list[tuple[str, DeviceEvent, DeviceEvent]] = field(default_factory=list)
     _open: set[str] = field(default_factory=set)
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        if name in self._open:
-            yield
-            return
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        return _PART_OF_ITSELF if name in self._open else _Occurrence(self, name)
+
+    def _enter(self, name: str) -> None:
         self._open.add(name)
-        top_level = "." not in name
         self._seconds.setdefault(name, 0.0)  # Keeps stages in the order in which they were entered.
-        if top_level:
-            self.device.synchronise()
-        begin = self.device.event()
-        cpu_before = time.process_time() if top_level else 0.0
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            end = self.device.event()
-            if top_level:
-                self.device.synchronise()
-            self._seconds[name] += time.perf_counter() - started
-            if top_level:
-                used = time.process_time() - cpu_before
-                self._cpu_seconds[name] = self._cpu_seconds.get(name, 0.0) + used
-            self._open.remove(name)
-            if begin is not None and end is not None:
-                self._events.append((name, begin, end))
+
+    def _leave(self, name: str, seconds: float, begin: DeviceEvent | None, end: DeviceEvent | None) -> None:
+        self._seconds[name] += seconds
+        self._open.remove(name)
+        if begin is not None and end is not None:
+            self._events.append((name, begin, end))
+
+    def _add_cpu_seconds(self, name: str, used: float) -> None:
+        self._cpu_seconds[name] = self._cpu_seconds.get(name, 0.0) + used
+
+    def _add_instructions(self, name: str, before: int | None, after: int | None) -> None:
+        """Add what an occurrence of a stage took; a stage of which a part was not counted has no count."""
+        so_far = self._instructions.get(name, 0)
+        known = not (so_far is None or before is None or after is None)
+        self._instructions[name] = so_far + after - before if known else None
 
     def count(self, name: str, amount: int) -> None:
         self.counters[name] = self.counters.get(name, 0) + amount
@@ -118,13 +122,44 @@ class StageClock:
     def times(self) -> dict[str, StageTime]:
         """Return the time of every stage, in the order entered; call it once the repetition is over."""
         times = {
-            name: StageTime(seconds, self._cpu_seconds.get(name)) for name, seconds in self._seconds.items()
+            name: StageTime(seconds, self._cpu_seconds.get(name), instructions=self._instructions.get(name))
+            for name, seconds in self._seconds.items()
         }
         if self._events:
             self.device.synchronise()
         for name, begin, end in self._events:
             times[name].device_seconds = (times[name].device_seconds or 0.0) + begin.elapsed_time(end) / 1000
         return times
+
+
+class _Occurrence:
+    """A stage, once. A generator would take twice as long, and that in the time of the stages around."""
+
+    __slots__ = ("_begin", "_clock", "_counted_before", "_cpu_before", "_name", "_started", "_top_level")
+
+    def __init__(self, clock: StageClock, name: str) -> None:
+        self._clock, self._name, self._top_level = clock, name, "." not in name
+
+    def __enter__(self) -> None:
+        clock = self._clock
+        clock._enter(self._name)
+        if self._top_level:
+            clock.device.synchronise()
+        self._begin = clock.device.event()
+        if self._top_level:
+            self._counted_before = clock.counter.count()
+            self._cpu_before = time.process_time()
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        clock = self._clock
+        end = clock.device.event()
+        if self._top_level:
+            clock.device.synchronise()
+        clock._leave(self._name, time.perf_counter() - self._started, self._begin, end)
+        if self._top_level:
+            clock._add_cpu_seconds(self._name, time.process_time() - self._cpu_before)
+            clock._add_instructions(self._name, self._counted_before, clock.counter.count())
 
 
 def device_clock(device: str) -> DeviceClock:

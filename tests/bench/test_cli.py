@@ -1,15 +1,18 @@
+import errno
 import os
 import re
 import signal
 import subprocess
 import sys
+from io import FileIO
 from pathlib import Path
 
 import pytest
 
 import reports
-from bench import journal
+from bench import journal, runner
 from bench.cli import main
+from bench.records import SCHEMA_VERSION
 from tests.bench import builders
 from tests.bench.fake_workload import Rendezvous, write_suite
 
@@ -195,3 +198,78 @@ def test_one_run_is_reported_in_place_and_several_together(
 def test_the_help_does_not_load_what_is_heavy() -> None:
     script = "import sys, bench.cli; print({'torch', 'pandas', 'scipy', 'matplotlib'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_disk_that_is_full_ends_a_run_in_a_sentence_and_it_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite, out = write_suite(tmp_path, ["good", "print", "another"]), tmp_path / "out"
+    write_all, written = journal._write_all, []
+
+    def fill(file: FileIO, content: bytes) -> None:
+        if written:
+            file.write(content[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(content)
+        write_all(file, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "_write_all", fill)
+        assert bench("run", "--suite", suite, "--gpu", "cpu", "--out", out) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: record of cell fake[behaviour=print")
+    assert "(No space left on device): make room, and finish the run with RESUME=" in line
+    (folder,) = out.iterdir()
+    (kept,) = journal.read_run(folder)[1]
+    assert bench("run", "--resume", line.partition("RESUME=")[2].partition(";")[0], "--out", out) == 0
+    records = journal.read_run(folder)[1]
+    assert records[0] == kept
+    assert len(records) == 3
+
+
+def test_where_a_table_finds_no_room_the_records_are_kept_and_any_other_failure_is_a_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite, out = write_suite(tmp_path, ["good"]), tmp_path / "out"
+
+    def export(folder: Path) -> None:
+        raise OSError(code, os.strerror(code), str(folder / "samples.parquet"))
+
+    monkeypatch.setattr(runner, "export", export)
+    code = errno.ENOSPC
+    assert bench("run", "--suite", suite, "--gpu", "cpu", "--out", out) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "samples.parquet cannot be written (No space left on device): make room, and give" in line
+    (folder,) = out.iterdir()
+    assert len(journal.read_run(folder)[1]) == 1
+    code = errno.EIO
+    with pytest.raises(OSError, match="Input/output error"):
+        main(["run", "--resume", str(folder), "--out", str(out)])
+
+
+def test_a_run_of_another_schema_is_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [
+        builders.write(builders.run([builders.cell()], name), [builders.record(builders.cell())], tmp_path)
+        for name in "ab"
+    ]
+    head = folders[1] / journal.RUN_FILE
+    head.write_text(head.read_text().replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99'))
+    before = {path: path.read_bytes() for folder in folders for path in folder.iterdir()}
+    assert bench("compare", *folders) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: run {folders[1]} has schema version 99, newer than {SCHEMA_VERSION}")
+    assert {path: path.read_bytes() for folder in folders for path in folder.iterdir()} == before
+
+
+def test_a_machine_without_git_measures_and_takes_no_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    suite = write_suite(tmp_path, ["good"])
+    assert bench("run", "--suite", suite, "--gpu", "cpu", "--out", tmp_path / "out") == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    assert journal.read_head(folder)[1].environment.fields["git.commit"] is None
+    capsys.readouterr()
+    assert bench("regress", "HEAD", "--gpu", "cpu") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: a base needs git, which is not installed")

@@ -3,8 +3,18 @@ from pathlib import Path
 
 import pytest
 
+from autogaze.errors import InputError
+from bench.compare import compare
 from bench.devices import CPU, Device
-from bench.environment import COMPARABILITY, describe, differences, package_version, torch_cuda_version
+from bench.environment import (
+    COMPARABILITY,
+    IMMATERIAL,
+    Matter,
+    describe,
+    differences,
+    package_version,
+    torch_cuda_version,
+)
 from kernels.c_compiler import compiler_version
 from tests.bench import builders
 from tests.bench.meters import fake_nvml
@@ -48,10 +58,27 @@ def test_the_code_may_differ_between_comparable_runs() -> None:
 
 
 @pytest.mark.parametrize("matter", COMPARABILITY, ids=lambda matter: matter.name)
-def test_each_fact_that_matters_is_found_when_it_differs(matter: object) -> None:
-    field = getattr(matter, "field")  # noqa: B009
-    runs = [builders.run([], fields={field: value}) for value in ("a", "b")]
-    assert differences(*runs) == [(matter, "a", "b")]
+def test_runs_that_differ_in_a_fact_that_matters_are_refused_by_its_name(
+    matter: Matter, tmp_path: Path
+) -> None:
+    cells = [builders.cell()]
+    runs = [builders.run(cells, name, fields={matter.field: value}) for name, value in (("a", 1), ("b", 2))]
+    assert differences(*runs) == [(matter, 1, 2)]
+    folders = [builders.write(run, [builders.record(cells[0])], tmp_path) for run in runs]
+    with pytest.raises(InputError) as refusal:
+        compare(*folders)
+    assert f"runs differ in {matter.label}: '1' in a, '2' in b" in str(refusal.value)
+    assert str(refusal.value).endswith(f"--allow {matter.name}")
+    assert compare(*folders, allow=[matter.name]).allowed == (f"{matter.label}: 1 → 2",)
+
+
+def test_whatever_is_written_down_either_matters_or_is_known_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml)
+    gpu = describe(Device("cuda:0", "NVIDIA H100", fake_nvml.PCI_ID, 132, 80)).fields
+    matter = {each.field for each in COMPARABILITY}
+    assert (gpu.keys() | describe(CPU).fields.keys()) - matter == IMMATERIAL
+    assert not matter & IMMATERIAL
+    assert {field for field in matter if field.startswith(("gpu.", "cpu."))} <= gpu.keys()
 
 
 def test_differences_to_allow_have_distinct_names() -> None:

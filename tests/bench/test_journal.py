@@ -1,6 +1,10 @@
+import errno
 import json
 import math
+import os
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -143,3 +147,66 @@ def test_run_names_differ_even_within_a_second() -> None:
     names = {journal.run_id("smoke", "cpu") for _ in range(8)}
     assert len(names) > 1
     assert all(name.split("-")[1:3] == ["smoke", "cpu"] for name in names)
+
+
+class FullDisk(FileIO):
+    """A file on a disk that has so many bytes left."""
+
+    room = 0
+
+    def write(self, content: Any) -> int:
+        taken = super().write(bytes(content)[: self.room]) if self.room else 0
+        self.room -= taken
+        if not taken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return taken
+
+
+@pytest.mark.parametrize("room", [0, 1, 100, len(RECORDS[2].model_dump_json())])
+def test_a_disk_that_is_full_costs_the_record_that_finds_no_room_and_none_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    folder = builders.write(builders.run(CELLS), RECORDS[:1], tmp_path)
+    disk = FullDisk(folder / journal.JOURNAL_FILE, "r+")
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "_writable", lambda folder: disk)
+        with journal.appending(folder) as append:
+            disk.room = 2**20
+            append(RECORDS[1])
+            before = (folder / journal.JOURNAL_FILE).read_bytes()
+            disk.room = room
+            with pytest.raises(InputError, match=r"No space left on device\): make room, and finish the run"):
+                append(RECORDS[2])
+            assert (folder / journal.JOURNAL_FILE).read_bytes() == before
+    assert journal.read_run(folder)[1] == RECORDS[:2]
+    with journal.appending(folder) as append:  # there is room again
+        append(RECORDS[2])
+    assert journal.read_run(folder)[1] == RECORDS[:3]
+
+
+def test_a_run_whose_head_finds_no_room_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(journal, "write_text", full)
+    with pytest.raises(InputError, match=r"cannot be made \(No space left on device\): start it again"):
+        journal.create(builders.run(CELLS), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_can_be_found_can_be_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while it was made, it has no head, or a journal too."""
+
+    def killed(path: Path, text: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "write_text", killed)
+        with pytest.raises(KeyboardInterrupt):
+            journal.create(builders.run(CELLS), tmp_path)
+    (folder,) = tmp_path.iterdir()
+    assert (folder / journal.JOURNAL_FILE).exists()
+    with pytest.raises(InputError, match="is not a run"):
+        journal.read_head(folder)

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from bench.meters.power import NvmlMeter
@@ -57,6 +58,16 @@ def test_files_of_a_cpu_and_of_a_gpu_run_are_one_table(tmp_path: Path) -> None:
         table = pd.read_parquet(files)
         assert table["power_watts"].dropna().tolist() == [300.0]
         assert table["device_seconds"].dropna().tolist() == [0.5]
+
+
+def test_instructions_are_a_column_of_whole_numbers(tmp_path: Path) -> None:
+    record = builders.record(CELL, {"end_to_end": [1.0, 2.0]})
+    first, second = record.samples
+    many = 2**53 + 1  # a float would lose it
+    samples = (first.model_copy(update={"instructions": many}), second)
+    folder = builders.write(builders.run([CELL]), [record.model_copy(update={"samples": samples})], tmp_path)
+    column = pq.read_table(export(folder)[0])["instructions"]
+    assert column.to_pylist() == [many, None]
 
 
 def test_whatever_a_gpu_tells_has_a_column(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from autogaze.errors import InputError
 from bench import worker
 from bench.job import Event, Job
+from bench.meters.instructions import NoCounter
 from bench.meters.power import NoMeter
 from bench.records import CPU_OTHERS, WHOLE, Cell, Record, Status
 from bench.worker import measure
@@ -183,6 +184,37 @@ def test_energy_is_that_of_the_repetition_and_not_of_what_prepares_it(
     monkeypatch.setattr(worker.MemoryMeter, "begin", using(1000))
     monkeypatch.setattr(fake_workload.Fake, "run", using(5))
     assert measured().energy_joules == 5
+
+
+def test_instructions_are_recorded_beside_the_times_and_the_counter_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Counter:
+        obstacle = None
+        readings = 0
+        closed = 0
+
+        def count(self) -> int:
+            self.readings += 1
+            return 10**9 * self.readings
+
+        def close(self) -> None:
+            self.closed += 1
+
+    counter = Counter()
+    monkeypatch.setattr(worker, "open_counter", lambda: counter)
+    counts = {(s.index, s.stage): s.instructions for s in measured("good").samples if not s.warmup}
+    # Readings at both ends of the whole, of decode and of gaze; gaze.steps is no top-level stage.
+    stages = {"end_to_end": 5 * 10**9, "decode": 10**9, "gaze": 10**9, "gaze.steps": None}
+    assert counts == {(index, name): count for index in range(5) for name, count in stages.items()}
+    assert counter.closed == 1
+    assert measured("raise").status is Status.FAILED
+    assert counter.closed == 2
+
+
+def test_where_nothing_counts_instructions_samples_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "open_counter", NoCounter)
+    assert {sample.instructions for sample in measured().samples} == {None}
 
 
 def test_a_refusal_is_not_mistaken_for_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:

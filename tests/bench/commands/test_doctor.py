@@ -6,6 +6,7 @@ import pytest
 from autogaze.models.autogaze import engines
 from bench.commands import doctor
 from bench.devices import CPU, Device
+from bench.meters.instructions import NoCounter
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +52,15 @@ def test_an_absent_package_comes_with_what_to_install(monkeypatch: pytest.Monkey
     finding = findings()["packages", "lpips"]
     assert not finding.usable
     assert "pip install '.[lpips]'" in finding.remark
+
+
+@pytest.mark.parametrize("obstacle", [None, "the container does not let a process count"])
+def test_whether_instructions_can_be_counted_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, obstacle: str | None
+) -> None:
+    counter = NoCounter()
+    counter.obstacle = obstacle
+    monkeypatch.setattr(doctor, "open_counter", lambda: counter)
+    (found,) = [finding for finding in doctor.examine() if finding.area == "instructions"]
+    assert found.usable is (obstacle is None)
+    assert obstacle is None or found.remark == obstacle

@@ -27,6 +27,23 @@ class FakeDevice:
         return FakeEvent(10.0 * self.events)
 
 
+class FakeCounter:
+    """Counts a thousand instructions more each time; None from the reading ``ends`` on."""
+
+    obstacle = None
+
+    def __init__(self, ends: int = 100) -> None:
+        self.readings = 0
+        self.ends = ends
+
+    def count(self) -> int | None:
+        self.readings += 1
+        return 1000 * self.readings if self.readings <= self.ends else None
+
+    def close(self) -> None:
+        return
+
+
 def test_every_stage_is_timed_and_a_childs_time_lies_inside_its_parents() -> None:
     clock = StageClock(device_clock("cpu"))
     with observed_by(clock), stage("gaze"), stage("gaze.steps"):
@@ -114,3 +131,29 @@ def test_a_clock_hears_nothing_once_it_has_stopped_listening() -> None:
         pass
     assert clock.times()["gaze"].seconds == 2.0
     assert clock.counters == {}
+
+
+def test_instructions_are_counted_for_top_level_stages_and_occurrences_add_up() -> None:
+    clock = StageClock(HostClock(), FakeCounter())
+    with observed_by(clock), stage("end_to_end"):
+        for _ in range(2):
+            with stage("gaze"), stage("gaze.steps"):
+                pass
+    counts = {name: taken.instructions for name, taken in clock.times().items()}
+    assert counts == {"end_to_end": 5000, "gaze": 2000, "gaze.steps": None}
+
+
+def test_a_stage_of_which_a_part_was_not_counted_has_no_count() -> None:
+    clock = StageClock(HostClock(), FakeCounter(ends=3))
+    with observed_by(clock):
+        for name in ("decode", "gaze", "decode"):
+            with stage(name):
+                pass
+    assert [taken.instructions for taken in clock.times().values()] == [None, None]
+
+
+def test_without_a_counter_there_are_no_instructions() -> None:
+    clock = StageClock(HostClock())
+    with observed_by(clock), stage("gaze"):
+        pass
+    assert clock.times()["gaze"].instructions is None
