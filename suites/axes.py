@@ -4,7 +4,7 @@ from autogaze.errors import InputError
 from suites.workload import AxisValue
 
 ATTENTION_BACKENDS = ("eager", "sdpa", "flash_attention_2", "flex", "triton")
-ATTENTION_PRELOAD = {
+ATTENTION_PRELOAD: dict[AxisValue, tuple[str, ...]] = {
     "flex": ("torch._dynamo", "torch._inductor.compile_fx", "torch.nn.attention.flex_attention")
 }
 

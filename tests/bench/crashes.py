@@ -47,6 +47,7 @@ for line in sys.stdin:
     drivers, driver = os.getpid(), os.fork()
     if driver == 0:
         die_with_parent(drivers)
+        print("driver", os.getpid(), flush=True)
         code = 1
         try:
             if int(largest_file):
@@ -56,7 +57,6 @@ for line in sys.stdin:
         except Exception as error:
             print("error", type(error).__name__, error, flush=True)
         os._exit(code)
-    print("driver", driver, flush=True)
     _, status = os.waitpid(driver, 0)
     print("ended", os.waitstatus_to_exitcode(status), flush=True)
 """
