@@ -11,7 +11,7 @@ Five launches a layer (:mod:`kernels.decode_step.triton_layer`) and two for the 
 * ``predict``: last norm and both heads, split over the vocabulary;
 * ``choose``: ten arg-maxes, each forbidding its choice to the next, requirement, budget and bookkeeping.
 
-What may be launched otherwise is a :class:`Variant`; which is faster only a GPU can say.
+What may be launched otherwise is a :class:`~kernels.decode_step.variants.Variant`.
 """
 
 from collections.abc import Callable
@@ -32,6 +32,7 @@ from kernels.decode_step.triton_layer import (
     expand_kernel,
     project_kernel,
 )
+from kernels.decode_step.variants import PLAIN, STEPS, Variant
 from kernels.numerics import LAUNCH
 
 _LOG2_E = 1.4426950408889634
@@ -40,18 +41,6 @@ _TOKENS = 16
 _SPLITS = 16
 """Splits of the cache at most. A constant: how a video's attention is summed must not depend on its batch."""
 _BLOCK_KEYS = 64
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How a step is launched. All give the same up to rounding."""
-
-    combine_in_attend: bool = False
-    """The last program of a head to arrive combines its splits, one after another; ``combine`` is then a
-    plain projection, of one read where it was one a block."""
-    ieee: bool = False
-    """float32 products by multiplication instead of three products in TF32: fewer instructions, in blocks
-    half as wide of twice the warps."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +66,12 @@ class _Scratch:
 
 
 def step(
-    state: DecoderState, weights: Weights, sequential: bool = False, variant: Variant = Variant()
+    state: DecoderState,
+    weights: Weights,
+    sequential: bool = False,
+    ended: Tensor | None = None,
+    *,
+    variant: Variant = PLAIN,
 ) -> Tensor:
     """See :func:`kernels.decode_step.reference.step`."""
     scratch = _scratch(state, weights.layers[0].down.shape[1], variant)
@@ -86,12 +80,11 @@ def step(
         if variant.combine_in_attend:
             _launch_contract(state, layer.output, scratch.attended, scratch, variant, rounded=True)
         _launch_mlp(state, weights, layer, scratch, variant)
-    return _launch_choice(state, weights, scratch)
+    return _launch_choice(state, weights, scratch, ended)
 
 
 VARIANTS: dict[str, Callable[..., Tensor]] = {
-    "combine_in_attend": partial(step, variant=Variant(combine_in_attend=True)),
-    "ieee": partial(step, variant=Variant(combine_in_attend=True, ieee=True)),
+    name: partial(step, variant=variant) for name, variant in STEPS.items()
 }
 """Steps to be measured beside :func:`step`."""
 
@@ -187,7 +180,7 @@ def _launch_contract(
     )  # fmt: skip
 
 
-def _launch_choice(state: DecoderState, weights: Weights, scratch: _Scratch) -> Tensor:
+def _launch_choice(state: DecoderState, weights: Weights, scratch: _Scratch, ended: Tensor | None) -> Tensor:
     (out, width), vocabulary = weights.heads.shape, state.blocked.shape[1]
     batch, group = state.group.shape
     predictions = torch.empty(batch, out, device=state.keys.device, dtype=torch.float32)
@@ -196,9 +189,11 @@ def _launch_choice(state: DecoderState, weights: Weights, scratch: _Scratch) -> 
         GROUP=group, WIDTH=width, OUT=out, BLOCK_WIDTH=triton.next_power_of_2(width), BLOCK_OUT=16,
         num_warps=4, **LAUNCH,
     )  # fmt: skip
+    if ended is None:  # written all the same, so that one compiled form serves both
+        ended = torch.empty_like(state.taken)
     choose_kernel[(batch,)](
         predictions, state.blocked, state.requirement, state.budget, state.taken, state.finished,
-        state.length, state.group, state.pending, state.chosen,
+        state.length, state.group, state.pending, state.chosen, ended,
         GROUP=group, VOCABULARY=vocabulary, OUT=out, MOST=state.chosen.shape[1], TOKENS=_TOKENS,
         BLOCK_VOCABULARY=triton.next_power_of_2(vocabulary), num_warps=4, **LAUNCH,
     )  # fmt: skip

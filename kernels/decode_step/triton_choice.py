@@ -34,7 +34,7 @@ def predict_kernel(
 @triton.jit
 def choose_kernel(
     p_predictions, p_blocked, p_requirement, p_budget, p_taken, p_finished, p_length, p_group, p_pending,
-    p_chosen,
+    p_chosen, p_ended,
     GROUP: tl.constexpr, VOCABULARY: tl.constexpr, OUT: tl.constexpr, MOST: tl.constexpr,
     TOKENS: tl.constexpr,
     BLOCK_VOCABULARY: tl.constexpr,
@@ -73,3 +73,4 @@ def choose_kernel(
     tl.store(p_length + i_video, tl.load(p_length + i_video) + GROUP)
     done = (tl.max(m_enough.to(tl.int32), 0) > 0) | (taken + GROUP >= budget)
     tl.store(p_finished + i_video, done)
+    tl.store(p_ended + i_video, tl.where(done, taken + GROUP, 0))
