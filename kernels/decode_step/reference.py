@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.decode_step.layers import Pick, Weights, best, choose_distinct, decode, predict
-from kernels.decode_step.state import DecoderState, begin_frame
+from kernels.decode_step.state import DecoderState
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,6 @@ def prefill(
     # never advances these, and its weights were trained with that.
     state.step_position.copy_(state.length - state.group.shape[1])
     return choose(state, weights, hidden, pick, first=True, ended=ended)
-
-
-def begin(state: DecoderState, weights: Weights, vision: Tensor, ended: Tensor | None = None) -> Tensor:
-    """Begin a frame: forget the one before, and :func:`prefill`."""
-    begin_frame(state)
-    return prefill(state, weights, vision, ended=ended)
 
 
 def step(

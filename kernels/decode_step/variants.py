@@ -27,6 +27,8 @@ class FrameVariant:
     """How a frame is launched."""
 
     step: Variant = PLAIN
+    prefill: bool = False
+    """Whether the prefill is made of the step's kernels, 22 launches, where it was plain operations."""
     steps: int | None = 1
     """Steps of a launch of the host; None for all of a frame at once, or a few where one may end early."""
 
@@ -40,7 +42,8 @@ one thing."""
 
 FRAMES = {
     **{name: FrameVariant(step) for name, step in STEPS.items()},
-    "whole_frame": FrameVariant(STEPS["ieee"], steps=None),
+    "prefill": FrameVariant(STEPS["ieee"], prefill=True),
+    "whole_frame": FrameVariant(STEPS["ieee"], prefill=True, steps=None),
 }
 """To be measured beside ``FrameVariant()``; they add up likewise."""
 

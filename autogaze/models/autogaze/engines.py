@@ -15,7 +15,7 @@ import importlib.util
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -139,8 +139,10 @@ def _needs_triton(arch: Architecture, device: torch.device, dtype: torch.dtype) 
 
 def _triton(variant: FrameVariant) -> FrameForm:
     from kernels.decode_step import triton
+    from kernels.prefill import triton as triton_prefill
 
-    return FrameForm(functools.partial(triton.step, variant=variant.step), steps=variant.steps)
+    form = FrameForm(functools.partial(triton.step, variant=variant.step), steps=variant.steps)
+    return replace(form, begin=triton_prefill.begin) if variant.prefill else form
 
 
 ENGINES = {

@@ -26,6 +26,7 @@ from autogaze.models.autogaze.decoder import DecoderWeights
 from autogaze.stages import count, stage
 from kernels.decode_step import reference
 from kernels.decode_step.state import DecoderState
+from kernels.prefill.reference import begin
 
 LAG = 1
 """Launches that the host may be ahead of what it knows."""
@@ -38,7 +39,7 @@ trial."""
 
 
 class Begin(Protocol):
-    """A form of :func:`kernels.decode_step.reference.begin`."""
+    """A form of :func:`kernels.prefill.reference.begin`."""
 
     def __call__(
         self, state: DecoderState, weights: DecoderWeights, vision: Tensor, *, ended: Tensor | None
@@ -58,7 +59,7 @@ class FrameForm:
     """How a frame is carried out where its launches are captured."""
 
     step: Step = reference.step
-    begin: Begin = reference.begin
+    begin: Begin = begin
     steps: int | None = 1
     """Steps of a launch; None for all of a frame, :data:`FEW` where it may end early."""
 
