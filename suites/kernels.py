@@ -59,6 +59,8 @@ def _form(operation: "Operation", form: str, dtype: Any, device: Any) -> Callabl
         if form not in variants:
             known = ", ".join(("triton", *variants))
             raise BackendUnavailable(f"{operation.name} has no form {form}; measure one of {known}")
+        if (obstacle := operation.variant_obstacle(form.removeprefix(measured_as("")), device)) is not None:
+            raise BackendUnavailable(f"form {form} of {operation.name} {obstacle}")
         return variants[form]
     if form == "native":
         if operation.native is None:

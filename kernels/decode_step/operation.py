@@ -84,6 +84,7 @@ OPERATION = Operation(
     tolerance=ROUNDING,
     native=native.step,
     variants=triton.VARIANTS,
+    variant_obstacle=triton.obstacle,
     changed=_changed,
     again=_again,
 )

@@ -20,6 +20,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from kernels import dependent_launch
 from kernels.decode_step.layers import Weights
 from kernels.decode_step.state import DecoderState
 from kernels.decode_step.triton_launch import (
@@ -59,6 +60,11 @@ VARIANTS: dict[str, Callable[..., Tensor]] = {
 """Steps to be measured beside :func:`step`."""
 
 
+def obstacle(name: str, device: torch.device) -> str | None:
+    """Say why a variant of that name cannot be launched on a device; None where it can."""
+    return dependent_launch.obstacle(device) if STEPS[name].dependent else None
+
+
 def _tiles(state: DecoderState, variant: Variant) -> Tiles:
     single = state.keys.dtype == torch.float32
     plain = variant.ieee and single
@@ -73,4 +79,5 @@ def _tiles(state: DecoderState, variant: Variant) -> Tiles:
         # All there are: ptxas would otherwise spill a few for one more block on a processor.
         registers=255 if plain else None,
         combine=variant.combine_in_attend,
+        dependent=variant.dependent,
     )

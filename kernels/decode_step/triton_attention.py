@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from kernels.decode_step.triton_rows import block_rows, filling_of
+from kernels.dependent_launch import await_predecessor
 from kernels.numerics import product
 
 
@@ -23,8 +24,9 @@ def attend_kernel(
     p_query, p_keys, p_values, p_length, p_pending, p_finished, p_partial, p_max, p_sum, p_arrived,
     p_attended, slots, scale_log2,
     GROUP: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr, EOS: tl.constexpr,
-    PREFILL: tl.constexpr, LAST: tl.constexpr, BLOCKS: tl.constexpr, SPLITS: tl.constexpr,
-    TOKENS: tl.constexpr, BLOCK_KEYS: tl.constexpr, COMBINE: tl.constexpr, PRECISION: tl.constexpr,
+    PREFILL: tl.constexpr, LAST: tl.constexpr, DEPENDENT: tl.constexpr, BLOCKS: tl.constexpr,
+    SPLITS: tl.constexpr, TOKENS: tl.constexpr, BLOCK_KEYS: tl.constexpr, COMBINE: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Attend over one split of the cache for one head and block of rows of one video; leave an unfinished
     softmax. A split behind the last key that a block may see leaves nothing. With ``COMBINE`` the program
@@ -35,6 +37,7 @@ def attend_kernel(
         i_split = tl.program_id(0)
         i_block = 0
     i_video = tl.program_id(2)
+    await_predecessor(DEPENDENT)
     length = tl.load(p_length + i_video)
     if PREFILL:
         length -= filling_of(p_pending + i_video * GROUP, GROUP, EOS)

@@ -4,32 +4,36 @@ import triton
 import triton.language as tl
 
 from kernels.decode_step.triton_rows import filling_of
+from kernels.dependent_launch import await_predecessor
 
 
 @triton.jit
 def predict_kernel(
     p_stream, p_heads, p_floor, p_finished, p_predictions,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, OUT: tl.constexpr, PREFILL: tl.constexpr,
-    BLOCK_WIDTH: tl.constexpr, BLOCK_OUT: tl.constexpr,
+    DEPENDENT: tl.constexpr, BLOCK_WIDTH: tl.constexpr, BLOCK_OUT: tl.constexpr,
 ):  # fmt: skip
     """Make a block of logits and loss predictions from the last of the ``ROWS`` tokens of one video."""
     i_video = tl.program_id(0)
-    if not PREFILL:
-        if tl.load(p_finished + i_video):
-            return
     o_out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     m_out = o_out < OUT
     o_c = tl.arange(0, BLOCK_WIDTH)
     m_c = o_c < WIDTH
+    # (out, channels)
+    p_w = p_heads + o_out[:, None] * WIDTH + o_c[None, :]
+    if DEPENDENT:
+        b_w = tl.load(p_w, mask=m_out[:, None] & m_c[None, :], other=0.0).to(tl.float32)
+    await_predecessor(DEPENDENT)
+    if not PREFILL:
+        if tl.load(p_finished + i_video):
+            return
     dtype = p_stream.dtype.element_ty
     # (channels,)
     b_x = tl.load(p_stream + (i_video * ROWS + ROWS - 1) * WIDTH + o_c, mask=m_c, other=0.0).to(tl.float32)
     floor = tl.load(p_floor)
     b_unit = (b_x / tl.sqrt(tl.sum(b_x * b_x, 0) + floor * floor)).to(dtype).to(tl.float32)
-    # (out, channels)
-    b_w = tl.load(
-        p_heads + o_out[:, None] * WIDTH + o_c[None, :], mask=m_out[:, None] & m_c[None, :], other=0.0
-    ).to(tl.float32)
+    if not DEPENDENT:
+        b_w = tl.load(p_w, mask=m_out[:, None] & m_c[None, :], other=0.0).to(tl.float32)
     b_made = tl.sum(b_w * b_unit[None, :], 1).to(dtype).to(tl.float32)
     tl.store(p_predictions + i_video * OUT + o_out, b_made, mask=m_out)
 
@@ -39,11 +43,12 @@ def choose_kernel(
     p_predictions, p_blocked, p_requirement, p_budget, p_taken, p_finished, p_length, p_position, p_group,
     p_pending, p_chosen, p_ended,
     GROUP: tl.constexpr, ROWS: tl.constexpr, VOCABULARY: tl.constexpr, OUT: tl.constexpr, MOST: tl.constexpr,
-    PREFILL: tl.constexpr, TOKENS: tl.constexpr, BLOCK_VOCABULARY: tl.constexpr,
+    PREFILL: tl.constexpr, DEPENDENT: tl.constexpr, TOKENS: tl.constexpr, BLOCK_VOCABULARY: tl.constexpr,
 ):  # fmt: skip
     """Choose the group of one video, and keep its books. One that has finished stays as it is; with
     ``PREFILL`` a frame begins, whatever was, and its first head may not give its position up."""
     i_video = tl.program_id(0)
+    await_predecessor(DEPENDENT)
     if not PREFILL:
         if tl.load(p_finished + i_video):
             return

@@ -6,6 +6,7 @@ import torch
 import triton
 from torch import Tensor
 
+from kernels import dependent_launch
 from kernels.decode_step.layers import Layer, Weights
 from kernels.decode_step.state import DecoderState
 from kernels.decode_step.triton_attention import attend_kernel, combine_kernel
@@ -43,6 +44,8 @@ class Tiles:
     prefill: bool = False
     combine: bool = False
     """Whether attention puts its splits together itself."""
+    dependent: bool = False
+    """Whether each launch begins before the one before it has ended; needs ``combine``."""
     last: bool = False
     """Whether only the last rows are computed."""
 
@@ -57,12 +60,18 @@ class Tiles:
         return replace(self, tokens=LEAST_ROWS.value, splits=MOST_SPLITS, last=True)
 
     @property
+    def everywhere(self) -> dict[str, object]:
+        """What all kernels are told."""
+        options = {**LAUNCH, **dependent_launch.LAUNCH} if self.dependent else LAUNCH
+        return {"ROWS": self.rows, "PREFILL": self.prefill, "DEPENDENT": self.dependent, **options}
+
+    @property
     def shared(self) -> dict[str, object]:
         """What all kernels of a layer are told."""
         limit = {} if self.registers is None else {"maxnreg": self.registers}
         return {
-            "ROWS": self.rows, "TOKENS": self.tokens, "PREFILL": self.prefill, "PRECISION": self.precision,
-            "num_warps": self.warps, **limit, **LAUNCH,
+            "TOKENS": self.tokens, "PRECISION": self.precision, "num_warps": self.warps, **limit,
+            **self.everywhere,
         }  # fmt: skip
 
 
@@ -192,7 +201,7 @@ def launch_choice(
     (out, width), vocabulary = weights.heads.shape, state.blocked.shape[1]
     batch, group = state.group.shape
     predictions = torch.empty(batch, out, device=state.keys.device, dtype=torch.float32)
-    options = {"ROWS": tiles.rows, "PREFILL": tiles.prefill, "num_warps": 4, **LAUNCH}
+    options = {"num_warps": 4, **tiles.everywhere}
     predict_kernel[(batch, triton.cdiv(out, 16))](
         scratch.stream, weights.heads, weights.norm_floor, state.finished, predictions,
         WIDTH=width, OUT=out, BLOCK_WIDTH=triton.next_power_of_2(width), BLOCK_OUT=16, **options,

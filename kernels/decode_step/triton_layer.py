@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 
 from kernels.decode_step.triton_rows import LEAST_ROWS, block_rows, filling_of, pushed_right
+from kernels.dependent_launch import await_predecessor
 from kernels.numerics import product
 
 
@@ -18,7 +19,8 @@ def project_kernel(
     p_query, p_keys, p_values, slots,
     GROUP: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr, HEAD_DIM: tl.constexpr, EOS: tl.constexpr,
     EMBED: tl.constexpr, SEQUENTIAL: tl.constexpr, PREFILL: tl.constexpr, LAST: tl.constexpr,
-    TOKENS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr, PRECISION: tl.constexpr,
+    DEPENDENT: tl.constexpr, TOKENS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Make one block of query, key or value channels for the ``ROWS`` tokens of one video.
 
@@ -27,18 +29,22 @@ def project_kernel(
     """
     i_video = tl.program_id(0)
     i_block = 0
+    i_out = tl.program_id(1) * BLOCK_OUT
+    o_out = tl.arange(0, BLOCK_OUT)
+    # (in, out)
+    p_w = p_weight + (i_out + o_out[None, :]) * WIDTH + tl.arange(0, BLOCK_IN)[:, None]
+    b_ahead = weights_ahead(p_w, DEPENDENT)
+    await_predecessor(DEPENDENT)
     if PREFILL:
         i_block = tl.program_id(2)
     elif tl.load(p_finished + i_video):
         return
-    i_out = tl.program_id(1) * BLOCK_OUT
     i_part = i_out // WIDTH
     if LAST:
         if (i_part == 0) & ((i_block + 1) * TOKENS <= ROWS - LEAST_ROWS):
             return
     o_token = block_rows(i_block, ROWS, TOKENS, False)
     m_token = o_token < ROWS
-    o_out = tl.arange(0, BLOCK_OUT)
     length = tl.load(p_length + i_video)
     p_group += i_video * GROUP
     filling = 0
@@ -54,12 +60,10 @@ def project_kernel(
         else:
             o_row = tl.load(p_group + o_token, mask=m_token, other=0)
             p_in = p_embedding + o_row[:, None] * WIDTH
-    # (in, out)
-    p_w = p_weight + (i_out + o_out[None, :]) * WIDTH
     # The residual stream begins with the embedding; whoever makes the first channels writes it down.
     b_acc = _normed_product(
-        p_in, p_w, p_rows, p_floor, m_token, EMBED and i_out == 0,
-        WIDTH, TOKENS, BLOCK_OUT, BLOCK_IN, PRECISION,
+        p_in, p_w, b_ahead, p_rows, p_floor, m_token, EMBED and i_out == 0,
+        WIDTH, TOKENS, BLOCK_OUT, BLOCK_IN, DEPENDENT, PRECISION,
     )  # fmt: skip
     o_channel = i_out - i_part * WIDTH + o_out
     o_slot = length - filling + o_token
@@ -84,10 +88,20 @@ def project_kernel(
 
 
 @triton.jit
+def weights_ahead(p_w, DEPENDENT: tl.constexpr):
+    """Return the first tile of weights where there is time to fetch it before others have ended, else
+    nothing."""
+    b_ahead = 0
+    if DEPENDENT:
+        b_ahead = tl.load(p_w)
+    return b_ahead
+
+
+@triton.jit
 def _normed_product(
-    p_in, p_w, p_keep, p_floor, m_token, keep,
+    p_in, p_w, b_ahead, p_keep, p_floor, m_token, keep,
     WIDTH: tl.constexpr, TOKENS: tl.constexpr, BLOCK_OUT: tl.constexpr, BLOCK_IN: tl.constexpr,
-    PRECISION: tl.constexpr,
+    DEPENDENT: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Return (tokens, out) float32 products of normed rows; ``keep`` also copies the rows as they are."""
     o_in = tl.arange(0, BLOCK_IN)
@@ -96,7 +110,12 @@ def _normed_product(
     for i_in in range(0, WIDTH, BLOCK_IN):
         # (tokens, in)
         b_x = tl.load(p_in + i_in + o_in[None, :], mask=m_token[:, None], other=0.0)
-        b_acc = product(b_x, tl.load(p_w + i_in + o_in[:, None]), b_acc, PRECISION)
+        if DEPENDENT:
+            b_w = b_ahead
+            b_ahead = tl.load(p_w + i_in + BLOCK_IN, mask=o_in[:, None] + BLOCK_IN < WIDTH - i_in, other=0.0)
+        else:
+            b_w = tl.load(p_w + i_in)
+        b_acc = product(b_x, b_w, b_acc, PRECISION)
         b_wide = b_x.to(tl.float32)
         b_squares += tl.sum(b_wide * b_wide, 1)
         if keep:
@@ -127,21 +146,25 @@ def _rotated(
 def expand_kernel(
     p_stream, p_weight, p_floor, p_finished, p_hidden,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, MLP: tl.constexpr, PREFILL: tl.constexpr, LAST: tl.constexpr,
-    TOKENS: tl.constexpr, BLOCK_IN: tl.constexpr, BLOCK_MLP: tl.constexpr, PRECISION: tl.constexpr,
+    DEPENDENT: tl.constexpr, TOKENS: tl.constexpr, BLOCK_IN: tl.constexpr, BLOCK_MLP: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Make a block of silu(gate) * up from the normed residual stream."""
     i_video = tl.program_id(0)
     i_block = 0
+    o_mlp = tl.program_id(1) * BLOCK_MLP + tl.arange(0, BLOCK_MLP)
+    o_in = tl.arange(0, BLOCK_IN)
+    p_w = p_weight + o_mlp[None, :] * WIDTH + o_in[:, None]
+    b_gate_ahead = weights_ahead(p_w, DEPENDENT)
+    b_up_ahead = weights_ahead(p_w + MLP * WIDTH, DEPENDENT)
+    await_predecessor(DEPENDENT)
     if PREFILL:
         i_block = tl.program_id(2)
     elif tl.load(p_finished + i_video):
         return
     o_token = block_rows(i_block, ROWS, TOKENS, LAST)
     m_token = o_token < ROWS
-    o_mlp = tl.program_id(1) * BLOCK_MLP + tl.arange(0, BLOCK_MLP)
-    o_in = tl.arange(0, BLOCK_IN)
     p_in = p_stream + (i_video * ROWS + o_token[:, None]) * WIDTH + o_in[None, :]
-    p_w = p_weight + o_mlp[None, :] * WIDTH + o_in[:, None]
     b_gate = tl.zeros([TOKENS, BLOCK_MLP], tl.float32)
     b_up = tl.zeros([TOKENS, BLOCK_MLP], tl.float32)
     b_squares = tl.zeros([TOKENS], tl.float32)
@@ -149,8 +172,16 @@ def expand_kernel(
         # (tokens, in)
         b_x = tl.load(p_in + i_in, mask=m_token[:, None], other=0.0)
         # (in, mlp)
-        b_gate = product(b_x, tl.load(p_w + i_in), b_gate, PRECISION)
-        b_up = product(b_x, tl.load(p_w + i_in + MLP * WIDTH), b_up, PRECISION)
+        if DEPENDENT:
+            b_gate_w, b_up_w = b_gate_ahead, b_up_ahead
+            m_next = o_in[:, None] + BLOCK_IN < WIDTH - i_in
+            b_gate_ahead = tl.load(p_w + i_in + BLOCK_IN, mask=m_next, other=0.0)
+            b_up_ahead = tl.load(p_w + i_in + BLOCK_IN + MLP * WIDTH, mask=m_next, other=0.0)
+        else:
+            b_gate_w = tl.load(p_w + i_in)
+            b_up_w = tl.load(p_w + i_in + MLP * WIDTH)
+        b_gate = product(b_x, b_gate_w, b_gate, PRECISION)
+        b_up = product(b_x, b_up_w, b_up, PRECISION)
         b_wide = b_x.to(tl.float32)
         b_squares += tl.sum(b_wide * b_wide, 1)
     floor = tl.load(p_floor)
@@ -165,28 +196,35 @@ def expand_kernel(
 def contract_kernel(
     p_stream, p_hidden, p_weight, p_finished,
     ROWS: tl.constexpr, WIDTH: tl.constexpr, MLP: tl.constexpr, PREFILL: tl.constexpr, LAST: tl.constexpr,
-    TOKENS: tl.constexpr, BLOCK_IN: tl.constexpr, BLOCK_OUT: tl.constexpr, ROUND: tl.constexpr,
-    PRECISION: tl.constexpr,
+    DEPENDENT: tl.constexpr, TOKENS: tl.constexpr, BLOCK_IN: tl.constexpr, BLOCK_OUT: tl.constexpr,
+    ROUND: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Add a block of the product of ``p_hidden``, MLP channels wide, to the residual stream; ``ROUND`` it
     first, as attention's is."""
     i_video = tl.program_id(0)
     i_block = 0
+    o_out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
+    o_in = tl.arange(0, BLOCK_IN)
+    # (in, out)
+    p_w = p_weight + o_out[None, :] * MLP + o_in[:, None]
+    b_ahead = weights_ahead(p_w, DEPENDENT)
+    await_predecessor(DEPENDENT)
     if PREFILL:
         i_block = tl.program_id(2)
     elif tl.load(p_finished + i_video):
         return
     o_token = block_rows(i_block, ROWS, TOKENS, LAST)
     m_token = o_token < ROWS
-    o_out = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
-    o_in = tl.arange(0, BLOCK_IN)
     b_acc = tl.zeros([TOKENS, BLOCK_OUT], tl.float32)
     for i_in in range(0, MLP, BLOCK_IN):
         # (tokens, in)
         p_in = p_hidden + (i_video * ROWS + o_token[:, None]) * MLP + i_in + o_in[None, :]
         b_h = tl.load(p_in, mask=m_token[:, None], other=0.0)
-        # (in, out)
-        b_w = tl.load(p_weight + o_out[None, :] * MLP + i_in + o_in[:, None])
+        if DEPENDENT:
+            b_w = b_ahead
+            b_ahead = tl.load(p_w + i_in + BLOCK_IN, mask=o_in[:, None] + BLOCK_IN < MLP - i_in, other=0.0)
+        else:
+            b_w = tl.load(p_w + i_in)
         b_acc = product(b_h, b_w, b_acc, PRECISION)
     if ROUND:
         b_acc = b_acc.to(p_stream.dtype.element_ty).to(tl.float32)

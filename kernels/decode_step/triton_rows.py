@@ -31,8 +31,8 @@ def filling_of(p_pending, GROUP: tl.constexpr, EOS: tl.constexpr):
 
 @triton.jit
 def pushed_right(p_pending, o_row, filling, GROUP: tl.constexpr, EOS: tl.constexpr):
-    """Return for each of (tokens,) rows the token of the pending group that is fed there, its padding moved to
-    the front; any token for other rows."""
+    """Return for each of (tokens,) rows the token of the pending group that is fed there, its padding moved
+    to the front; any token for other rows."""
     o_place = tl.arange(0, LEAST_ROWS)
     b_pending = tl.load(p_pending + o_place, mask=o_place < GROUP, other=EOS)
     m_real = b_pending != EOS

@@ -17,6 +17,9 @@ class Variant:
     ieee: bool = False
     """float32 products by multiplication instead of three products in TF32: fewer instructions, in blocks
     half as wide of twice the warps."""
+    dependent: bool = False
+    """Each kernel begins while the one before it ends, fetches its first weights, and waits for it
+    (programmatic dependent launch). Needs ``combine_in_attend``, and compute capability 9.0."""
 
 
 PLAIN = Variant()
@@ -36,14 +39,17 @@ class FrameVariant:
 STEPS = {
     "combine_in_attend": Variant(combine_in_attend=True),
     "ieee": Variant(combine_in_attend=True, ieee=True),
+    "dependent": Variant(combine_in_attend=True, ieee=True, dependent=True),
 }
 """To be measured beside :data:`PLAIN`. Each has what the ones before it have, so that neighbours differ in
 one thing."""
 
 FRAMES = {
-    **{name: FrameVariant(step) for name, step in STEPS.items()},
+    "combine_in_attend": FrameVariant(STEPS["combine_in_attend"]),
+    "ieee": FrameVariant(STEPS["ieee"]),
     "prefill": FrameVariant(STEPS["ieee"], prefill=True),
     "whole_frame": FrameVariant(STEPS["ieee"], prefill=True, steps=None),
+    "dependent": FrameVariant(STEPS["dependent"], prefill=True, steps=None),
 }
 """To be measured beside ``FrameVariant()``; they add up likewise."""
 

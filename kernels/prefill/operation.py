@@ -82,6 +82,8 @@ OPERATION = Operation(
         *({**_FULL, "batch": batch, "cached": 11} for batch in (2, 3, 4, 8, 16, 32, 64)),
     ),
     tolerance=ROUNDING,
+    variants=triton.VARIANTS,
+    variant_obstacle=triton.obstacle,
     changed=_changed,
     again=_again,
 )

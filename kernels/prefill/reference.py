@@ -1,4 +1,4 @@
-"""The beginning of a frame: the one before is forgotten, its last group and the frame's vision tokens are fed.
+"""The beginning of a frame: the one before is forgotten, its last group and the vision tokens are fed.
 
 The rules are those of generation, :mod:`kernels.decode_step.reference`.
 """

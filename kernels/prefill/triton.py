@@ -6,9 +6,13 @@ last that a block of rows may see, split along their length; the last layer answ
 What was pending is pushed right and embedded by the first launch, and the last forgets the frame before.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from kernels import dependent_launch
 from kernels.decode_step.layers import Weights
 from kernels.decode_step.state import DecoderState
 from kernels.decode_step.triton_launch import (
@@ -24,7 +28,14 @@ _TOKENS = 64
 _SPLITS = 8
 
 
-def begin(state: DecoderState, weights: Weights, vision: Tensor, ended: Tensor | None = None) -> Tensor:
+def begin(
+    state: DecoderState,
+    weights: Weights,
+    vision: Tensor,
+    ended: Tensor | None = None,
+    *,
+    dependent: bool = False,
+) -> Tensor:
     """See :func:`kernels.prefill.reference.begin`."""
     vision = vision.contiguous()
     tiles = Tiles(
@@ -36,6 +47,7 @@ def begin(state: DecoderState, weights: Weights, vision: Tensor, ended: Tensor |
         precision="tf32x3" if state.keys.dtype == torch.float32 else "tf32",
         prefill=True,
         combine=True,
+        dependent=dependent,
     )
     scratch = Scratch.allocate(state, weights.layers[0].down.shape[1], tiles)
     for index, layer in enumerate(weights.layers):
@@ -45,3 +57,12 @@ def begin(state: DecoderState, weights: Weights, vision: Tensor, ended: Tensor |
         launch_output(state, layer.output, scratch, answering)
         launch_mlp(state, weights, layer, scratch, answering)
     return launch_choice(state, weights, scratch, tiles, ended)
+
+
+VARIANTS: dict[str, Callable[..., Tensor]] = {"dependent": partial(begin, dependent=True)}
+"""To be measured beside :func:`begin`."""
+
+
+def obstacle(name: str, device: torch.device) -> str | None:
+    """Say why a variant of that name cannot be launched on a device; None where it can."""
+    return dependent_launch.obstacle(device)

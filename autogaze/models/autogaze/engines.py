@@ -142,7 +142,22 @@ def _triton(variant: FrameVariant) -> FrameForm:
     from kernels.prefill import triton as triton_prefill
 
     form = FrameForm(functools.partial(triton.step, variant=variant.step), steps=variant.steps)
-    return replace(form, begin=triton_prefill.begin) if variant.prefill else form
+    if not variant.prefill:
+        return form
+    begin = functools.partial(triton_prefill.begin, dependent=variant.step.dependent)
+    return replace(form, begin=begin)
+
+
+def _needs_triton_for(
+    variant: FrameVariant, arch: Architecture, device: torch.device, dtype: torch.dtype
+) -> str | None:
+    if (obstacle := _needs_triton(arch, device, dtype)) is not None or not variant.step.dependent:
+        return obstacle
+    from kernels import dependent_launch
+
+    if (obstacle := dependent_launch.obstacle(device)) is not None:
+        return f"{obstacle}; use 'triton' or another variant of it"
+    return None
 
 
 ENGINES = {
@@ -151,7 +166,9 @@ ENGINES = {
     "graph": Engine(_needs_cuda, FrameForm),
     "triton": Engine(_needs_triton, functools.partial(_triton, FrameVariant())),
     **{
-        measured_as(name): Engine(_needs_triton, functools.partial(_triton, variant), variant=True)
+        measured_as(name): Engine(
+            functools.partial(_needs_triton_for, variant), functools.partial(_triton, variant), variant=True
+        )
         for name, variant in FRAMES.items()
     },
 }

@@ -14,6 +14,7 @@ from autogaze.models.autogaze.engines import ENGINES, choose_engine
 from autogaze.models.autogaze.frame_launches import FEW, LAG, FrameForm, directly
 from autogaze.models.autogaze.generation import GazeRequest, generate
 from autogaze.stages import observed_by
+from kernels import dependent_launch
 from suites import axes
 from tests.reference.cases import gaze_case, gaze_model, gaze_video, load
 from tests.reference.fill import clip
@@ -236,11 +237,20 @@ def test_without_cuda_the_captured_engines_say_what_would_do():
 
 def test_auto_is_the_fastest_that_runs_and_eager_where_it_samples(some_gpu):
     assert chosen_engine("auto", CUDA) == "triton", "variants are to be measured, not taken"
-    assert {chosen_engine(name, CUDA) for name in OF_TRITON} == set(OF_TRITON)
+    assert all(chosen_engine(name, CUDA) == name for name in OF_TRITON if name != "triton_dependent")
     assert chosen_engine("auto", CUDA, dtype=torch.float64) == "graph"
     assert chosen_engine("auto", CUDA, samples=True) == "eager"
     with pytest.raises(BackendUnavailable, match="sample"):
         chosen_engine("graph", CUDA, samples=True)
+
+
+def test_kernels_that_overlap_are_refused_where_they_cannot(some_gpu, monkeypatch):
+    monkeypatch.setattr(dependent_launch, "obstacle", lambda device: None)
+    assert chosen_engine("triton_dependent", CUDA) == "triton_dependent"
+    monkeypatch.setattr(dependent_launch, "obstacle", lambda device: "needs another GPU")
+    with pytest.raises(BackendUnavailable, match="'triton_dependent' needs another GPU; use 'triton'"):
+        chosen_engine("triton_dependent", CUDA)
+    assert chosen_engine("triton_whole_frame", CUDA) == "triton_whole_frame"
 
 
 @pytest.mark.parametrize(
@@ -283,6 +293,8 @@ def test_a_loop_made_in_inference_mode_serves_other_modes_and_survives_a_broken_
 def test_captured_engines_choose_the_released_patches_on_a_gpu(name, engine):
     case = gaze_case(name)
     model = gaze_model(case["config"], case["weight_seed"])
+    if (reason := ENGINES[engine].obstacle(model.arch, CUDA, torch.float32)) is not None:
+        pytest.skip(reason)
     model.to("cuda")
     try:
         for video, expected in zip(gaze_video(case), case["per_sample"], strict=True):
