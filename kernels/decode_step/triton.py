@@ -77,7 +77,7 @@ def _tiles(state: DecoderState, variant: Variant) -> Tiles:
         precision="ieee" if plain else "tf32x3" if single else "tf32",
         warps=8 if plain else 4,
         # All there are: ptxas would otherwise spill a few for one more block on a processor.
-        registers=255 if plain else None,
+        registers=255 if plain or variant.dependent else None,
         combine=variant.combine_in_attend,
         dependent=variant.dependent,
     )

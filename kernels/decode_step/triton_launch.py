@@ -16,8 +16,6 @@ from kernels.decode_step.triton_rows import LEAST_ROWS
 from kernels.numerics import LAUNCH
 
 _LOG2_E = 1.4426950408889634
-_BLOCK_KEYS = 64
-_BLOCK_IN = 64
 MOST_SPLITS = 16
 """Splits of the cache at most. A constant: how a video's attention is summed must not depend on its batch."""
 
@@ -38,6 +36,10 @@ class Tiles:
     """Channels of anything else that it makes."""
     precision: str
     """Of float32 products, as :func:`kernels.numerics.product` takes it."""
+    keys: int = 64
+    """Keys that attention takes at a time."""
+    depth: int = 64
+    """Channels that a product takes at a time."""
     warps: int = 4
     registers: int | None = None
     """Most of a thread; None for what the compiler thinks best."""
@@ -57,7 +59,9 @@ class Tiles:
         """Return what computes the last rows alone, as few as can be; of fewer rows than that, all."""
         if self.rows < LEAST_ROWS.value:
             return self
-        return replace(self, tokens=LEAST_ROWS.value, splits=MOST_SPLITS, last=True)
+        return replace(
+            self, tokens=LEAST_ROWS.value, splits=MOST_SPLITS, keys=64, depth=64, warps=4, last=True
+        )
 
     @property
     def everywhere(self) -> dict[str, object]:
@@ -143,13 +147,13 @@ def launch_attention(
         state.rotation, state.length, state.step_position,
         state.finished, scratch.query, state.keys[index], state.values[index], slots,
         **tiles.shared, **sizes, EMBED=index == 0, SEQUENTIAL=sequential, BLOCK_OUT=tile,
-        BLOCK_IN=largest_divisor(width, _BLOCK_IN),
+        BLOCK_IN=largest_divisor(width, tiles.depth),
     )  # fmt: skip
     attend_kernel[(asking.blocks * asking.splits, heads, batch)](
         scratch.query, state.keys[index], state.values[index], state.length, state.pending, state.finished,
         scratch.partial, scratch.top, scratch.total, scratch.arrived, scratch.attended, slots,
         head_dim**-0.5 * _LOG2_E,
-        **asking.shared, **sizes, BLOCKS=asking.blocks, SPLITS=asking.splits, BLOCK_KEYS=_BLOCK_KEYS,
+        **asking.shared, **sizes, BLOCKS=asking.blocks, SPLITS=asking.splits, BLOCK_KEYS=asking.keys,
         COMBINE=tiles.combine,
     )  # fmt: skip
 
@@ -164,7 +168,7 @@ def launch_output(state: DecoderState, weight: Tensor, scratch: Scratch, tiles: 
     combine_kernel[(batch, heads * head_dim // narrow)](
         scratch.stream, scratch.partial, scratch.top, scratch.total, weight, state.length, state.finished,
         ROWS=tiles.rows, WIDTH=heads * head_dim, HEAD_DIM=head_dim, SPLITS=tiles.splits, TOKENS=tiles.tokens,
-        BLOCK_KEYS=_BLOCK_KEYS, BLOCK_OUT=narrow, PRECISION=tiles.precision, num_warps=tiles.warps,
+        BLOCK_KEYS=tiles.keys, BLOCK_OUT=narrow, PRECISION=tiles.precision, num_warps=tiles.warps,
         num_stages=2, **LAUNCH,
     )  # fmt: skip
 
@@ -175,7 +179,7 @@ def launch_mlp(state: DecoderState, weights: Weights, layer: Layer, scratch: Scr
     narrow = largest_divisor(mlp, tiles.narrow)
     expand_kernel[(batch, mlp // narrow, tiles.blocks)](
         scratch.stream, layer.gate_up, weights.norm_floor, state.finished, scratch.hidden,
-        **tiles.shared, WIDTH=width, LAST=tiles.last, MLP=mlp, BLOCK_IN=largest_divisor(width, _BLOCK_IN),
+        **tiles.shared, WIDTH=width, LAST=tiles.last, MLP=mlp, BLOCK_IN=largest_divisor(width, tiles.depth),
         BLOCK_MLP=narrow,
     )  # fmt: skip
     launch_contract(state, layer.down, scratch.hidden, scratch, tiles, rounded=False)
@@ -189,7 +193,7 @@ def launch_contract(
     narrow = largest_divisor(width, tiles.narrow)
     contract_kernel[(len(state.length), width // narrow, tiles.blocks)](
         scratch.stream, given, weight, state.finished,
-        **tiles.shared, WIDTH=width, LAST=tiles.last, MLP=depth, BLOCK_IN=largest_divisor(depth, _BLOCK_IN),
+        **tiles.shared, WIDTH=width, LAST=tiles.last, MLP=depth, BLOCK_IN=largest_divisor(depth, tiles.depth),
         BLOCK_OUT=narrow, ROUND=rounded,
     )  # fmt: skip
 

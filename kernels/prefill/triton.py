@@ -38,13 +38,18 @@ def begin(
 ) -> Tensor:
     """See :func:`kernels.prefill.reference.begin`."""
     vision = vision.contiguous()
+    single = state.keys.dtype == torch.float32
     tiles = Tiles(
         rows=state.group.shape[1] + vision.shape[1],
         tokens=_TOKENS,
         splits=_SPLITS,
         wide=32,
         narrow=32,
-        precision="tf32x3" if state.keys.dtype == torch.float32 else "tf32",
+        precision="tf32x3" if single else "tf32",
+        # Where a product is three, threads would run out of registers.
+        keys=32 if single else 64,
+        depth=32 if single else 64,
+        warps=8 if single else 4,
         prefill=True,
         combine=True,
         dependent=dependent,
