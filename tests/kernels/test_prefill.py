@@ -35,9 +35,12 @@ def begun_by_both(inputs):
     return states
 
 
-@each_case
 @pytest.mark.parametrize(
-    ("budget", "requirement"), [(30, -math.inf), (4, -math.inf), (30, 0.0), (30, math.inf)]
+    ("case", "budget", "requirement"),
+    [
+        *((case, 30, -math.inf) for case in CASES),
+        *(("fewer rows than a matrix unit takes", *limits) for limits in ((4, -1.0), (30, 0.0), (30, 1e9))),
+    ],
 )
 def test_both_forms_leave_the_same_books(case, budget, requirement):
     inputs = inputs_of(case)

@@ -102,8 +102,10 @@ def test_the_graph_engine_chooses_the_released_patches(name, uncaptured):
 
 
 @on_the_interpreter
-@pytest.mark.parametrize("engine", OF_TRITON)
-@pytest.mark.parametrize("name", WHOLE_PICTURES)
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [(name, "triton") for name in WHOLE_PICTURES] + [("ratio_fixed", engine) for engine in OF_TRITON[1:]],
+)
 def test_a_triton_engine_begins_with_the_released_patches(name, engine, uncaptured):
     case = gaze_case(name)
     video, kwargs, expected = beginning(case, steps=1)

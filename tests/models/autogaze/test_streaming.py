@@ -336,7 +336,7 @@ def test_a_captured_stream_finds_no_trace_of_what_was_forgotten(captured):
 @pytest.mark.skipif(
     torch.cuda.is_available(), reason="kernels are compiled here, and run on the GPU in a test of their own"
 )
-@pytest.mark.parametrize("engine", [name for name in CAPTURED if name.startswith("triton")])
+@pytest.mark.parametrize("engine", ["triton", "triton_whole_frame"])
 def test_a_stream_takes_the_steps_of_the_fused_kernels(captured, engine):
     captured.gazing_model.engine = engine
     video, settings = clip(64, 1, 2), {"window": 1, "gazing_ratio": 0.05}
