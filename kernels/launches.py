@@ -124,7 +124,7 @@ def launches(operation: Operation, shape: Shape, dtype: torch.dtype, gpu: Gpu) -
             "kernels imported under TRITON_INTERPRET=1 cannot be compiled: use another process"
         )
     with assuming(gpu), caught_launches() as caught:
-        for form in (operation.fast, *operation.variants.values()):
+        for form in (operation.fast, *operation.launchable(torch.device("cuda")).values()):
             form(**operation.inputs(shape, dtype, torch.device("cpu")))
     return caught
 

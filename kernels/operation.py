@@ -47,10 +47,19 @@ class Operation:
     variants: Mapping[str, Callable[..., Tensor]] = field(default_factory=dict)
     """Other ways to launch the fast form, by name: tested, compiled and timed like it."""
 
+    variant_obstacle: Callable[[str, torch.device], str | None] = lambda name, device: None
+    """Says why a variant cannot be launched on a device, and the cure; None where it can."""
+
     changed: Callable[[Inputs], Sequence[Tensor]] = lambda inputs: ()
     """The tensors among the arguments that a call changes so that the next one does something else."""
     again: Callable[[Inputs], Inputs] = lambda inputs: inputs
     """The same arguments for one more call: what is :attr:`changed` copied, all else shared."""
+
+    def launchable(self, device: torch.device) -> dict[str, Callable[..., Tensor]]:
+        """Return the variants that can be launched on a device, by name."""
+        return {
+            name: form for name, form in self.variants.items() if self.variant_obstacle(name, device) is None
+        }
 
     def disagreement(self, inputs: Inputs, fast: Tensor) -> float:
         """Return the largest difference of ``fast`` from the reference, relative to the reference's

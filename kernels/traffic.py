@@ -86,7 +86,7 @@ def traffic(
             continue
         inputs = operation.inputs(shape, dtype, torch.device("cpu"))
         with assuming(gpu), traffic_of_launches(known) as counts:
-            for form in (operation.fast, *operation.variants.values()):
+            for form in (operation.fast, *operation.launchable(torch.device("cuda")).values()):
                 form(**operation.again(inputs))
         result[gpu.capability] = counts
     return result

@@ -1,6 +1,7 @@
 """Axes that several workloads have."""
 
 from autogaze.errors import InputError
+from kernels.decode_step.variants import FRAMES, measured_as
 from suites.workload import AxisValue
 
 ATTENTION_BACKENDS = ("eager", "sdpa", "flash_attention_2", "flex", "triton")
@@ -12,7 +13,7 @@ ATTENTION_PRELOAD: dict[AxisValue, tuple[str, ...]] = {
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-ENGINES = ("auto", "eager", "native", "graph", "triton")
+ENGINES = ("auto", "eager", "native", "graph", "triton", *map(measured_as, FRAMES))
 
 
 def at_least_one(name: str, value: AxisValue) -> AxisValue:

@@ -138,6 +138,7 @@ def obstacle_of(axes: Mapping[str, AxisValue], inputs: Inputs) -> str | None:
 
 def choosing(choice: Choice, gazes: tuple[int, ...]) -> Efforts:
     """Return what it takes to choose ``gazes`` patches in each frame of every chunk of a repetition."""
+    from autogaze.models.autogaze.engines import ENGINES
     from autogaze.models.autogaze.work import gaze_work
 
     arch, size = choice.arch, _itemsize(choice.dtype)
@@ -150,7 +151,7 @@ def choosing(choice: Choice, gazes: tuple[int, ...]) -> Efforts:
         parts = Effort(choice.dtype, flops=first, native_flops=steps, operations=_VISION_OPERATIONS)
         return (parts * videos,)
     operations = _VISION_OPERATIONS + blocks * each_block
-    if choice.engine in ("graph", "triton"):  # one launch, whatever is in it
+    if choice.engine in ENGINES and ENGINES[choice.engine].captures:  # one launch, whatever is in it
         operations = _VISION_OPERATIONS
     few = arch.group * choice.batch < _ROWS_OF_A_MATRIX
     products = min(steps, (blocks - len(gazes)) * _step_products(arch))

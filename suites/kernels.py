@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.stages import stage
 from kernels import OPERATION_NAMES
+from kernels.decode_step.variants import STEPS, measured_as
 from suites.axes import DTYPES
 from suites.ceilings import Ceilings, ceiling_bytes, ceiling_effort, measure_ceilings
 from suites.outlook import Effort, Outlook
@@ -21,8 +22,7 @@ from suites.workload import Axis, AxisValue, Inputs, Quality
 if TYPE_CHECKING:
     from kernels.operation import Operation, Shape
 
-FORMS = ("reference", "triton", "native", "triton_combine_in_attend", "triton_ieee")
-"""What follows ``triton_`` is a variant of the operation."""
+FORMS = ("reference", "triton", "native", *map(measured_as, STEPS))
 
 REPETITION_BYTES = 2**28
 """A repetition touches at least so many bytes of different memory: several times the largest cache there
@@ -53,10 +53,15 @@ def _form(operation: "Operation", form: str, dtype: Any, device: Any) -> Callabl
                 f"the triton form of {operation.name} needs a CUDA device and this is {device.type}: "
                 "the interpreter is for checking, and its times would mean nothing"
             )
-        variant = form.removeprefix("triton").removeprefix("_")
-        if variant and variant not in operation.variants:
-            raise BackendUnavailable(f"{operation.name} has no variant {variant}; measure form triton")
-        return operation.variants[variant] if variant else operation.fast
+        variants = {measured_as(name): variant for name, variant in operation.variants.items()}
+        if form == "triton":
+            return operation.fast
+        if form not in variants:
+            known = ", ".join(("triton", *variants))
+            raise BackendUnavailable(f"{operation.name} has no form {form}; measure one of {known}")
+        if (obstacle := operation.variant_obstacle(form.removeprefix(measured_as("")), device)) is not None:
+            raise BackendUnavailable(f"form {form} of {operation.name} {obstacle}")
+        return variants[form]
     if form == "native":
         if operation.native is None:
             raise BackendUnavailable(f"{operation.name} has no native form; measure its reference")
@@ -194,7 +199,7 @@ class Kernel:
         """
         import torch
 
-        from autogaze.models.autogaze.device_loop import in_cuda_graph
+        from autogaze.models.autogaze.frame_launches import in_cuda_graph
 
         outputs: list[Any] = []
 

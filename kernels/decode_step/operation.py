@@ -1,15 +1,13 @@
 """The decoder's step as an operation: what it is tried on, and how much work that is."""
 
-import math
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from kernels.decode_step import native, reference, triton
-from kernels.decode_step.state import DecoderState, begin_frame, limit_frame
+from kernels.decode_step.samples import decoder_state, decoder_weights
+from kernels.decode_step.state import begin_frame, limit_frame
 from kernels.operation import ROUNDING, Inputs, Operation, Shape
 
 
@@ -18,15 +16,9 @@ def _inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inputs:
     generator = torch.Generator().manual_seed(0)
     batch, group, vocabulary = shape["batch"], shape["group"], shape["vocabulary"]
     slots = shape["cached"] + 2 * group
-    weights = _weights(shape, dtype, device, generator)
-    angle = torch.rand(slots + 1, shape["head_dim"] // 2, generator=generator) * 6.28
-    cache = (shape["layers"], batch, shape["heads"], slots + 1, shape["head_dim"])
-    keys, values = (torch.randn(cache, generator=generator).to(device, dtype) for _ in range(2))
+    weights = decoder_weights(shape, dtype, device, generator)
+    state = decoder_state(shape, slots, dtype, device, generator)
     chosen = torch.stack([torch.randperm(vocabulary - 1, generator=generator)[:group] for _ in range(batch)])
-    state = DecoderState.allocate(
-        keys, values, torch.stack([angle.cos(), angle.sin()], dim=-1).to(device),
-        group=group, vocabulary=vocabulary, most=3 * group,
-    )  # fmt: skip
     limit_frame(state, 3 * group, None)
     begin_frame(state)
     state.length.fill_(shape["cached"])
@@ -37,29 +29,6 @@ def _inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inputs:
     state.blocked.scatter_(1, state.group, float("-inf"))
     state.taken.fill_(group)
     return {"state": state, "weights": weights, "sequential": bool(shape.get("sequential"))}
-
-
-def _weights(shape: Shape, dtype: torch.dtype, device: torch.device, generator: torch.Generator) -> Any:
-    width, group, vocabulary = shape["heads"] * shape["head_dim"], shape["group"], shape["vocabulary"]
-    mlp = 2 * width
-
-    def matrix(rows: int, columns: int) -> Tensor:
-        values = torch.randn(rows, columns, generator=generator) / math.sqrt(columns)
-        return values.to(device, dtype)
-
-    def layer() -> SimpleNamespace:
-        scale = width**0.5  # norms leave vectors of length one; their gains are folded in here
-        return SimpleNamespace(
-            query_key_value=matrix(3 * width, width) * scale, output=matrix(width, width),
-            gate_up=matrix(2 * mlp, width) * scale, down=matrix(width, mlp),
-        )  # fmt: skip
-
-    return SimpleNamespace(
-        embedding=torch.randn(vocabulary, width, generator=generator).to(device, dtype),
-        layers=tuple(layer() for _ in range(shape["layers"])),
-        norm_floor=torch.tensor(0.01, device=device),
-        heads=matrix(group * vocabulary + group, width) * width**0.5,
-    )
 
 
 _CHANGED = ("length", "group", "pending", "blocked", "taken", "finished", "chosen")
@@ -115,6 +84,7 @@ OPERATION = Operation(
     tolerance=ROUNDING,
     native=native.step,
     variants=triton.VARIANTS,
+    variant_obstacle=triton.obstacle,
     changed=_changed,
     again=_again,
 )

@@ -75,11 +75,12 @@ def prefill(
     vision: Tensor,
     feed: Feed = feed_whole_cache,
     pick: Pick = best,
+    ended: Tensor | None = None,
 ) -> Tensor:
     """Feed the pending groups and a frame's ``vision`` tokens (B, tokens, C); choose the frame's first group.
 
     Padded gazes are left out: in the cache a video's tokens lie without gaps, and a token's slot is its
-    position. Returns what :func:`step` returns.
+    position. Returns what :func:`step` returns; ``ended`` is as there.
     """
     real = state.pending != state.eos
     to_the_right = state.pending.gather(1, real.long().argsort(dim=1, stable=True))
@@ -91,7 +92,7 @@ def prefill(
     # Groups of a frame are fed at the positions of its last vision tokens, all of them: the released loop
     # never advances these, and its weights were trained with that.
     state.step_position.copy_(state.length - state.group.shape[1])
-    return choose(state, weights, hidden, pick, first=True)
+    return choose(state, weights, hidden, pick, first=True, ended=ended)
 
 
 def step(
@@ -100,22 +101,30 @@ def step(
     sequential: bool = False,
     feed: Feed = feed_whole_cache,
     pick: Pick = best,
+    ended: Tensor | None = None,
 ) -> Tensor:
     """Feed the group chosen before and choose the next. A video that has finished the frame stays as it is:
     what it writes lies behind its length.
 
-    ``sequential`` feeds the group at its true positions. Returns what the choice was made from: (B, group *
-    vocabulary + group) float32 logits and loss predictions.
+    ``sequential`` feeds the group at its true positions. ``ended`` is (B,) int32 in memory that the host can
+    read when all that was launched is done: a video's slots if it has finished the frame, else 0. Returns
+    what the choice was made from: (B, group * vocabulary + group) float32 logits and loss predictions.
     """
     x = F.embedding(state.group, weights.embedding)
     position = state.length if sequential else state.step_position
     hidden = feed(state, weights, x, Block(state.length, position))
     state.length += state.group.shape[1] * (~state.finished)
-    return choose(state, weights, hidden, pick, first=False)
+    return choose(state, weights, hidden, pick, first=False, ended=ended)
 
 
 def choose(
-    state: DecoderState, weights: Weights, hidden: Tensor, pick: Pick = best, *, first: bool
+    state: DecoderState,
+    weights: Weights,
+    hidden: Tensor,
+    pick: Pick = best,
+    *,
+    first: bool,
+    ended: Tensor | None = None,
 ) -> Tensor:
     """Choose a group from the hidden states (B, C) of the last token, and stop the videos that have enough.
 
@@ -141,4 +150,6 @@ def choose(
     torch.where(going_on[:, None], state.group, state.pending, out=state.pending)
     state.taken += group * going_on
     state.finished |= enough.any(dim=1) | (state.taken >= state.budget)
+    if ended is not None:
+        ended.copy_(state.taken * state.finished, non_blocking=True)
     return torch.cat([logits.flatten(1), losses], dim=1)

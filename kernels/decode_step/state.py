@@ -80,6 +80,12 @@ class DecoderState:
         return self.keys.shape[3] - 1
 
     @property
+    def books(self) -> dict[str, Tensor]:
+        """What changes from launch to launch, by name: all but caches and rotations."""
+        fixed = ("keys", "values", "rotation")
+        return {name: tensor for name, tensor in vars(self).items() if name not in fixed}
+
+    @property
     def lengths(self) -> list[int]:
         """What ``length`` says, on the host, which waits for it."""
         return [int(n) for n in self.length.tolist()]

@@ -9,7 +9,11 @@ from kernels.decode_step import reference, triton
 from kernels.registry import OPERATIONS
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-STEPS = {"reference": reference.step, "triton": triton.step, **triton.VARIANTS}
+STEPS = {
+    "reference": reference.step,
+    "triton": triton.step,
+    **OPERATIONS["decode_step"].launchable(DEVICE),
+}
 
 
 @pytest.fixture

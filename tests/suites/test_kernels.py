@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autogaze.errors import BackendUnavailable, InputError
-from autogaze.models.autogaze import device_loop
+from autogaze.models.autogaze import frame_launches
 from kernels.c_compiler import BuildError
 from kernels.decode_step import native
 from kernels.registry import OPERATIONS
@@ -128,7 +128,7 @@ def test_on_a_gpu_the_calls_are_captured_and_held_against_calls_that_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     workload = kernel(form="reference")
-    monkeypatch.setattr(device_loop, "in_cuda_graph", device_loop.directly)
+    monkeypatch.setattr(frame_launches, "in_cuda_graph", frame_launches.directly)
     launch = workload._captured(workload._calls)
     assert len(launch()) == workload.details["calls"]
     workload.renew()
@@ -145,5 +145,5 @@ def test_a_variant_is_a_form_and_one_that_an_operation_has_not_is_said() -> None
     for variant, form in OPERATIONS["decode_step"].variants.items():
         assert f"triton_{variant}" in kernels.FORMS
         assert kernels._form(OPERATIONS["decode_step"], f"triton_{variant}", None, device) is form
-    with pytest.raises(BackendUnavailable, match="block_causal_attention has no variant ieee"):
+    with pytest.raises(BackendUnavailable, match="block_causal_attention has no form triton_ieee"):
         kernels._form(OPERATIONS["block_causal_attention"], "triton_ieee", None, device)

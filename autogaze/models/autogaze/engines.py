@@ -4,7 +4,8 @@
 ``native``: float32 on a CPU; a frame is two calls of compiled C, with attention of its own.
 ``graph``: the same operations on the device alone, captured in CUDA graphs; needs no Triton.
 ``triton``: fused kernels for the step, captured likewise.
-``auto``: the best that can run.
+``triton_<variant>``: the same, launched otherwise (:mod:`kernels.decode_step.variants`): to be measured.
+``auto``: the best that can run, of those that are no variants.
 
 To add one, give it a line in :data:`ENGINES`.
 """
@@ -14,7 +15,7 @@ import importlib.util
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -24,13 +25,15 @@ from torch import Tensor
 from autogaze.errors import BackendUnavailable, unknown_name
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights
-from autogaze.models.autogaze.device_loop import CapturedFrame, DeviceLoop, Step, in_cuda_graph
+from autogaze.models.autogaze.device_loop import CapturedFrame, DeviceLoop
+from autogaze.models.autogaze.frame_launches import FrameForm, in_cuda_graph
 from autogaze.models.autogaze.generation import Bind, Fused, GazeRequest, generate
 from autogaze.stages import stage
 from kernels.c_compiler import BuildError
-from kernels.decode_step import native, reference
+from kernels.decode_step import native
 from kernels.decode_step.layers import Weights
 from kernels.decode_step.state import DecoderState
+from kernels.decode_step.variants import FRAMES, FrameVariant, measured_as
 
 ROUND_SLOTS = 1024
 """Caches are made in steps of so many slots, so that clips of similar length share a captured loop."""
@@ -48,26 +51,34 @@ class Engine:
     obstacle: Obstacle
     """Says why the engine cannot run for an architecture, device and precision, and the cure; None where it
     can."""
-    step: Callable[[], Step] | None = None
-    """Returns the step that is captured; None for an engine that captures nothing."""
+    form: Callable[[], FrameForm] | None = None
+    """Returns what is captured of a frame; None for an engine that captures nothing."""
     bind: Bind | None = None
     """Binds what takes the eager engine's frames in few calls; None for an engine that does not."""
+
+    variant: bool = False
+    """Whether it is another engine launched otherwise, to be measured; ``auto`` takes none of these."""
+
+    @property
+    def captures(self) -> bool:
+        """Whether prefill and steps are captured, on a cache of which all slots are read."""
+        return self.form is not None
 
     @property
     def samples(self) -> bool:
         """Whether it can draw positions at random."""
-        return self.step is None and self.bind is None
+        return self.form is None and self.bind is None
 
 
 def bind_for_stream(engine: str) -> Bind | None:
     """Return what binds the state of a stream, which is kept from call to call, to an engine that takes its
     frames in few calls; None for one that does not."""
-    make_step = ENGINES[engine].step
-    if make_step is None:
+    make_form = ENGINES[engine].form
+    if make_form is None:
         return ENGINES[engine].bind
 
     def bind(state: DecoderState, weights: Weights, sequential: bool) -> Fused:
-        return CapturedFrame(state, cast(DecoderWeights, weights), sequential, make_step(), in_cuda_graph)
+        return CapturedFrame(state, cast(DecoderWeights, weights), sequential, make_form(), in_cuda_graph)
 
     return bind
 
@@ -126,19 +137,42 @@ def _needs_triton(arch: Architecture, device: torch.device, dtype: torch.dtype) 
     return None
 
 
-def _triton_step() -> Step:
+def _triton(variant: FrameVariant) -> FrameForm:
     from kernels.decode_step import triton
+    from kernels.prefill import triton as triton_prefill
 
-    return triton.step
+    form = FrameForm(functools.partial(triton.step, variant=variant.step), steps=variant.steps)
+    if not variant.prefill:
+        return form
+    begin = functools.partial(triton_prefill.begin, dependent=variant.step.dependent)
+    return replace(form, begin=begin)
+
+
+def _needs_triton_for(
+    variant: FrameVariant, arch: Architecture, device: torch.device, dtype: torch.dtype
+) -> str | None:
+    if (obstacle := _needs_triton(arch, device, dtype)) is not None or not variant.step.dependent:
+        return obstacle
+    from kernels import dependent_launch
+
+    if (obstacle := dependent_launch.obstacle(device)) is not None:
+        return f"{obstacle}; use 'triton' or another variant of it"
+    return None
 
 
 ENGINES = {
     "eager": Engine(_no_obstacle),
     "native": Engine(_needs_compiler, bind=native.NativeDecoder),
-    "graph": Engine(_needs_cuda, lambda: reference.step),
-    "triton": Engine(_needs_triton, _triton_step),
+    "graph": Engine(_needs_cuda, FrameForm),
+    "triton": Engine(_needs_triton, functools.partial(_triton, FrameVariant())),
+    **{
+        measured_as(name): Engine(
+            functools.partial(_needs_triton_for, variant), functools.partial(_triton, variant), variant=True
+        )
+        for name, variant in FRAMES.items()
+    },
 }
-"""Engine name to engine, from the slowest to the fastest."""
+"""Engine name to engine: from the slowest to the fastest, and variants."""
 
 
 def choose_engine(
@@ -151,8 +185,8 @@ def choose_engine(
     if name == "auto" and samples:
         return "eager"
     if name == "auto":
-        runs = [each for each, engine in ENGINES.items() if engine.obstacle(arch, device, dtype) is None]
-        return runs[-1]
+        ours = {each: engine for each, engine in ENGINES.items() if not engine.variant}
+        return [each for each, engine in ours.items() if engine.obstacle(arch, device, dtype) is None][-1]
     if name not in ENGINES:
         raise unknown_name("engine", name, [*ENGINES, "auto"])
     obstacle = ENGINES[name].obstacle(arch, device, dtype)
@@ -198,8 +232,8 @@ class EngineRunner:
     def _together(
         self, engine: str, weights: DecoderWeights, vision: Tensor, request: GazeRequest, attention: str
     ) -> list[Tensor]:
-        make_step = ENGINES[engine].step
-        if make_step is None:
+        make_form = ENGINES[engine].form
+        if make_form is None:
             return generate(weights, vision, request, attention, ENGINES[engine].bind)
         arch, (batch, frames, tokens, _) = weights.arch, vision.shape
         needed = sum(request.budgets) + frames * tokens + 2 * arch.group
@@ -212,7 +246,7 @@ class EngineRunner:
                 while len(self.kept) >= MOST_LOOPS:
                     self.kept.popitem(last=False)
                 with stage("compile"):
-                    loop = DeviceLoop(weights, batch, slots, arch.eos, vision, make_step(), in_cuda_graph)
+                    loop = DeviceLoop(weights, batch, slots, arch.eos, vision, make_form(), in_cuda_graph)
             self.kept[key] = loop
             return loop.run(weights, vision, request)
 

@@ -49,7 +49,7 @@ class GazeStream:
         window: most frames remembered; None for as many as the model was trained with.
         step_positions: see :class:`~autogaze.models.autogaze.generation.GazeRequest`.
 
-    Steps are taken by the model's engine. ``graph`` and ``triton`` capture theirs with the first frame.
+    Steps are taken by the model's engine. Those that capture do so with the first frame.
 
     Raises:
         InputError: for settings that cannot be used, such as neither ratio nor requirement.
@@ -201,7 +201,7 @@ class GazeStream:
         """Return an empty state with room for a frame of each of the ``budgets``."""
         self._most, gazing = max(budgets), self._gazing
         like, attention = gazing.connector.pos_embed, gazing.attn_implementation
-        whole = ENGINES[self._engine].step is not None
+        whole = ENGINES[self._engine].captures
         return GenerationState.allocate(gazing.arch, self.batch, budgets, like, attention, whole=whole)
 
     def _make_room(self, budget: int) -> None:

@@ -1,6 +1,7 @@
 """Engines choose the same patches; those that cannot run say why."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -8,15 +9,21 @@ import torch
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.models.autogaze import engines
 from autogaze.models.autogaze.budgets import as_ratios, as_requirement, budgets_of
-from autogaze.models.autogaze.device_loop import DeviceLoop, directly
+from autogaze.models.autogaze.device_loop import DeviceLoop
 from autogaze.models.autogaze.engines import ENGINES, choose_engine
+from autogaze.models.autogaze.frame_launches import FEW, LAG, FrameForm, directly
 from autogaze.models.autogaze.generation import GazeRequest, generate
+from autogaze.stages import observed_by
+from kernels import dependent_launch
+from suites import axes
 from tests.reference.cases import gaze_case, gaze_model, gaze_video, load
 from tests.reference.fill import clip
 
 CUDA = torch.device("cuda")
 CPU = torch.device("cpu")
 CASES = [case["name"] for case in load("gaze")["cases"]]
+CAPTURED = [name for name, engine in ENGINES.items() if engine.captures]
+OF_TRITON = [name for name in CAPTURED if name.startswith("triton")]
 WHOLE_PICTURES = [case["name"] for case in load("gaze")["cases"] if case["height"] == 224]
 on_the_interpreter = pytest.mark.skipif(
     torch.cuda.is_available(), reason="kernels are compiled here, and run on the GPU in tests of their own"
@@ -31,13 +38,11 @@ def request_for(model, vision, gazing_ratio=1.0, task_loss_requirement=None, **k
     return GazeRequest(budgets_of(as_ratios(gazing_ratio, frames), model.arch.eos), requirement, **kwargs)
 
 
-def loop_for(model, vision, request, engine):
+def loop_for(model, vision, request, form):
     """Return a device loop whose launches are plain calls."""
     weights = model.gazing_model.gaze_decoder.weights()
     slots = sum(request.budgets) + vision.shape[1] * vision.shape[2] + 20
-    return DeviceLoop(
-        weights, len(vision), slots, max(request.budgets), vision, ENGINES[engine].step(), directly
-    )
+    return DeviceLoop(weights, len(vision), slots, max(request.budgets), vision, form, directly)
 
 
 def chosen_by(model, video, engine, **kwargs):
@@ -47,7 +52,7 @@ def chosen_by(model, video, engine, **kwargs):
         request = request_for(model, vision, **kwargs)
         if engine == "eager":
             return generate(weights, vision, request)
-        return loop_for(model, vision, request, engine).run(weights, vision, request)
+        return loop_for(model, vision, request, ENGINES[engine].form()).run(weights, vision, request)
 
 
 @pytest.fixture
@@ -97,21 +102,25 @@ def test_the_graph_engine_chooses_the_released_patches(name, uncaptured):
 
 
 @on_the_interpreter
-@pytest.mark.parametrize("name", WHOLE_PICTURES)
-def test_the_triton_engine_begins_with_the_released_patches(name, uncaptured):
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [(name, "triton") for name in WHOLE_PICTURES] + [("ratio_fixed", engine) for engine in OF_TRITON[1:]],
+)
+def test_a_triton_engine_begins_with_the_released_patches(name, engine, uncaptured):
     case = gaze_case(name)
     video, kwargs, expected = beginning(case, steps=1)
     model = gaze_model(case["config"], case["weight_seed"])
     with torch.inference_mode():
-        output = model({"video": video}, engine="triton", **kwargs)
+        output = model({"video": video}, engine=engine, **kwargs)
     assert output.gazing_pos.tolist() == [expected]
 
 
 @on_the_interpreter
 @pytest.mark.exhaustive
+@pytest.mark.parametrize("engine", OF_TRITON)
 @pytest.mark.parametrize("name", CASES)
-def test_the_triton_engine_chooses_the_released_patches(name, uncaptured):
-    expect_released_patches(gaze_case(name), "triton")
+def test_a_triton_engine_chooses_the_released_patches(name, engine, uncaptured):
+    expect_released_patches(gaze_case(name), engine)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +141,7 @@ def test_a_loop_serves_call_after_call_with_other_weights_and_budgets():
     first, second = gaze_model("tiny", 12), gaze_model("tiny", 11)
     with torch.inference_mode():
         video = clip(61, 1, 2)
-        loop = loop_for(first, first.gazing_model.see(video), GazeRequest((265, 265)), "graph")
+        loop = loop_for(first, first.gazing_model.see(video), GazeRequest((265, 265)), FrameForm())
         for model, ratio in ((first, 0.3), (second, 0.1), (first, 0.05)):
             vision = model.gazing_model.see(video)
             weights = model.gazing_model.gaze_decoder.weights()
@@ -140,6 +149,76 @@ def test_a_loop_serves_call_after_call_with_other_weights_and_budgets():
             frames = loop.run(weights, vision, request)
             expected = generate(weights, vision, request)
             assert all(torch.equal(a, b) for a, b in zip(frames, expected, strict=True))
+
+
+class Counter:
+    """Hears what is counted."""
+
+    def __init__(self):
+        self.counts = {}
+
+    def stage(self, name):
+        return nullcontext()
+
+    def count(self, name, amount):
+        self.counts[name] = self.counts.get(name, 0) + amount
+
+
+def counted(model, video, form, **kwargs):
+    """Return the patches that a form chooses, and what it counted."""
+    counter = Counter()
+    with torch.inference_mode(), observed_by(counter):
+        vision = model.gazing_model.see(video)
+        request = request_for(model, vision, **kwargs)
+        loop = loop_for(model, vision, request, form)
+        return loop.run(loop.weights, vision, request), counter.counts
+
+
+@pytest.mark.parametrize(
+    ("steps", "launches"), [(1, 3 + 7 + 2 + 0), (4, 3 + 2 + 1 + 0), (5, 3 + 2 + 1 + 0), (None, 3 + 1 + 1 + 0)]
+)
+def test_within_budgets_a_form_launches_what_arithmetic_says_and_never_looks(steps, launches):
+    """Of three frames one takes seven steps after its prefill, one two and one none."""
+    model, video = gaze_model("tiny", 12), clip(60, 2, 3)
+    ratios = [80.5 / 265, 25.5 / 265, 4.5 / 265]
+    with torch.inference_mode():
+        vision = model.gazing_model.see(video)
+        weights = model.gazing_model.gaze_decoder.weights()
+        expected = generate(weights, vision, request_for(model, vision, ratios))
+    frames, counts = counted(model, video, FrameForm(steps=steps), gazing_ratio=ratios)
+    assert all(torch.equal(a, b) for a, b in zip(frames, expected, strict=True))
+    assert counts == {"launches": launches, "decode_steps": 9}
+
+
+@pytest.mark.parametrize(("steps", "taken_at_once"), [(1, 1), (3, 3), (None, FEW)])
+@pytest.mark.parametrize("requirement", [-0.6, -0.5, 1e9])
+def test_with_a_requirement_no_more_is_launched_in_vain_than_the_host_lags(steps, taken_at_once, requirement):
+    model, video = gaze_model("tiny", 12), clip(60, 2, 3)
+    kwargs = {"gazing_ratio": 0.3, "task_loss_requirement": requirement}
+    with torch.inference_mode():
+        vision = model.gazing_model.see(video)
+        weights = model.gazing_model.gaze_decoder.weights()
+        expected = generate(weights, vision, request_for(model, vision, **kwargs))
+    frames, counts = counted(model, video, FrameForm(steps=steps), **kwargs)
+    assert all(torch.equal(a, b) for a, b in zip(frames, expected, strict=True))
+    budgeted = -(-int(0.3 * 265) // 10) - 1
+    needed = [-(-frame.shape[1] // 10) - 1 for frame in expected]
+    launched = [min(-(-n // taken_at_once) + LAG, -(-budgeted // taken_at_once)) for n in needed]
+    assert counts["launches"] == len(expected) + sum(launched)
+    assert counts.get("decode_steps", 0) == sum(needed)
+
+
+def test_what_a_frame_launches_is_all_of_its_steps_in_equal_parts_and_a_rest():
+    assert FrameForm(steps=4).launches(10, may_end_early=False) == [4, 4, 2]
+    assert FrameForm(steps=4).launches(8, may_end_early=True) == [4, 4]
+    assert FrameForm(steps=None).launches(19, may_end_early=False) == [19]
+    assert FrameForm(steps=None).launches(19, may_end_early=True) == [FEW] * 4 + [3]
+    assert FrameForm().launches(2, may_end_early=False) == [1, 1]
+    assert [FrameForm(steps=n).launches(0, may_end_early=False) for n in (1, 4, None)] == [[], [], []]
+
+
+def test_every_captured_engine_is_a_name_of_the_axis_and_the_other_way_round():
+    assert ("auto", *ENGINES) == axes.ENGINES
 
 
 def chosen_engine(name, device, arch=None, dtype=torch.float32, **kwargs):
@@ -159,11 +238,21 @@ def test_without_cuda_the_captured_engines_say_what_would_do():
 
 
 def test_auto_is_the_fastest_that_runs_and_eager_where_it_samples(some_gpu):
-    assert chosen_engine("auto", CUDA) == "triton"
+    assert chosen_engine("auto", CUDA) == "triton", "variants are to be measured, not taken"
+    assert all(chosen_engine(name, CUDA) == name for name in OF_TRITON if name != "triton_dependent")
     assert chosen_engine("auto", CUDA, dtype=torch.float64) == "graph"
     assert chosen_engine("auto", CUDA, samples=True) == "eager"
     with pytest.raises(BackendUnavailable, match="sample"):
         chosen_engine("graph", CUDA, samples=True)
+
+
+def test_kernels_that_overlap_are_refused_where_they_cannot(some_gpu, monkeypatch):
+    monkeypatch.setattr(dependent_launch, "obstacle", lambda device: None)
+    assert chosen_engine("triton_dependent", CUDA) == "triton_dependent"
+    monkeypatch.setattr(dependent_launch, "obstacle", lambda device: "needs another GPU")
+    with pytest.raises(BackendUnavailable, match="'triton_dependent' needs another GPU; use 'triton'"):
+        chosen_engine("triton_dependent", CUDA)
+    assert chosen_engine("triton_whole_frame", CUDA) == "triton_whole_frame"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +278,7 @@ def test_a_loop_made_in_inference_mode_serves_other_modes_and_survives_a_broken_
         vision = model.gazing_model.see(clip(62, 1, 2))
     request = request_for(model, vision, 0.1)
     with torch.inference_mode():
-        loop = loop_for(model, vision, request, "graph")
+        loop = loop_for(model, vision, request, FrameForm())
     with torch.no_grad():
         expected = generate(weights, vision, request)
         loop.run(weights, vision * float("nan"), request)
@@ -201,11 +290,13 @@ def test_a_loop_made_in_inference_mode_serves_other_modes_and_survives_a_broken_
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("engine", ["graph", "triton"])
+@pytest.mark.parametrize("engine", CAPTURED)
 @pytest.mark.parametrize("name", CASES)
 def test_captured_engines_choose_the_released_patches_on_a_gpu(name, engine):
     case = gaze_case(name)
     model = gaze_model(case["config"], case["weight_seed"])
+    if (reason := ENGINES[engine].obstacle(model.arch, CUDA, torch.float32)) is not None:
+        pytest.skip(reason)
     model.to("cuda")
     try:
         for video, expected in zip(gaze_video(case), case["per_sample"], strict=True):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from autogaze.errors import InputError
-from autogaze.models.autogaze import AutoGaze, AutoGazeConfig, GazeStream, device_loop, engines, state
+from autogaze.models.autogaze import AutoGaze, AutoGazeConfig, GazeStream, engines, frame_launches, state
 from autogaze.models.autogaze.scoring import score
 from kernels.decode_step import reference
 from kernels.decode_step.layers import predict
@@ -259,6 +259,9 @@ def test_a_state_of_other_weights_or_in_pieces_is_refused(tiny):
         GazeStream.load(tiny, state)
 
 
+CAPTURED = [name for name, engine in engines.ENGINES.items() if engine.captures]
+
+
 def tried_out(function, prepare):
     """Do with a function what capturing does, but for the recording: try it out, and leave the state
     prepared."""
@@ -272,7 +275,7 @@ def tried_out(function, prepare):
 def captured(tiny, monkeypatch):
     """A model of an engine that captures, which is tried out here with plain calls."""
     monkeypatch.setattr(engines, "in_cuda_graph", tried_out)
-    for name in ("graph", "triton"):
+    for name in CAPTURED:
         able = dataclasses.replace(engines.ENGINES[name], obstacle=lambda arch, device, dtype: None)
         monkeypatch.setitem(engines.ENGINES, name, able)
     monkeypatch.setattr(tiny.gazing_model, "engine", "graph")
@@ -304,7 +307,7 @@ def test_a_stream_takes_the_captured_steps_of_its_engine(captured, policy, limit
     settings = {"batch": 2, "policy": policy, "window": 2, **limits}
     expected = gazes_pushed(as_eager(captured, **settings), video)
     monkeypatch.setattr(state.GenerationState, "feed", lambda *args: pytest.fail("a step was taken eagerly"))
-    monkeypatch.setattr(device_loop, "count", lambda name: launches.append(name))
+    monkeypatch.setattr(frame_launches, "count", lambda name: launches.append(name))
     assert gazes_pushed(GazeStream(captured, **settings), video) == expected
     assert len(launches) > video.shape[1]
 
@@ -333,19 +336,22 @@ def test_a_captured_stream_finds_no_trace_of_what_was_forgotten(captured):
 @pytest.mark.skipif(
     torch.cuda.is_available(), reason="kernels are compiled here, and run on the GPU in a test of their own"
 )
-def test_a_stream_takes_the_steps_of_the_fused_kernels(captured):
-    captured.gazing_model.engine = "triton"
+@pytest.mark.parametrize("engine", ["triton", "triton_whole_frame"])
+def test_a_stream_takes_the_steps_of_the_fused_kernels(captured, engine):
+    captured.gazing_model.engine = engine
     video, settings = clip(64, 1, 2), {"window": 1, "gazing_ratio": 0.05}
     expected = gazes_pushed(as_eager(captured, **settings), video)
     assert gazes_pushed(GazeStream(captured, **settings), video) == expected
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("engine", ["graph", "triton"])
+@pytest.mark.parametrize("engine", CAPTURED)
 @pytest.mark.parametrize("policy", ["reset", "slide", "keep"])
 @pytest.mark.parametrize("limits", CAPTURED_LIMITS)
 def test_a_stream_on_a_gpu_takes_the_steps_of_its_engine(policy, limits, engine):
     model, video = copy.deepcopy(gaze_model("tiny", 12)).cuda(), clip(61, 2, 4).cuda()
+    if (reason := engines.ENGINES[engine].obstacle(model.arch, video.device, torch.float32)) is not None:
+        pytest.skip(reason)
     settings = {"batch": 2, "policy": policy, "window": 2, **limits}
     model.gazing_model.engine = "eager"
     expected = gazes_pushed(GazeStream(model, **settings), video)

@@ -1,0 +1,1 @@
+"""The beginning of a frame of the gaze decoder on the device: feed it, choose its first group."""
