@@ -3,6 +3,9 @@
 import sys
 from importlib.util import find_spec
 
+from autogaze.errors import InputError
+from bench import wheels
+
 NEEDED = ("numpy", "pydantic", "rich", "typer")
 """Packages that the command line itself imports, of which a machine that has torch may lack some."""
 
@@ -20,10 +23,23 @@ def missing() -> str | None:
     )
 
 
-if __name__ == "__main__":
-    if sentence := missing():
+def bring_packages() -> None:
+    """Take what is not there from the folder of wheels that the command line names, if any; end with a
+    sentence where something is missing then."""
+    sentence: str | None
+    try:
+        if folder := wheels.folder_in(sys.argv[1:]):
+            wheels.use(folder)
+        sentence = missing()
+    except InputError as error:
+        sentence = str(error)
+    if sentence:
         print(f"error: {sentence}", file=sys.stderr)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    bring_packages()
 
     from bench.cli import main
 

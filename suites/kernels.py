@@ -53,10 +53,7 @@ def _form(operation: "Operation", form: str, dtype: Any, device: Any) -> Callabl
                 f"the triton form of {operation.name} needs a CUDA device and this is {device.type}: "
                 "the interpreter is for checking, and its times would mean nothing"
             )
-        variant = form.removeprefix("triton").removeprefix("_")
-        if variant and variant not in operation.variants:
-            raise BackendUnavailable(f"{operation.name} has no variant {variant}; measure form triton")
-        return operation.variants[variant] if variant else operation.fast
+        return _triton_form(operation, form)
     if form == "native":
         if operation.native is None:
             raise BackendUnavailable(f"{operation.name} has no native form; measure its reference")
@@ -67,6 +64,19 @@ def _form(operation: "Operation", form: str, dtype: Any, device: Any) -> Callabl
             )
         return operation.native
     return operation.reference
+
+
+def _triton_form(operation: "Operation", form: str) -> Callable[..., Any]:
+    """Return a form that is launched by Triton; plain ``triton`` is the first that the GPU can hold."""
+    from kernels.fitting import Fitting
+
+    forms = {"triton": operation.fast} | {
+        f"triton_{name}": variant for name, variant in operation.variants.items()
+    }
+    if form not in forms:
+        variant = form.removeprefix("triton_")
+        raise BackendUnavailable(f"{operation.name} has no variant {variant}; measure form triton")
+    return Fitting(forms) if form == "triton" else forms[form]
 
 
 def _copies(moved: int, *, hot: bool) -> int:
@@ -103,7 +113,8 @@ class Kernel:
         except BuildError as unbuilt:
             raise BackendUnavailable(f"the native form of {self.operation.name} {unbuilt}") from unbuilt
         self.ceilings: Ceilings = measure_ceilings(device, dtype)
-        self.notes: list[str] = []
+        remark: str | None = getattr(self.call, "remark", None)
+        self.notes: list[str] = [] if remark is None else [remark]
         hot = axes["memory"] == "hot"
         copies = _copies(self.bytes, hot=hot)
         made = [self.operation.inputs(self.shape, dtype, device) for _ in range(copies)]

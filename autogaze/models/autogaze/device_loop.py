@@ -207,7 +207,7 @@ class DeviceLoop:
             self.state = _empty_state(weights, batch, slots, most, like)
             self.vision = torch.zeros_like(like[:, 0], memory_format=torch.contiguous_format)
             self.watch = _watch_for(self.state)
-            self._step, self._capture = step, capture
+            self.step, self._capture = step, capture
             self._prefill = capture(self._begin_frame, self._reset)
             self._steps: dict[str, Callable[[], object]] = {}
             self._prepare_step("released")
@@ -219,7 +219,7 @@ class DeviceLoop:
         sequential = positions == "sequential"
         with stage("compile"):
             self._steps[positions] = self._capture(
-                lambda: self._step(self.state, self.weights, sequential), self._reset
+                lambda: self.step(self.state, self.weights, sequential), self._reset
             )
 
     def _reset(self) -> None:

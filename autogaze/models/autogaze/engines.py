@@ -128,8 +128,9 @@ def _needs_triton(arch: Architecture, device: torch.device, dtype: torch.dtype) 
 
 def _triton_step() -> Step:
     from kernels.decode_step import triton
+    from kernels.fitting import Fitting
 
-    return triton.step
+    return Fitting({"triton": triton.step, **triton.VARIANTS})
 
 
 ENGINES = {
@@ -215,6 +216,11 @@ class EngineRunner:
                     loop = DeviceLoop(weights, batch, slots, arch.eos, vision, make_step(), in_cuda_graph)
             self.kept[key] = loop
             return loop.run(weights, vision, request)
+
+    def remarks(self) -> list[str]:
+        """Return what the engines' steps had to do otherwise on this device, each once."""
+        found = (getattr(loop.step, "remark", None) for loop in self.kept.values())
+        return list(dict.fromkeys(remark for remark in found if remark))
 
     def __deepcopy__(self, memo: dict[int, object]) -> "EngineRunner":
         return EngineRunner()  # A copy of the model has weights of its own, and captures anew.
