@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autogaze.child_process import fate
-from bench.first_contact.lines import FAILED, WRONG, Lines, answers, left_open, read_lines
+from bench.first_contact.lines import BROKE, FAILED, WRONG, Lines, answers, left_open, read_lines
 from bench.first_contact.process import STICKY, add_settings
 
 PARTS = {
@@ -61,7 +61,7 @@ def ask_to_the_end(command: Sequence[str], out: Path) -> None:
         late = exit_code == -signal.SIGALRM
         reason = "it took longer than it may" if late else f"the process {fate(exit_code)}"
         answer = Lines(out)
-        answer.write(item or "the process itself", FAILED, reason=reason)
+        answer.write(item or "the process itself", FAILED, reason=reason, **{BROKE: True})
         answer.close()
         if item is None:
             return

@@ -12,6 +12,9 @@ Line = Mapping[str, Any]
 BEGUN, OK, WRONG, FAILED, SKIPPED = "begun", "ok", "wrong", "failed", "skipped"
 """States of an item. ``wrong`` is an answer that is not what it should be, ``failed`` is none at all."""
 
+BROKE = "broke"
+"""Key of an answer that ended its process."""
+
 
 class Lines:
     """A file of lines that grows."""
@@ -23,12 +26,13 @@ class Lines:
         self._file.truncate(self._file.read().rfind(b"\n") + 1)
         self._file.seek(0, os.SEEK_END)
 
-    def write(self, item: str, state: str, **answer: Any) -> None:
-        """Add a line, and return when it is on the disk."""
-        line = json.dumps(_plain({"item": item, "state": state, **answer}), allow_nan=False)
-        self._file.write(line.encode() + b"\n")
+    def write(self, item: str, state: str, **answer: Any) -> Line:
+        """Add a line, and return it when it is on the disk."""
+        line: Line = _plain({"item": item, "state": state, **answer})
+        self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+        return line
 
     def close(self) -> None:
         self._file.close()

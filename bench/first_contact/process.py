@@ -12,14 +12,29 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bench.first_contact.item import Item, NotHere, Settings
-from bench.first_contact.lines import BEGUN, FAILED, OK, SKIPPED, WRONG, Lines, answers, read_lines
+from bench.first_contact.lines import (
+    BEGUN,
+    BROKE,
+    FAILED,
+    OK,
+    SKIPPED,
+    WRONG,
+    Line,
+    Lines,
+    answers,
+    read_lines,
+)
 
 STICKY = 3
 """Exit code of a process in which CUDA can do nothing any more."""
+_ENOUGH = 3
+"""So many items of a kind (the first word of their names) in a row that end their process, and the others of
+that kind are not asked."""
+_HOPELESS = f"the last {_ENOUGH} items of this kind ended their process"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,12 +66,18 @@ def settings_of(given: argparse.Namespace) -> Settings:
 def ask_all(items: Sequence[Item], out: Path, is_broken: Callable[[], bool]) -> int:
     """Ask the items that have no answer in ``out``, write what they say; return an exit code, which is
     :data:`STICKY` where the device ``is_broken`` after one that failed."""
-    done, lines = answers(read_lines(out)), Lines(out)
+    done, lines = dict(answers(read_lines(out))), Lines(out)
     try:
         for item in items:
             if item.name in done:
                 continue
-            if not _ask(item, lines) and is_broken():
+            if _is_hopeless(item, done.values()):
+                answer: Line = lines.write(item.name, SKIPPED, reason=_HOPELESS)
+            else:
+                lines.write(item.name, BEGUN)
+                answer = _ask(item, lines, is_broken)
+            done[item.name] = answer
+            if answer.get(BROKE):
                 return STICKY
             gc.collect()
         return 0
@@ -64,9 +85,15 @@ def ask_all(items: Sequence[Item], out: Path, is_broken: Callable[[], bool]) -> 
         lines.close()
 
 
-def _ask(item: Item, lines: Lines) -> bool:
-    """Ask one item; return whether that went well."""
-    lines.write(item.name, BEGUN)
+def _is_hopeless(item: Item, done: Iterable[Line]) -> bool:
+    """Return whether the last items of its kind that were asked all ended their process."""
+    alike = [line for line in done if line["item"].split()[0] == item.name.split()[0]]
+    asked = [line for line in alike if line["state"] != SKIPPED]
+    return len(asked) >= _ENOUGH and all(line.get(BROKE) for line in asked[-_ENOUGH:])
+
+
+def _ask(item: Item, lines: Lines, is_broken: Callable[[], bool]) -> Line:
+    """Ask one item, write its answer and return it."""
     started = time.perf_counter()
     # What hangs in a library hears no handler of Python's: the default one ends the process.
     signal.alarm(math.ceil(item.seconds))
@@ -78,10 +105,10 @@ def _ask(item: Item, lines: Lines) -> bool:
     except Exception as error:
         said = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
         state, answer = FAILED, {"reason": said, "traceback": traceback.format_exc()}
+        answer |= {BROKE: True} if is_broken() else {}
     finally:
         signal.alarm(0)
-    lines.write(item.name, state, seconds=round(time.perf_counter() - started, 3), **answer)
-    return state != FAILED
+    return lines.write(item.name, state, seconds=round(time.perf_counter() - started, 3), **answer)
 
 
 def _is_broken(settings: Settings) -> bool:
