@@ -45,7 +45,7 @@ def check_driver(runs: tuple[int, int] | None, torch_cuda: str | None, file: Pat
 
 def _driver_version(file: Path) -> str:
     try:
-        found = re.search(r"Kernel Module\D*?\s([\d.]+)\s", file.read_text(encoding="utf-8"))
+        found = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)\s", file.read_text(encoding="utf-8"))
     except OSError:
         return ""
     return f" {found[1]}" if found else ""

@@ -11,14 +11,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bench.costs import MOST_SAMPLES
+from bench.costs import LEAST_SHARE, MOST_SAMPLES
 from bench.job import Job
 from bench.statistics import half_width_of_median
 
 CONVERGED = 0.01
 """Half of the 95 % interval of the median, as a share of the median, at which a cell has enough samples."""
-LEAST_SHARE = 0.1
-"""Of the time budget, which is used in any case."""
 
 MEDIAN, BUDGET, TIMEOUT, MOST, TURNS = "median converged", "time budget", "timeout", "most samples", "turns"
 """What ends the repetitions, as the record has it."""

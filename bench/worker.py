@@ -150,7 +150,7 @@ def _measure(job: Job, send: Send, measurement: Measurement, lines: Iterator[str
         measurement.kept = _keep_arrays(job, measurement.judged[-1])
         if job.profiled and job.folder is not None:
             send(Event(kind="phase", phase="profile"))
-            measurement.kept |= _profiled(job, measurement, started)
+            measurement.kept |= _profiled(job, workload, measurement, started)
 
 
 def _turns(send: Send, lines: Iterator[str], taken: pace.Taken) -> Iterator[int]:
@@ -271,14 +271,15 @@ def _file_stem(job: Job) -> str:
     return hashlib.sha256(job.cell.key.encode()).hexdigest()[:16]
 
 
-def _profiled(job: Job, measurement: Measurement, started: float) -> dict[str, Any]:
+def _profiled(job: Job, workload: Workload, measurement: Measurement, started: float) -> dict[str, Any]:
     """Have a profiler watch one more repetition; return what it saw, or why there is nothing to see. What
     goes wrong here spoils no sample."""
-    workload, whole = measurement.workload, measurement.taken.seconds.get(WHOLE, [])
+    whole = measurement.taken.seconds[WHOLE]
     left = job.timeout_seconds - (time.perf_counter() - started)
-    if isinstance(workload, Paired) and workload.peer is not None:
+    is_elsewhere = isinstance(workload, Paired) and workload.peer is not None
+    if is_elsewhere:
         return {"profile.none": "the work is done in another process"}
-    if not whole or _PROFILER_ROOM * max(whole) > left:
+    if _PROFILER_ROOM * max(whole) > left:
         return {"profile.none": f"it would not fit into {job.timeout_seconds:g} s"}
     try:
         return profile_repetition(

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from autogaze.embedded import clip_path, load_gaze_model
-from autogaze.embedded.street_scene import paint_clip
 from autogaze.errors import InputError
 from autogaze.models.autogaze import AutoGaze, GazeOutput
 from autogaze.models.autogaze.engines import ENGINES
@@ -30,7 +29,8 @@ FRAMES = 16
 @cache
 def model_on(device: str, dtype: str = "float32") -> AutoGaze:
     """Return the embedded model on a device."""
-    return load_gaze_model().to(device, getattr(torch, dtype))
+    model: AutoGaze = load_gaze_model().to(device, getattr(torch, dtype))
+    return model
 
 
 @cache
@@ -41,8 +41,17 @@ def clip(video: Path | None, frames: int = FRAMES) -> Tensor:
     except InputError:  # PyAV is not here
         if video is not None:
             raise
-        pixels = paint_clip()[:frames]
+        pixels = _painted()[:frames]
     return torch.from_numpy(normalize(fit_frames(pixels, model_on("cpu").arch.image_size)))[None]
+
+
+def _painted() -> Any:
+    """Paint the embedded clip, which looks a little other than once it was encoded."""
+    try:
+        from autogaze.embedded.street_scene import paint_clip
+    except ImportError as error:
+        raise NotHere(f"a clip needs PyAV to be read or scipy to be painted ({error})") from error
+    return paint_clip()
 
 
 @cache

@@ -4,7 +4,7 @@ Nothing is timed that has not been held against the reference in the same proces
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -76,8 +76,7 @@ def launched_with(chosen: Mapping[str, int]) -> Iterator[None]:
     for name in names:
         if not hasattr(triton, name):
             raise NotHere(f"the Triton form of decode_step has no {name} to set")
-    if not names:
-        yield
-        return
-    with patch.multiple(triton, **names):
+    with ExitStack() as stack:
+        for name, value in names.items():
+            stack.enter_context(patch.object(triton, name, value))
         yield

@@ -51,7 +51,7 @@ def test_steady_samples_end_a_cell_once_a_tenth_of_the_budget_is_used(clock: Clo
 
 
 def test_noisy_samples_go_on_until_the_budget_is_used(clock: Clock) -> None:
-    taken = take(clock, cycle([1.0, 1.5, 2.0]))
+    taken = take(clock, cycle([1.0, 1.7, 1.3, 1.9, 1.1, 1.6, 1.4, 1.8, 1.2, 1.5]))
     assert taken.ended == pace.BUDGET
     assert 100 <= taken.spent < 102
     assert taken.details()[pace.HALF_WIDTH] > CONVERGED

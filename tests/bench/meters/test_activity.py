@@ -75,7 +75,7 @@ def test_replays_have_a_row_for_each_launch_in_order() -> None:
         for name, start, end in (("a", 0, 10), ("b", 12, 20 + replay))
     ]
     assert by_place(activities(events), 3) == [
-        {"name": "a", "us": 10.0, "gap_us": 78.5},
+        {"name": "a", "us": 10.0, "gap_us": 79.5},
         {"name": "b", "us": 9.0, "gap_us": 2.0},
     ]
 
