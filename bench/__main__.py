@@ -19,7 +19,8 @@ def missing() -> str | None:
     packages = "the package " if len(names) == 1 else "the packages "
     return (
         f"bench needs {packages}{' and '.join(names)}, not found by {sys.executable}: run make setup, "
-        f"pip install {' '.join(names)}, or put a folder of unpacked wheels on PYTHONPATH"
+        f"pip install {' '.join(names)}, or put a folder of unpacked wheels on PYTHONPATH; gpu-check takes "
+        f"them from a folder of wheels with --wheels, which {wheels.download_command(names)} fills"
     )
 
 

@@ -57,7 +57,7 @@ from bench.records import (
 from bench.survey import Question, survey
 from suites.workload import Doubting, Inputs, Paired, Quality, Renewing, Workload
 
-_PROFILER_ROOM = 20.0
+_PROFILER_ROOM = 5.0
 """Repetitions that must fit before one is profiled: watched it takes several times as long, and its trace has
 to be written."""
 

@@ -124,17 +124,17 @@ def standard_steps(folder: Path, device: Device) -> tuple[Step, ...]:
     """Return the steps of a whole check; what they write goes into ``folder``."""
     video, python = folder / "street.npz", sys.executable
 
-    def suite(name: str, weight: float) -> Step:
+    def suite(name: str, weight: float, *more: str) -> Step:
         command = (python, "-m", "bench", "run", "--gpu", device.torch_name, "--suite", name)
-        where = ("--video", str(video), "--out", str(folder), "--time-budget", str(TIME_BUDGET_SECONDS))
-        return Step(name, (*command, *where), weight)
+        where = ("--out", str(folder), "--time-budget", str(TIME_BUDGET_SECONDS))
+        return Step(name, (*command, *where, *more), weight)
 
     return (
-        Step("clip", (python, "-m", "autogaze.embedded.street_scene", str(video)), 1),
+        Step("clip", (python, "-m", "autogaze.embedded.street_scene", str(video)), 3),
         *_asking(folder, device, video),
         *_watched(device),
         _testing("patches", (PATCH_TEST,), 5),
-        suite("engines", 14),
+        suite("engines", 14, "--video", str(video)),
         suite("kernels", 6),
         suite("attention", 3),
         _testing("tests", TESTS, 5),

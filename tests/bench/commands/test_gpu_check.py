@@ -14,7 +14,8 @@ from bench.devices import CPU, Device
 from bench.first_contact.__main__ import PARTS
 from bench.first_contact.lines import Lines
 from bench.records import Status
-from suites.loader import suite_names
+from suites.catalogue import refuse_in_vain
+from suites.loader import load_suite, suite_names
 from tests.bench import builders
 
 GPU = Device("cuda:0", "NVIDIA H200", "0000:01:00.0", 132, 2**37)
@@ -95,6 +96,8 @@ def test_the_standard_steps_ask_first_and_then_measure_known_suites_and_test_wha
     ]
     for name in ("engines", "kernels", "attention"):
         assert name in suite_names()
+        refuse_in_vain(load_suite(name), ["--video"] if "--video" in steps[name] else [])
+    assert "--video" in steps["engines"]  # without PyAV the embedded clip cannot be read
     for name in ("contact", "variants"):
         assert name in PARTS
         assert {"--pci-id", "0000:01:00.0"} <= set(steps[name])
