@@ -62,7 +62,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(ALWAYS)$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	$(ALWAYS)touch $@
 
-bench: $(STAMP)  ## Measure: GPU= SUITE= VIDEO= CHECKPOINT= OUT= PLAN=1 RESUME= RETRY=1 SAMPLES= TIME_BUDGET= and any axis
+bench: $(STAMP)  ## Measure: GPU= SUITE= VIDEO= CHECKPOINT= OUT= PLAN=1 RESUME= RETRY=1 SAMPLES= TIME_BUDGET= PROFILE=1 and any axis
 	$(ALWAYS)$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
 
 evaluate: $(STAMP)  ## The published reconstruction evaluation: VIDEO= OUTPUT_DIR= GPU= RESUME= MAX_CLIPS= CLIP_STARTS=
@@ -130,9 +130,9 @@ microbench: $(STAMP)  ## Kernel references and CPU paths one by one, as pytest-b
 		--benchmark-warmup=on --benchmark-warmup-iterations=1 $(ARGS)
 	@$(BIN)/python -m bench import '$(OUT)/microbench.json' --out '$(OUT)'
 
-# With the Python that is there, torch, triton and transformers in it; nothing is installed, and PyAV is not needed.
-gpu-check:  ## What wants a GPU: suites, tests and goals, within LIMIT= seconds, into one folder: GPU= OUT=
-	@$(PYTHON) -m bench.make_targets packages
+# With the Python that is there, torch, triton and transformers in it; nothing is installed: what it lacks is taken from
+# WHEELS=, a folder of wheels. PyAV is not needed.
+gpu-check:  ## What wants a GPU: first contact, variants, suites, tests, goals, within LIMIT= seconds: GPU= OUT= WHEELS=
 	@$(PYTHON) -m bench.make_targets run $@ $(GIVEN)
 
 train-embedded: $(STAMP)  ## Train the embedded models anew, hours on two CPU cores: OUT= SCALE=0.01 PROCESSES=2

@@ -9,7 +9,7 @@
 ``python -m bench report``    one report over any number of runs
 ``python -m bench import``    results of pytest-benchmark, as a run that can be reported and compared
 ``python -m bench evaluate``  the published reconstruction evaluation
-``python -m bench gpu-check`` everything that wants a GPU: suites, tests, and the goals met
+``python -m bench gpu-check`` everything that wants a GPU: first contact, suites, tests, and the goals met
 ``python -m bench doctor``    what can run here, what cannot, and why
 
 Exit codes: 0 done; 1 a cell failed, timed out or is invalid, nothing was measured, or a run is worse; 2 input

@@ -28,6 +28,8 @@ _WARMUPS_CUDA = 3
 """A GPU needs longer: its allocator, libraries and clocks all settle after the first calls."""
 MOST_SAMPLES = 1000
 """More would say nothing new and make a short cell's record huge."""
+LEAST_SHARE = 0.1
+"""Of the time budget, which is used in any case; its median may have converged then (:mod:`bench.pace`)."""
 _TRUST = 30.0
 """Foresight is not set right by more than that: a factor beyond it comes from something not foreseen."""
 
@@ -47,8 +49,15 @@ class Limits:
     warmups: int
 
     def repetitions(self, seconds: float) -> int:
-        """Return how many timed repetitions there are if one takes ``seconds``."""
-        for_budget = math.ceil(self.time_budget_seconds / max(seconds, _LEAST))
+        """Return how many timed repetitions there are if one takes ``seconds`` and the budget ends them."""
+        return self._filling(self.time_budget_seconds, seconds)
+
+    def least_repetitions(self, seconds: float) -> int:
+        """Return how many there are if the median converges at once."""
+        return self._filling(LEAST_SHARE * self.time_budget_seconds, seconds)
+
+    def _filling(self, budget: float, seconds: float) -> int:
+        for_budget = math.ceil(budget / max(seconds, _LEAST))
         return max(self.min_samples, min(MOST_SAMPLES, for_budget))
 
 
@@ -127,17 +136,18 @@ def expected(cell: Cell, foreseen: Foreseen, evidence: Sequence[Evidence], limit
     rest = [(weight, _rest(each.foreseen, each.spent.repetitions), each.spent.rest) for weight, each in alike]
     spread = _SAME_SPREAD if same else _LIKE_SPREAD if alike else _FORESEEN_SPREAD
 
-    def total(setup: float, repetition: float, part: float) -> float:
-        count = limits.repetitions(repetition)
+    def total(setup: float, repetition: float, part: float, count: int) -> float:
         left = _corrected(_rest(foreseen, count + limits.warmups), rest)
         judged = left.low + part * (left.high - left.low)
         seconds = setup + (count + limits.warmups) * repetition + judged
         return min(seconds, limits.timeout_seconds)
 
+    middle, least, most = repetition.middle, repetition.low / spread, repetition.high * spread
     totals = (
-        total(setup.middle, repetition.middle, 0.5),
-        total(setup.low / spread, repetition.low / spread, 0.0),
-        total(setup.high * spread, repetition.high * spread, 1.0),
+        total(setup.middle, middle, 0.5, limits.repetitions(middle)),
+        total(setup.low / spread, least, 0.0, limits.least_repetitions(least)),
+        total(setup.low / spread, least, 0.0, limits.repetitions(least)),
+        total(setup.high * spread, most, 1.0, limits.repetitions(most)),
     )
     # Shorter repetitions are more of them in the same time, each with something beside it.
     return Expected(

@@ -50,6 +50,19 @@ def find_devices() -> tuple[Device, ...]:
     return (*(_cuda_device(driver, ordinal) for ordinal in range(count.value)), CPU)
 
 
+@cache
+def driver_cuda_version() -> tuple[int, int] | None:
+    """Return the newest CUDA, major and minor, that the NVIDIA driver here can run; None without a driver."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    number = ctypes.c_int()
+    if driver.cuDriverGetVersion(ctypes.byref(number)) != 0:
+        return None
+    return number.value // 1000, number.value % 1000 // 10
+
+
 def select(names: str, found: tuple[Device, ...], torch_has_cuda: bool = True) -> tuple[Device, ...]:
     """Return the devices meant by ``names``, as given to ``GPU=``.
 

@@ -8,15 +8,13 @@ import os
 import platform
 import runpy
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
 
 from bench.devices import Device
-from bench.meters.nvml import open_handle
+from bench.meters.nvml import gpu_facts
 from bench.processor import describe_cpu
 from bench.records import AxisValue, Environment, Run
 from kernels.c_compiler import compiler_version
@@ -54,6 +52,7 @@ COMPARABILITY = (
     Matter("driver", "gpu.driver", "NVIDIA driver"),
     Matter("power-limit", "gpu.power_limit_watts", "GPU power limit"),
     Matter("clocks", "gpu.application_clock_mhz", "GPU application clock"),
+    Matter("memory-clocks", "gpu.application_memory_clock_mhz", "GPU application clock of its memory"),
     Matter("ecc", "gpu.ecc", "ECC mode"),
     Matter("mig", "gpu.mig", "MIG mode"),
     Matter("cpu", "cpu.model", "CPU model"),
@@ -113,7 +112,7 @@ def describe(device: Device) -> Environment:
     if device.pci_id is not None:
         fields |= {"gpu.pci_id": device.pci_id, "gpu.name": device.name}
         fields |= {"gpu.sm_count": device.sm_count, "gpu.memory_bytes": device.memory_bytes}
-        fields |= _gpu_facts(device.pci_id)
+        fields |= gpu_facts(device.pci_id)
     return Environment(fields=fields)
 
 
@@ -178,30 +177,3 @@ def _git_facts(folder: Path) -> dict[str, AxisValue]:
 
     changes = git("status", "--porcelain")
     return {"git.commit": git("rev-parse", "HEAD"), "git.dirty": None if changes is None else bool(changes)}
-
-
-def _gpu_facts(pci_id: str) -> dict[str, AxisValue]:
-    """Return what the management library tells; a fact this GPU or driver does not have is None."""
-    opened = open_handle(pci_id)
-    if opened is None:
-        return {}
-    nvml, handle = opened
-
-    def ask(read: Callable[[], Any]) -> AxisValue:
-        try:
-            answer = read()
-        except (nvml.NVMLError, AttributeError):
-            return None
-        return answer.decode() if isinstance(answer, bytes) else answer
-
-    facts: dict[str, AxisValue] = {
-        "gpu.driver": ask(nvml.nvmlSystemGetDriverVersion),
-        "gpu.power_limit_watts": ask(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
-        "gpu.application_clock_mhz": ask(
-            lambda: nvml.nvmlDeviceGetApplicationsClock(handle, nvml.NVML_CLOCK_SM)
-        ),
-        "gpu.ecc": ask(lambda: bool(nvml.nvmlDeviceGetEccMode(handle)[0])),
-        "gpu.mig": ask(lambda: bool(nvml.nvmlDeviceGetMigMode(handle)[0])),
-        "gpu.persistence": ask(lambda: bool(nvml.nvmlDeviceGetPersistenceMode(handle))),
-    }
-    return facts

@@ -132,7 +132,7 @@ def _listen(
     child: Child, job: Job, deadline: float, samples: list[Sample], on_phase: Callable[[str], None]
 ) -> Record:
     """Give the child its job and return the record that it sends; ``samples`` gets those sent before."""
-    child.send(job.model_dump_json())
+    child.send(job.line())
     while True:
         event = Event.model_validate_json(child.receive(deadline))
         samples += event.samples

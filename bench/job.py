@@ -37,6 +37,13 @@ class Job(BaseModel):
     ends them."""
     folder: str | None = None
     """The run's folder, for arrays that the workload has kept; None to keep none."""
+    profiled: bool = False
+    """Whether one more repetition, which is not timed, is watched by torch's profiler; its trace goes into
+    the folder."""
+
+    def line(self) -> str:
+        """Return the job as it is sent. Defaults go without saying: the process may be of an older tree."""
+        return self.model_dump_json(exclude_defaults=True)
 
 
 class Event(BaseModel):

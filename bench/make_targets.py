@@ -4,21 +4,19 @@
 library may be imported until they are.
 
 ``python -m bench.make_targets check TARGETS -- VARIABLES`` refuses an unknown variable in a sentence;
-``python -m bench.make_targets packages`` refuses an interpreter without the packages that measuring needs;
 ``python -m bench.make_targets run TARGET VARIABLES`` carries a target out, with the values of the variables
 from the environment.
 """
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import util
 from pathlib import Path
 
 from autogaze.errors import InputError, unknown_name
+from bench.wheels import check_packages, use
 
 _NAMED_AXES = ("ATTN", "CHUNK", "DTYPE", "SETTING", "BATCH", "ENGINE")
 """Axes with an option of their own; ``ATTN`` is short for the axis of attention backends."""
@@ -34,13 +32,13 @@ _EVALUATED = (
     *("CLIP_LEN", "CLIP_STARTS", "MAX_CLIPS", "VIZ_CLIPS", "OUTPUT_DIR"),
 )
 _EFFORT = ("SAMPLES", "TIME_BUDGET", "OUT", "RESUME", "RETRY")
-_FLAGS = ("PLAN", "RETRY", "JSON")
-_MODULES = {"pillow": "PIL", "scikit-image": "skimage", "pyyaml": "yaml"}
-"""Modules that are not called like their package."""
+_FLAGS = ("PLAN", "RETRY", "JSON", "PROFILE")
 CALLED_FROM = "MAKE_CALLED_FROM"
 """The environment variable that holds the folder in which ``make`` was typed."""
 _ANYWHERE = ("PYTHON", "VENV", "SHELL", "MAKE", "MAKEFLAGS")
 """Variables that every target may be given."""
+_BARE = "gpu-check"
+"""The target that runs with the Python that is there."""
 _NO = ("", "0", "no", "false", "off")
 _RUNS = "name runs, such as {}; make list shows them"
 
@@ -62,7 +60,19 @@ class Target:
 
 TARGETS = {
     "bench": Target(
-        ("GPU", "SUITE", *AXES, "AXES", *_INPUTS, "UPSTREAM", "UPSTREAM_PYTHON", *_EFFORT, "PLAN", "JSON"),
+        (
+            "GPU",
+            "SUITE",
+            *AXES,
+            "AXES",
+            *_INPUTS,
+            "UPSTREAM",
+            "UPSTREAM_PYTHON",
+            *_EFFORT,
+            "PROFILE",
+            "PLAN",
+            "JSON",
+        ),
         "run",
     ),
     "evaluate": Target(
@@ -96,7 +106,7 @@ TARGETS = {
         ("SUITE", "JSON"), "axes", ("SUITE",), "name one, such as SUITE=default; make suites lists them"
     ),
     "doctor": Target(("JSON",), "doctor"),
-    "gpu-check": Target(("GPU", "OUT", "LIMIT"), "gpu-check"),
+    "gpu-check": Target(("GPU", "OUT", "LIMIT", "WHEELS"), "gpu-check"),
     "test": Target(("ARGS",)),
     "test-oldest": Target(("OLDEST",)),
     "test-newest": Target(("NEWEST", "OUT")),
@@ -159,31 +169,6 @@ def _option(target: Target, name: str, value: str) -> list[str]:
     return [f"--{target.renamed.get(name, name.lower().replace('_', '-'))}={value}"]
 
 
-def missing_packages(pyproject: Path, unneeded: Sequence[str] = ("av", "nvidia-ml-py")) -> list[str]:
-    """Return the packages that ``pyproject`` requires and that this interpreter lacks, ``unneeded`` apart."""
-    import tomllib
-
-    required = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
-    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required]
-    return [name for name in names if name not in unneeded and not _is_installed(name)]
-
-
-def _is_installed(package: str) -> bool:
-    # By what is imported: builds of one package have several names.
-    return util.find_spec(_MODULES.get(package, package.replace("-", "_"))) is not None
-
-
-def _check_packages() -> None:
-    if sys.version_info < (3, 11):  # noqa: UP036 - whatever Python make was given
-        raise InputError(f"{sys.executable} is too old: name Python 3.11 or newer with PYTHON=")
-    missing = missing_packages(Path(__file__).parents[1] / "pyproject.toml")
-    if missing:
-        raise InputError(
-            f"gpu-check runs with the Python that is there, and {sys.executable} lacks {', '.join(missing)}: "
-            "install them, or run make setup and give PYTHON=.venv/bin/python"
-        )
-
-
 def main(words: Sequence[str]) -> None:
     """Do what the first word says; a refusal is a sentence, and exit code 2.
 
@@ -194,8 +179,6 @@ def main(words: Sequence[str]) -> None:
         if action == "check":
             end = rest.index("--")
             check(rest[:end] or ["help"], rest[end + 1 :])
-        elif action == "packages":
-            _check_packages()
         else:
             _run(rest[0], rest[1:])
     except InputError as error:
@@ -206,10 +189,20 @@ def main(words: Sequence[str]) -> None:
         sys.exit(2)
 
 
+def _bring_packages(wheels: str) -> None:
+    """Take what this interpreter lacks from a folder of wheels, if one is named; refuse it if packages are
+    missing then."""
+    if wheels:
+        use(Path(wheels))
+    check_packages(Path(__file__).parents[1] / "pyproject.toml", given=bool(wheels))
+
+
 def _run(target: str, names: Sequence[str]) -> None:
     taken = [name for name in names if name in TARGETS[target].variables]
     values = {name: os.environ.get(name, "") for name in taken}
     command = arguments(target, values)
+    if target == _BARE:
+        _bring_packages(values.get("WHEELS", "").strip())
     from bench.cli import main as bench
 
     # With make -C, who types is not where this runs.

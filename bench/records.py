@@ -27,6 +27,13 @@ ARRAYS_FOLDER = "arrays"
 """Where in a run's folder such files lie."""
 
 
+TRACE = "profile.trace"
+"""The detail of a record that names the profiler's trace of it, relative to the run's folder."""
+
+TRACES_FOLDER = "traces"
+"""Where in a run's folder such files lie."""
+
+
 CPU_OTHERS = "cpu.others"
 """The detail of a record that says what share of the CPUs other programs had while it was timed, 0 to 1."""
 

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 from autogaze.errors import InputError
 from bench import forecast, journal
 from bench.costs import Limits, warmups
+from bench.device_checks import check_device
 from bench.devices import Device, find_devices
-from bench.environment import describe, differences
+from bench.environment import describe, differences, torch_cuda_version
 from bench.forecast import Forecast
 from bench.fork_server import ForkServer, ForkServerError, open_fork_server
 from bench.isolation import run_jobs
@@ -26,6 +27,9 @@ from bench.records import AxisValue, Cell, Record, Run
 from suites.loader import Point, Suite, check_inputs, workload_class
 from suites.preflight import check_source
 from suites.workload import Inputs, Sharing
+
+PROFILE = "profile"
+"""The setting of a run that says whether its cells are profiled."""
 
 _BLOCK = 1 << 20
 
@@ -43,16 +47,26 @@ class Progress(Protocol):
         """Hear what became of the cell."""
 
 
-def start(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...], results: Path) -> Path:
+def start(
+    suite: Suite,
+    plan: Plan,
+    inputs: Inputs,
+    command: tuple[str, ...],
+    results: Path,
+    *,
+    profiled: bool = False,
+) -> Path:
     """Write the head of a new run into ``results`` and return the run's folder; the device is the plan's.
 
-    Raises ``InputError`` for an output folder that cannot be written, a video that cannot be read, and inputs
-    that some cell cannot be measured with.
+    A ``profiled`` run has a profiler's trace of each cell. Raises ``InputError`` for an output folder that
+    cannot be written, a video that cannot be read, and inputs that some cell cannot be measured with.
     """
-    return journal.create(head_of(suite, plan, inputs, command), results)
+    return journal.create(head_of(suite, plan, inputs, command, profiled=profiled), results)
 
 
-def head_of(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...]) -> Run:
+def head_of(
+    suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...], *, profiled: bool = False
+) -> Run:
     """Return the head of a new run; raises ``InputError`` for inputs that it cannot be measured with."""
     check_source(inputs.video)
     check_inputs(suite.points, suite.workloads, inputs)
@@ -62,6 +76,7 @@ def head_of(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...]) 
         "min_samples": suite.min_samples,
         "time_budget_seconds": suite.time_budget_seconds,
         "timeout_seconds": suite.timeout_seconds,
+        PROFILE: profiled,
     }
     # A resumed run must find its workloads even if the suite was a file that is gone.
     settings |= {f"workload.{cell.workload}": suite.workloads[cell.workload] for cell in plan.cells}
@@ -211,7 +226,8 @@ def _process(numbered: tuple[int, Job]) -> tuple[str, int]:
     """Return what is equal for jobs that are measured in one process."""
     number, job = numbered
     workload: object = workload_class(job.cell.workload, {job.cell.workload: job.target})
-    shares = isinstance(workload, Sharing) and workload.shares_process
+    # What a profiler leaves behind in a process must not touch the samples of the next cell.
+    shares = isinstance(workload, Sharing) and workload.shares_process and not job.profiled
     return job.target, -1 if shares else number
 
 
@@ -236,14 +252,17 @@ def _job(run: Run, cell: Cell, device: Device, inputs: Inputs, folder: Path) -> 
         time_budget_seconds=_number(run, "time_budget_seconds"),
         timeout_seconds=_number(run, "timeout_seconds"),
         folder=str(folder.resolve()),
+        profiled=bool(run.settings.get(PROFILE)),
     )
 
 
 def _device_of(run: Run) -> Device:
-    """Return the device the run was begun on; raises ``InputError`` where it is not here."""
+    """Return the device the run was begun on; raises ``InputError`` where it is not here or cannot be
+    used."""
     name = run.environment.fields.get("device")
     for device in find_devices():
         if device.torch_name == name:
+            check_device(device, torch_cuda_version())
             return device
     raise InputError(f"run {run.id} was begun on {name}, which is not here: resume it where it was begun")
 

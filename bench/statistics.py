@@ -9,6 +9,7 @@ where resampling is too narrow. Caveats are part of the results.
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,40 @@ def summarise(values: Sequence[float]) -> Summary:
         raise ValueError("no values to summarise")
     p5, median, p95 = (float(p) for p in np.percentile(sample, [5, 50, 95]))
     return Summary(sample.size, median, p5, p95, _caveats(sample.size))
+
+
+def interval_of_median(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the ends of the 95 % interval of the median, two of the values themselves; None for fewer than
+    six of them, of which no two are far enough apart.
+
+    The k-th smallest and the k-th largest hold the median between them unless fewer than k values lie on one
+    side of it, which is a matter of fair coins: nothing is supposed of the distribution (the sign test's
+    interval, as in Conover, Practical Nonparametric Statistics, 3.2).
+    """
+    rank = _rank(len(values))
+    if rank == 0:
+        return None
+    ordered = sorted(values)
+    return ordered[rank - 1], ordered[-rank]
+
+
+def half_width_of_median(values: Sequence[float]) -> float | None:
+    """Return half of that interval as a share of the median; None for fewer than six values or no median."""
+    interval = interval_of_median(values)
+    median = float(np.median(values)) if values else 0.0
+    return None if interval is None or median <= 0 else (interval[1] - interval[0]) / 2 / median
+
+
+@cache
+def _rank(count: int) -> int:
+    """Return the largest k for which fewer than k heads in ``count`` tosses, or fewer than k tails, are
+    improbable; 0 where there is none."""
+    below, ways, rank = 0, 1, 0  # tosses with fewer than ``rank`` heads; with just as many
+    while 2 * (below + ways) / 2**count <= 1 - _CONFIDENCE:
+        below += ways
+        ways = ways * (count - rank) // (rank + 1)
+        rank += 1
+    return rank
 
 
 def ratio_of_medians(a: Sequence[float], b: Sequence[float]) -> Ratio:

@@ -1,8 +1,10 @@
 """The measuring process: a program for :class:`autogaze.child_process.ChildProcess` that is sent jobs.
 
 The order of a cell: build the workload (stage ``setup``); warm up; then repeat until there are enough samples
-and the time budget is used. The whole of every repetition is stage ``end_to_end``. Its clock has stopped, and
+(:mod:`bench.pace`). The whole of every repetition is stage ``end_to_end``. Its clock has stopped, and
 the garbage collector rests, before the outputs of that very repetition are judged.
+
+A profiler, where it is asked for, watches one repetition more, after all that are timed.
 
 Where a peer does the work, this project does it too, right after or right before, in turns: stage ``ours``,
 which lies outside the repetition. Memory is then the peer's.
@@ -26,10 +28,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from autogaze.errors import BackendUnavailable, InputError
+from autogaze.errors import InputError
 from autogaze.files import replacing
 from autogaze.stages import observed_by
-from bench.costs import MOST_SAMPLES, warmups
+from bench import pace
+from bench.costs import warmups
+from bench.failures import classified
 from bench.fingerprint import fingerprint
 from bench.job import TURN, Event, Job
 from bench.meters.clocks import DeviceClock, StageClock, device_clock
@@ -37,12 +41,14 @@ from bench.meters.cpu_load import OTHERS, LoadMeter, others_share
 from bench.meters.instructions import Counter, open_counter
 from bench.meters.memory import MemoryMeter
 from bench.meters.power import PowerMeter, open_meter
+from bench.profiling import profile_repetition
 from bench.records import (
     ARRAYS,
     ARRAYS_FOLDER,
     BUSY,
     CPU_OTHERS,
     OURS,
+    TRACES_FOLDER,
     WHOLE,
     FrameQuality,
     Memory,
@@ -53,9 +59,9 @@ from bench.records import (
 from bench.survey import Question, survey
 from suites.workload import Doubting, Inputs, Paired, Quality, Renewing, Workload
 
-_ROOM = 2.0
-"""Repetitions, each as long as the longest so far, that must fit before another one begins: a slow
-cell takes fewer samples, and is not lost."""
+_PROFILER_ROOM = 5.0
+"""Repetitions that must fit before one is profiled: watched it takes several times as long, and its trace has
+to be written."""
 
 Send = Callable[[Event], None]
 
@@ -81,8 +87,8 @@ class Measurement:
     """What has been measured so far; grows, and is what remains when something goes wrong."""
 
     samples: list[Sample] = field(default_factory=list)
-    spent: float = 0.0
-    """Seconds of the timed repetitions, a peer's turns and ours."""
+    taken: pace.Taken = field(default_factory=pace.Taken)
+    """What the timed repetitions took, a peer's turns and ours."""
     judged: list[Quality] = field(default_factory=list)
     """Quality of each timed repetition."""
     counted: list[dict[str, float]] = field(default_factory=list)
@@ -93,7 +99,7 @@ class Measurement:
     others: float = 0.0
     """Share of the CPUs that other programs had from the first timed repetition to the last."""
     kept: dict[str, Any] = field(default_factory=dict)
-    """Details of the record that say where arrays are kept."""
+    """Details of the record that say where arrays and traces are kept, and what a profiler saw."""
 
 
 def measure(job: Job, send: Send, lines: Iterable[str] = ()) -> Record:
@@ -108,7 +114,7 @@ def measure(job: Job, send: Send, lines: Iterable[str] = ()) -> Record:
         doubt = _doubt(measurement)
         return _record(job, measurement, Status.INVALID if doubt else Status.OK, doubt)
     except Exception as error:
-        status, reason = _classified(error)
+        status, reason = classified(error)
         details = (
             {"refused": True} if isinstance(error, InputError) else {"traceback": traceback.format_exc()}
         )
@@ -140,8 +146,8 @@ def _measure(
         _keep(measurement, send, samples + _ours(paired, meters, index, warmup=True))
 
     judge, load = _Judge(workload), LoadMeter(paired.peer.pid if paired and paired.peer else None)
-    pace = _turns(send, lines) if job.in_turns else _budgets(job, started, measurement)
-    for index in pace:
+    taken = measurement.taken
+    for index in _turns(send, lines, taken) if job.in_turns else pace.repetitions(job, started, taken):
         send(Event(kind="phase", phase=f"sample {index + 1}"))
         # Every other time ours goes first, so that neither always finds the machine as the other left it.
         ours = _ours(paired, meters, index) if index % 2 else []
@@ -150,7 +156,8 @@ def _measure(
         memory.end()
         measurement.joules += [] if joules is None else [joules]
         ours = ours or _ours(paired, meters, index)
-        measurement.spent += sum(sample.seconds for sample in (samples[0], *ours))
+        for sample in (samples[0], *ours[:1]):
+            taken.add(sample.stage, sample.seconds)
         _keep(measurement, send, samples + ours)
         measurement.counted.append(dict(counters))
         measurement.judged.append(judge(output))
@@ -158,24 +165,14 @@ def _measure(
     measurement.others = load.share() or 0.0
     if measurement.judged:
         measurement.kept = _keep_arrays(job, measurement.judged[-1])
+        if job.profiled and job.folder is not None:
+            send(Event(kind="phase", phase="profile"))
+            measurement.kept |= _profiled(job, workload, measurement, started)
 
 
-def _budgets(job: Job, started: float, measurement: Measurement) -> Iterator[int]:
-    """Count repetitions until there are enough of them and the time budget is used, as far as the timeout
-    lets."""
-    longest = 0.0
-    index = 0
-    while index < job.min_samples or (measurement.spent < job.time_budget_seconds and index < MOST_SAMPLES):
-        began = time.perf_counter()
-        if index and began - started + _ROOM * longest > job.timeout_seconds:
-            break
-        yield index
-        index += 1
-        longest = max(longest, time.perf_counter() - began)
-
-
-def _turns(send: Send, lines: Iterator[str]) -> Iterator[int]:
+def _turns(send: Send, lines: Iterator[str], taken: pace.Taken) -> Iterator[int]:
     """Count repetitions for as long as there are turns to take."""
+    taken.ended = pace.TURNS
     for index in itertools.count():
         send(Event(kind="turn"))
         if next(lines, "").strip() != TURN:
@@ -278,11 +275,39 @@ def _keep_arrays(job: Job, quality: Quality) -> dict[str, Any]:
         return {}
     import numpy as np
 
-    # A cell's key has characters that file systems do not, and may be longer than they allow.
-    name = f"{ARRAYS_FOLDER}/{hashlib.sha256(job.cell.key.encode()).hexdigest()[:16]}.npz"
+    name = f"{ARRAYS_FOLDER}/{_file_stem(job)}.npz"
     with replacing(Path(job.folder, name)) as beside, beside.open("wb") as file:
         np.savez_compressed(file, **dict(quality.arrays))
     return {ARRAYS: name}
+
+
+def _file_stem(job: Job) -> str:
+    """Return a name for files of a cell: its key has characters that file systems do not, and may be longer
+    than they allow."""
+    return hashlib.sha256(job.cell.key.encode()).hexdigest()[:16]
+
+
+def _profiled(job: Job, workload: Workload, measurement: Measurement, started: float) -> dict[str, Any]:
+    """Have a profiler watch one more repetition; return what it saw, or why there is nothing to see. What
+    goes wrong here spoils no sample."""
+    whole = measurement.taken.seconds[WHOLE]
+    left = job.timeout_seconds - (time.perf_counter() - started)
+    is_elsewhere = isinstance(workload, Paired) and workload.peer is not None
+    if is_elsewhere:
+        return {"profile.none": "the work is done in another process"}
+    if _PROFILER_ROOM * max(whole) > left:
+        return {"profile.none": f"it would not fit into {job.timeout_seconds:g} s"}
+    try:
+        return profile_repetition(
+            workload,
+            str(job.inputs["device"]),
+            Path(job.folder or ""),
+            f"{TRACES_FOLDER}/{_file_stem(job)}.json.gz",
+            whole,
+            measurement.judged[-1].counters,
+        )
+    except Exception as error:
+        return {"profile.none": traceback.format_exception_only(error)[-1].strip().splitlines()[0]}
 
 
 def _record(
@@ -326,6 +351,7 @@ def _record(
             **(workload.details if workload else {}),
             **(judged[-1].details if judged else {}),
             **measurement.kept,
+            **measurement.taken.details(),
             CPU_OTHERS: others,
             **_process_details(),
             **(details or {}),
@@ -356,24 +382,6 @@ def _process_details() -> dict[str, Any]:
     """Return what the libraries that the workload loaded say of themselves."""
     torch = sys.modules.get("torch")
     return {"torch_threads": torch.get_num_threads()} if torch else {}
-
-
-def _classified(error: Exception) -> tuple[Status, str]:
-    if isinstance(error, BackendUnavailable):
-        return Status.UNSUPPORTED, str(error)
-    if isinstance(error, InputError):
-        return Status.FAILED, str(error)
-    sentence = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
-    if isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
-        return Status.OUT_OF_MEMORY, sentence
-    return Status.FAILED, sentence
-
-
-def _is_torch_out_of_memory(error: Exception) -> bool:
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator: can't allocate" in str(error)
 
 
 def serve(commands: int, answers: int) -> None:

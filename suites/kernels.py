@@ -53,15 +53,7 @@ def _form(operation: "Operation", form: str, dtype: Any, device: Any) -> Callabl
                 f"the triton form of {operation.name} needs a CUDA device and this is {device.type}: "
                 "the interpreter is for checking, and its times would mean nothing"
             )
-        variants = {measured_as(name): variant for name, variant in operation.variants.items()}
-        if form == "triton":
-            return operation.fast
-        if form not in variants:
-            known = ", ".join(("triton", *variants))
-            raise BackendUnavailable(f"{operation.name} has no form {form}; measure one of {known}")
-        if (obstacle := operation.variant_obstacle(form.removeprefix(measured_as("")), device)) is not None:
-            raise BackendUnavailable(f"form {form} of {operation.name} {obstacle}")
-        return variants[form]
+        return _triton_form(operation, form, device)
     if form == "native":
         if operation.native is None:
             raise BackendUnavailable(f"{operation.name} has no native form; measure its reference")
@@ -72,6 +64,22 @@ def _form(operation: "Operation", form: str, dtype: Any, device: Any) -> Callabl
             )
         return operation.native
     return operation.reference
+
+
+def _triton_form(operation: "Operation", form: str, device: Any) -> Callable[..., Any]:
+    """Return a form that is launched by Triton; plain ``triton`` is the first that the GPU can hold."""
+    from kernels.fitting import Fitting
+
+    variants = {measured_as(name): variant for name, variant in operation.variants.items()}
+    if form == "triton":
+        fitting = {measured_as(name): each for name, each in operation.launchable(device).items()}
+        return Fitting({form: operation.fast, **fitting})
+    if form not in variants:
+        known = ", ".join((form.partition("_")[0], *variants))
+        raise BackendUnavailable(f"{operation.name} has no form {form}; measure one of {known}")
+    if (obstacle := operation.variant_obstacle(form.removeprefix(measured_as("")), device)) is not None:
+        raise BackendUnavailable(f"form {form} of {operation.name} {obstacle}")
+    return variants[form]
 
 
 def _copies(moved: int, *, hot: bool) -> int:
@@ -108,7 +116,8 @@ class Kernel:
         except BuildError as unbuilt:
             raise BackendUnavailable(f"the native form of {self.operation.name} {unbuilt}") from unbuilt
         self.ceilings: Ceilings = measure_ceilings(device, dtype)
-        self.notes: list[str] = []
+        remark: str | None = getattr(self.call, "remark", None)
+        self.notes: list[str] = [] if remark is None else [remark]
         hot = axes["memory"] == "hot"
         copies = _copies(self.bytes, hot=hot)
         made = [self.operation.inputs(self.shape, dtype, device) for _ in range(copies)]

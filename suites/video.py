@@ -171,6 +171,8 @@ class Judged(ClipWorkload):
                 clip = call * self.batch + video
                 judged = self.pipeline.judge(result, video)
                 frames += [{"clip": clip, "frame": t, **row} for t, row in enumerate(judged)]
+        remarks = self.pipeline.gaze_model.gazing_model.engine_remarks()
+        self.notes += [remark for remark in remarks if remark not in self.notes]
         return Quality(digest.hexdigest()[:16], frames, dict(counters))
 
 

@@ -61,6 +61,7 @@ def permissions() -> dict[str, set[str]]:
 
 def _rows(table: str, prefix: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
+    table = table.partition("\n\n")[0] + "\n"  # what follows may have tables of its own
     for row in re.findall(r"^\|(.*)\|\n", table, flags=re.MULTILINE):
         holders, _, allowed = row.split("|")
         above = set(found)

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from rich.markup import escape
 from rich.table import Table
 
+from autogaze.errors import InputError
 from bench.commands import options
 from bench.commands.machine import print_json
 from bench.commands.measuring import open_console
+from bench.device_checks import check_device
 from bench.devices import CPU, Device, find_devices
 from bench.environment import package_version, torch_cuda_version
 from bench.meters.instructions import open_counter
@@ -94,6 +96,10 @@ def _device_findings(found: tuple[Device, ...]) -> Iterator[Finding]:
         if device not in usable:
             remark = "torch is built without CUDA: pip install a CUDA build of torch"
         yield Finding("devices", device.name, device in usable, remark)
+        try:
+            check_device(device, torch_cuda_version())
+        except InputError as error:
+            yield Finding("devices", device.name, False, str(error))
     if found == (CPU,):
         yield Finding(
             "devices",

@@ -12,6 +12,7 @@ from bench import journal, runner
 from bench.commands import invocation
 from bench.commands.progress import LiveProgress, PlainProgress
 from bench.commands.terminal import common_axes
+from bench.device_checks import check_device
 from bench.devices import Device, find_devices, select
 from bench.environment import torch_cuda_version
 from bench.records import Record, Run, Status
@@ -34,8 +35,13 @@ def open_console(stderr: bool = False) -> Console:
 
 
 def devices_named(names: str) -> tuple[Device, ...]:
-    """Return the devices that ``GPU=`` means; raises ``InputError`` for a name that fits none."""
-    return select(names, find_devices(), torch_has_cuda=torch_cuda_version() is not None)
+    """Return the devices that ``GPU=`` means; raises ``InputError`` for a name that fits none, and for a
+    device that torch or Triton cannot use as things are."""
+    cuda = torch_cuda_version()
+    devices = select(names, find_devices(), torch_has_cuda=cuda is not None)
+    for device in devices:
+        check_device(device, cuda)
+    return devices
 
 
 def with_effort(suite: Suite, samples: int | None, time_budget: float | None) -> Suite:

@@ -31,6 +31,9 @@ Geometry = Annotated[
 Seed = Annotated[int, Option(help="Seed of anything random.")]
 Samples = Annotated[int | None, Option(min=1, help="Timed repetitions a cell, at least.")]
 TimeBudget = Annotated[float | None, Option(min=0.0, help="Seconds of timed repetitions a cell.")]
+Profile = Annotated[
+    bool, Option("--profile", help="One more repetition a cell, watched by a profiler: a trace, and figures.")
+]
 Out = Annotated[Path, Option(help="Folder that the run's folder is made in.")]
 Plan = Annotated[bool, Option("--plan", help="Print the cells and what they cost; measure nothing.")]
 Resume = Annotated[str | None, Option(help="Finish this run: a folder, latest, or a part of its id.")]
@@ -64,6 +67,9 @@ BenchmarkFile = Annotated[Path, Argument(help="JSON file that pytest-benchmark w
 
 CheckGpu = Annotated[str, Option(help="auto, or a name such as h100; cpu to try the steps out.")]
 CheckOut = Annotated[Path, Option(help="Folder that the check's folder is made in.")]
+CheckWheels = Annotated[
+    Path | None, Option("--wheels", help="Folder of wheels, for packages that this Python lacks.")
+]
 CheckLimit = Annotated[float, Option(min=1.0, help="Seconds for all of it; each step has its share.")]
 
 RESULTS = Path("results")

@@ -83,6 +83,8 @@ def _has(run: Run, name: str, value: Any) -> object:
         return ", ".join(dict.fromkeys(str(cell.axes.get("attention")) for cell in run.cells))
     if name in ("clip_starts", "max_clips"):
         return "those of its own"
+    if name == runner.PROFILE:
+        return run.settings.get(name, False)
     setting = _SETTINGS.get(name, name)
     if setting not in run.settings:
         return None

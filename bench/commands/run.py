@@ -54,6 +54,7 @@ def run(
     seed: options.Seed = 0,
     samples: options.Samples = None,
     time_budget: options.TimeBudget = None,
+    profile: options.Profile = False,
     out: options.Out = options.RESULTS,
     plan: options.Plan = False,
     resume: options.Resume = None,
@@ -79,8 +80,9 @@ def run(
     refuse_in_vain(loaded, [invocation.option(name) for name in _OF_CLIPS if name in given])
     loaded = with_effort(loaded, samples, time_budget)
     plans = make_plans(loaded, devices_named(gpu))
-    act = _print_plans if plan else _start
-    raise typer.Exit(act(loaded, plans, inputs, out, json, console))
+    if plan:
+        raise typer.Exit(_print_plans(loaded, plans, inputs, out, json, console))
+    raise typer.Exit(_start(loaded, plans, inputs, out, json, console, profile))
 
 
 def _inputs(given: Mapping[str, Any]) -> Inputs:
@@ -142,14 +144,20 @@ def _print_plans(
 
 
 def _start(
-    suite: Suite, plans: Sequence[Plan], inputs: Inputs, out: Path, json: bool, console: Console
+    suite: Suite,
+    plans: Sequence[Plan],
+    inputs: Inputs,
+    out: Path,
+    json: bool,
+    console: Console,
+    profiled: bool,
 ) -> int:
     """Measure a suite on each device; return the exit code."""
     begun: list[Path] = []
 
     def folders() -> Iterator[Path]:
         for each in plans:
-            begun.append(runner.start(suite, each, inputs, invocation.typed(), out))
+            begun.append(runner.start(suite, each, inputs, invocation.typed(), out, profiled=profiled))
             yield begun[-1]
 
     code = measure(folders(), console)

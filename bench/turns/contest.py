@@ -103,7 +103,7 @@ class _Player:
             leads_group=True,
         )  # fmt: skip
         self._record: Record | None = None
-        self._child.send(job.model_dump_json())
+        self._child.send(job.line())
 
     def await_turn(self) -> list[Sample]:
         """Wait until it is ready for a turn; return the samples since the one before."""

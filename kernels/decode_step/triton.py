@@ -45,7 +45,7 @@ def step(
     variant: Variant = PLAIN,
 ) -> Tensor:
     """See :func:`kernels.decode_step.reference.step`."""
-    tiles = _tiles(state, variant)
+    tiles = tiles_of(state, variant)
     scratch = Scratch.allocate(state, weights.layers[0].down.shape[1], tiles)
     for index, layer in enumerate(weights.layers):
         launch_attention(state, weights, index, scratch, tiles, sequential=sequential)
@@ -65,7 +65,7 @@ def obstacle(name: str, device: torch.device) -> str | None:
     return dependent_launch.obstacle(device) if STEPS[name].dependent else None
 
 
-def _tiles(state: DecoderState, variant: Variant) -> Tiles:
+def tiles_of(state: DecoderState, variant: Variant) -> Tiles:
     single = state.keys.dtype == torch.float32
     plain = variant.ieee and single
     return Tiles(

@@ -42,6 +42,20 @@ def test_a_gpu_is_described_as_far_as_its_library_tells(monkeypatch: pytest.Monk
     assert fields["gpu.mig"] is None
 
 
+def test_the_clock_policy_of_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml)
+    fields = describe(Device("cuda:0", "NVIDIA H100", fake_nvml.PCI_ID, 132, 80)).fields
+    policy = {
+        "gpu.power_limit_default_watts": 650.0,
+        "gpu.application_clock_mhz": 1755,
+        "gpu.application_memory_clock_mhz": 2619,
+        "gpu.default_application_clock_mhz": None,
+        "gpu.max_clock_mhz": 1980,
+        "gpu.persistence": True,
+    }
+    assert policy.items() <= fields.items()
+
+
 def test_the_cuda_version_of_torch_is_read_without_importing_it() -> None:
     import torch
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autogaze.errors import InputError
-from bench.make_targets import TARGETS, arguments, check, missing_packages
+from bench.make_targets import TARGETS, arguments, check
 from suites import WORKLOADS
 from suites.catalogue import ATTENTION
 from suites.loader import workload_class
@@ -63,6 +63,8 @@ def test_a_variable_may_be_for_any_of_several_targets() -> None:
         ("bench", {"SUITE": "smoke", "CHUNK": ""}, ["run", "--suite=smoke"]),
         ("bench", {"TIME_BUDGET": "5", "SEED": "0"}, ["run", "--time-budget=5", "--seed=0"]),
         ("bench", {"PLAN": "1", "RETRY": "0"}, ["run", "--plan"]),
+        ("bench", {"PROFILE": "1"}, ["run", "--profile"]),
+        ("gpu-check", {"WHEELS": "wheels", "LIMIT": "60"}, ["gpu-check", "--wheels=wheels", "--limit=60"]),
         ("bench", {"OPERATION": "decode_step"}, ["run", "--axis", "operation=decode_step"]),
         ("bench", {"AXES": "mine=1,2 yours=3"}, ["run", "--axis", "mine=1,2", "--axis", "yours=3"]),
         ("bench", {"VIDEO": "it's my clip.mp4"}, ["run", "--video=it's my clip.mp4"]),
@@ -99,15 +101,6 @@ def test_a_target_without_what_it_needs_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=re.escape(sentence)):
         arguments(target, values)
-
-
-def test_packages_that_are_not_there_are_named(tmp_path: Path) -> None:
-    pyproject = tmp_path / "pyproject.toml"
-    pyproject.write_text(
-        '[project]\ndependencies = ["pytest>=8", "no-such-package>=1; python_version", "av"]\n'
-    )
-    assert missing_packages(pyproject) == ["no-such-package"]
-    assert missing_packages(REPOSITORY / "pyproject.toml") == []
 
 
 def test_variables_are_checked_with_the_standard_library_alone() -> None:

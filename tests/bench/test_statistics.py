@@ -4,7 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.statistics import ENOUGH, holm, mean_of, ratio_of_medians, ratio_of_pairs, summarise
+from bench.statistics import (
+    ENOUGH,
+    half_width_of_median,
+    holm,
+    interval_of_median,
+    mean_of,
+    ratio_of_medians,
+    ratio_of_pairs,
+    summarise,
+)
 
 TIMES = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=12)
 
@@ -13,6 +22,32 @@ def test_a_summary_gives_order_statistics() -> None:
     summary = summarise([5.0, 1.0, 2.0, 3.0, 4.0])
     assert (summary.count, summary.p5, summary.median, summary.p95) == (5, 1.2, 3.0, 4.8)
     assert summary.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("count", "ranks"), [(5, None), (6, (1, 6)), (9, (2, 8)), (10, (2, 9)), (20, (6, 15)), (100, (40, 61))]
+)
+def test_the_interval_of_a_median_has_the_ranks_of_the_tables(
+    count: int, ranks: tuple[int, int] | None
+) -> None:
+    values = [float(value) for value in range(count, 0, -1)]
+    assert interval_of_median(values) == ranks
+
+
+@given(st.integers(6, 400))
+def test_no_larger_rank_would_hold_the_median_surely_enough(count: int) -> None:
+    interval = interval_of_median([float(value) for value in range(1, count + 1)])
+    assert interval is not None
+    rank = interval[0]
+    assert 2 * stats.binom.cdf(rank - 1, count, 0.5) <= 0.05 < 2 * stats.binom.cdf(rank, count, 0.5)
+    assert interval[1] == count + 1 - rank
+
+
+def test_half_the_interval_is_told_as_a_share_of_the_median() -> None:
+    assert half_width_of_median([9.0, 10.0, 10.0, 10.0, 10.0, 12.0]) == pytest.approx(0.15)
+    assert half_width_of_median([1.0] * 6) == 0.0
+    assert half_width_of_median([1.0] * 5) is half_width_of_median([]) is None
+    assert half_width_of_median([0.0] * 9) is None
 
 
 def test_few_samples_are_warned_about() -> None:

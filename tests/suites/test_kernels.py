@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from triton.runtime.errors import OutOfResources
 
 from autogaze.errors import BackendUnavailable, InputError
 from autogaze.models.autogaze import frame_launches
 from kernels.c_compiler import BuildError
 from kernels.decode_step import native
+from kernels.fitting import Fitting
 from kernels.registry import OPERATIONS
 from suites import ceilings, kernels
 from suites.kernels import Kernel
@@ -147,3 +149,20 @@ def test_a_variant_is_a_form_and_one_that_an_operation_has_not_is_said() -> None
         assert kernels._form(OPERATIONS["decode_step"], f"triton_{variant}", None, device) is form
     with pytest.raises(BackendUnavailable, match="block_causal_attention has no form triton_ieee"):
         kernels._form(OPERATIONS["block_causal_attention"], "triton_ieee", None, device)
+
+
+def test_the_form_triton_is_the_first_that_the_gpu_can_hold_and_a_note_says_which(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    operation = OPERATIONS["decode_step"]
+    assert kernels._form(operation, "triton", None, torch.device("cuda")).taken == "triton"
+
+    def too_large(**inputs: Any) -> None:
+        raise OutOfResources(155648, 101376, "shared memory")
+
+    form = Fitting({"triton": too_large, "triton_ieee": operation.reference})
+    monkeypatch.setattr(kernels, "_form", lambda *given: form)
+    assert kernel(form="triton").notes == [
+        "triton wants 155648 of shared memory in a block and this GPU has 101376: triton_ieee is launched "
+        "instead"
+    ]

@@ -74,6 +74,7 @@ class DeviceLoop:
             self.weights = _copied(weights)
             self.state = _empty_state(weights, batch, slots, most, like)
             self.vision = torch.zeros_like(like[:, 0], memory_format=torch.contiguous_format)
+            self.form = form
             self.launches = FrameLaunches(self.state, self.weights, self.vision, form, capture)
             self._done = torch.cuda.Event() if like.is_cuda else None
 

@@ -26,14 +26,14 @@ from autogaze.errors import BackendUnavailable, unknown_name
 from autogaze.models.autogaze.configuration_autogaze import Architecture
 from autogaze.models.autogaze.decoder import DecoderWeights
 from autogaze.models.autogaze.device_loop import CapturedFrame, DeviceLoop
-from autogaze.models.autogaze.frame_launches import FrameForm, in_cuda_graph
+from autogaze.models.autogaze.frame_launches import FrameForm, Step, in_cuda_graph
 from autogaze.models.autogaze.generation import Bind, Fused, GazeRequest, generate
 from autogaze.stages import stage
 from kernels.c_compiler import BuildError
 from kernels.decode_step import native
 from kernels.decode_step.layers import Weights
 from kernels.decode_step.state import DecoderState
-from kernels.decode_step.variants import FRAMES, FrameVariant, measured_as
+from kernels.decode_step.variants import FRAMES, STEPS, FrameVariant, measured_as
 
 ROUND_SLOTS = 1024
 """Caches are made in steps of so many slots, so that clips of similar length share a captured loop."""
@@ -139,9 +139,20 @@ def _needs_triton(arch: Architecture, device: torch.device, dtype: torch.dtype) 
 
 def _triton(variant: FrameVariant) -> FrameForm:
     from kernels.decode_step import triton
+    from kernels.fitting import Fitting
     from kernels.prefill import triton as triton_prefill
 
-    form = FrameForm(functools.partial(triton.step, variant=variant.step), steps=variant.steps)
+    step: Step = functools.partial(triton.step, variant=variant.step)
+    if variant == FrameVariant():  # the engine called triton is what a GPU has the shared memory for
+        fallbacks = {name: each for name, each in STEPS.items() if not each.dependent}
+        step = Fitting(
+            {"triton": step}
+            | {
+                measured_as(name): functools.partial(triton.step, variant=each)
+                for name, each in fallbacks.items()
+            }
+        )
+    form = FrameForm(step, steps=variant.steps)
     if not variant.prefill:
         return form
     begin = functools.partial(triton_prefill.begin, dependent=variant.step.dependent)
@@ -249,6 +260,11 @@ class EngineRunner:
                     loop = DeviceLoop(weights, batch, slots, arch.eos, vision, make_form(), in_cuda_graph)
             self.kept[key] = loop
             return loop.run(weights, vision, request)
+
+    def remarks(self) -> list[str]:
+        """Return what the engines' steps had to do otherwise on this device, each once."""
+        found = (getattr(loop.form.step, "remark", None) for loop in self.kept.values())
+        return list(dict.fromkeys(remark for remark in found if remark))
 
     def __deepcopy__(self, memo: dict[int, object]) -> "EngineRunner":
         return EngineRunner()  # A copy of the model has weights of its own, and captures anew.

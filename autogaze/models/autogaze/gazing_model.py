@@ -107,6 +107,11 @@ class GazingModel(nn.Module):
             frames = self._runner.generate(name, weights, vision, request, self.attn_implementation, at_once)
         return gaze_output(frames, self.arch.grid, request.requirement)
 
+    def engine_remarks(self) -> list[str]:
+        """Return what the engines that have run had to do otherwise on this device, such as another variant
+        of a kernel that is too large for it."""
+        return self._runner.remarks()
+
     def score(self, vision: Tensor, positions: Tensor, padded: Tensor, slots: list[int]) -> Scores:
         """Score gazes (batch, N), given the vision tokens of their videos, as the released model does."""
         frame = torch.arange(len(slots)).repeat_interleave(torch.tensor(slots)).to(vision.device)

@@ -1,14 +1,21 @@
+import os
+import shutil
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from autogaze.errors import InputError
-from bench.commands import gpu_check
+from bench import journal
+from bench.commands import gpu_check, packing
 from bench.commands.gpu_check import Step, check, make_folder, refuse_cpu, standard_steps
 from bench.devices import CPU, Device
+from bench.first_contact.__main__ import PARTS
+from bench.first_contact.lines import Lines
 from bench.records import Status
-from suites.loader import suite_names
+from suites.catalogue import refuse_in_vain
+from suites.loader import load_suite, suite_names
 from tests.bench import builders
 
 GPU = Device("cuda:0", "NVIDIA H200", "0000:01:00.0", 132, 2**37)
@@ -79,14 +86,109 @@ def test_only_the_cells_of_its_own_run_are_a_steps(tmp_path: Path) -> None:
     assert outcome.cells == ()
 
 
-def test_the_standard_steps_measure_known_suites_on_the_device_and_test_what_is_there(tmp_path: Path) -> None:
+def test_the_standard_steps_ask_first_and_then_measure_known_suites_and_test_what_is_there(
+    tmp_path: Path,
+) -> None:
     steps = {step.name: step.command for step in standard_steps(tmp_path, GPU)}
-    assert list(steps) == ["clip", "engines", "kernels", "attention", "tests"]
+    assert list(steps) == [
+        *("clip", "contact", "variants", "counters", "memcheck", "patches"),
+        *("engines", "kernels", "attention", "tests"),
+    ]
     for name in ("engines", "kernels", "attention"):
         assert name in suite_names()
+        refuse_in_vain(load_suite(name), ["--video"] if "--video" in steps[name] else [])
+    assert "--video" in steps["engines"]  # without PyAV the embedded clip cannot be read
+    for name in ("contact", "variants"):
+        assert name in PARTS
+        assert {"--pci-id", "0000:01:00.0"} <= set(steps[name])
+        assert "--small" not in steps[name]
+    for name in set(steps) - {"clip", "patches", "tests"}:
         assert "cuda:0" in steps[name]
-    assert all((Path(__file__).parents[3] / folder).is_dir() for folder in gpu_check.TESTS)
+    root = Path(__file__).parents[3]
+    assert all((root / word.removeprefix("--ignore=")).exists() for word in gpu_check.TESTS)
+    assert steps["patches"][-1] == gpu_check.PATCH_TEST
     assert str(tmp_path / "street.npz") in steps["clip"]
+
+
+def test_a_cpu_is_asked_little_and_is_not_watched(tmp_path: Path) -> None:
+    steps = {step.name: step for step in standard_steps(tmp_path, CPU)}
+    assert "--small" in steps["contact"].command
+    assert steps["counters"].obstacle == "ncu watches a GPU, and this is a CPU"
+
+
+def test_a_program_that_is_not_there_makes_its_step_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {"ncu"}
+    monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}" if program in here else None)
+    obstacles = {step.name: step.obstacle for step in standard_steps(tmp_path, GPU)}
+    assert obstacles["counters"] is None
+    assert "compute-sanitizer is not on PATH" in str(obstacles["memcheck"])
+    monkeypatch.setattr(gpu_check.util, "find_spec", lambda name: None if name == "hypothesis" else object())
+    obstacles = {step.name: step.obstacle for step in standard_steps(tmp_path, GPU)}
+    assert obstacles["patches"] == obstacles["tests"] == "tests need hypothesis; WHEELS= may bring them"
+
+
+def test_a_step_that_is_skipped_costs_no_time_and_the_summary_says_why(tmp_path: Path) -> None:
+    skipped = Step("counters", ("false",), 1e9, obstacle="ncu is not on PATH")
+    first, last = check(tmp_path, (skipped, python("last", "")), CPU, 600, print)
+    assert not first.failed
+    assert last.exit_code == 0
+    assert "skip   counters           ncu is not on PATH" in (tmp_path / "summary.txt").read_text()
+
+
+def test_a_step_that_may_fail_is_no_failure(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", "raise SystemExit(1)")
+    (outcome,) = check(tmp_path, (Step("counters", command, 1, optional=True),), CPU, 600, print)
+    assert not outcome.failed
+    assert "gave up counters" in (tmp_path / "summary.txt").read_text()
+
+
+def test_the_summary_names_the_answers_that_are_wrong(tmp_path: Path) -> None:
+    lines = Lines(tmp_path / "contact.jsonl")
+    lines.write("versions", "ok")
+    lines.write("patches triton", "wrong", right=False)
+    lines.write("capture", "failed", reason="the process died of SIGABRT")
+    lines.close()
+    check(tmp_path, (python("nothing", ""),), CPU, 600, print)
+    summary = (tmp_path / "summary.txt").read_text()
+    assert "contact: 1 ok, 1 wrong, 1 failed" in summary
+    assert "wrong         patches triton: see the file" in summary
+    assert "failed        capture: the process died of SIGABRT" in summary
+
+
+def test_what_a_check_leaves_is_packed_into_a_few_files_that_hold_all_of_it(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    steps = (python("measures", MEASURES, work, "one", "ok"), python("prints", "print('all is well')"))
+    check(work, steps, CPU, 600, print)
+    for part in ("contact", "variants"):
+        Lines(work / f"{part}.jsonl").close()
+    (work / "traces").mkdir()
+    (work / "traces" / "step.json.gz").write_bytes(b"trace")
+    (work / "street.npz").write_bytes(b"painted again in no time")
+    names = {path.name for path in packing.pack(work, tmp_path)}
+    assert names == {
+        *("summary.txt", "contact.jsonl", "variants.jsonl", "logs.txt"),
+        *("report.html", "report.tar.gz", "runs.tar.gz", "traces.tar.gz"),
+    }
+    assert len(names) <= packing.MOST_FILES
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert "== prints\nall is well\n" in (tmp_path / "logs.txt").read_text()
+    with tarfile.open(tmp_path / "runs.tar.gz") as archive:
+        archive.extractall(tmp_path / "again", filter="data")
+    assert len(journal.read_run(tmp_path / "again" / "one")[1]) == 2
+    with tarfile.open(tmp_path / "report.tar.gz") as archive:
+        assert "report/report.md" in archive.getnames()
+
+
+def test_of_a_check_that_was_cut_off_there_is_packed_what_there_is(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "clip.log").write_bytes(b"x" * (2 << 20))
+    assert [path.name for path in packing.pack(work, tmp_path)] == ["logs.txt"]
+    assert (tmp_path / "logs.txt").read_bytes().startswith(b"== clip\n[...]\nxxx")
+    assert os.path.getsize(tmp_path / "logs.txt") < (1 << 20) + 100
 
 
 def test_without_a_gpu_it_is_refused_unless_the_cpu_is_named() -> None:

@@ -328,3 +328,19 @@ def test_make_shows_what_it_would_do_and_does_not_do_it(tmp_path: Path, set_up: 
     assert done.returncode == 0
     assert "bench.make_targets run bench OUT SUITE" in done.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_a_profiled_run_has_a_trace_for_each_cell_and_can_only_be_finished_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, ["good", "unavailable"], "--profile") == 0
+    (folder,) = (tmp_path / "out").iterdir()
+    head, records = journal.read_run(folder)
+    assert head.settings["profile"] is True
+    traces = [record.details.get("profile.trace") for record in records]
+    assert traces[1] is None
+    assert [f"traces/{path.name}" for path in (folder / "traces").iterdir()] == traces[:1]
+    (tmp_path / "plain").mkdir()
+    plain = cut_off(tmp_path / "plain", [Status.OK, None, None])
+    assert bench("run", "--resume", plain, "--profile") == 2
+    assert "was begun with profile False, and --profile asks for True" in capsys.readouterr().err

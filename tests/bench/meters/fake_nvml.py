@@ -6,6 +6,7 @@ class NVMLError(Exception):
 
 
 NVML_CLOCK_SM = 1
+NVML_CLOCK_MEM = 2
 NVML_TEMPERATURE_GPU = 0
 nvmlClocksEventReasonGpuIdle = 1  # noqa: N816
 nvmlClocksEventReasonSwPowerCap = 4  # noqa: N816
@@ -54,3 +55,19 @@ def nvmlDeviceGetEnforcedPowerLimit(handle: str) -> int:  # noqa: N802
 
 def nvmlDeviceGetEccMode(handle: str) -> list[int]:  # noqa: N802
     return [1, 1]
+
+
+def nvmlDeviceGetPowerManagementDefaultLimit(handle: str) -> int:  # noqa: N802
+    return 650_000
+
+
+def nvmlDeviceGetApplicationsClock(handle: str, kind: int) -> int:  # noqa: N802
+    return {NVML_CLOCK_SM: 1755, NVML_CLOCK_MEM: 2619}[kind]
+
+
+def nvmlDeviceGetMaxClockInfo(handle: str, kind: int) -> int:  # noqa: N802
+    return 1980
+
+
+def nvmlDeviceGetPersistenceMode(handle: str) -> int:  # noqa: N802
+    return 1

@@ -305,3 +305,28 @@ def test_captured_engines_choose_the_released_patches_on_a_gpu(name, engine):
             assert output.gazing_pos.tolist() == expected["gazing_pos"]
     finally:
         model.to("cpu")
+
+
+@on_the_interpreter
+def test_a_gpu_that_cannot_hold_a_variant_takes_the_next_and_the_model_says_so(uncaptured, monkeypatch):
+    from triton.runtime.errors import OutOfResources
+
+    from kernels.decode_step import reference, triton
+
+    def too_large(state, weights, sequential=False, ended=None, *, variant):
+        if variant == STEPS["ieee"]:
+            return reference.step(state, weights, sequential, ended)
+        raise OutOfResources(155648, 101376, "shared memory")
+
+    monkeypatch.setattr(triton, "step", too_large)
+    case = gaze_case(WHOLE_PICTURES[0])
+    model = gaze_model(case["config"], case["weight_seed"])
+    assert model.gazing_model.engine_remarks() == []
+    video = {"video": gaze_video(case)[:1, :2]}
+    with torch.inference_mode():
+        found, expected = (model(video, gazing_ratio=0.1, engine=name) for name in ("triton", "eager"))
+    assert found.gazing_pos.tolist() == expected.gazing_pos.tolist()
+    assert model.gazing_model.engine_remarks() == [
+        "triton wants 155648 of shared memory in a block and this GPU has 101376; triton_combine_in_attend wants "
+        "155648 of shared memory in a block and this GPU has 101376: triton_ieee is launched instead"
+    ]
