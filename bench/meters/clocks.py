@@ -110,8 +110,10 @@ class StageClock:
     def _add_instructions(self, name: str, before: int | None, after: int | None) -> None:
         """Add what an occurrence of a stage took; a stage of which a part was not counted has no count."""
         so_far = self._instructions.get(name, 0)
-        known = not (so_far is None or before is None or after is None)
-        self._instructions[name] = so_far + after - before if known else None
+        if so_far is None or before is None or after is None:
+            self._instructions[name] = None
+        else:
+            self._instructions[name] = so_far + after - before
 
     def count(self, name: str, amount: int) -> None:
         self.counters[name] = self.counters.get(name, 0) + amount
