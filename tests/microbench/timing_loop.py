@@ -6,8 +6,8 @@ power, load and instructions), by that loop without meters, and by nothing but a
 Medians of ratios over rounds are printed, with intervals that leave out the true one in a case of a hundred.
 The bare call is also timed against itself: that is the noise, and what lies inside of it is no difference.
 
-Two cores of an AMD EPYC that other programs kept busy (load 5), 400 rounds, twice: the loop adds 0.6 and 0.7 %
-to the call; the meters move the median by 0.0 and 0.1 %, the noise being 0.5 %.
+On two cores of an AMD EPYC that other programs kept busy (load 5), 400 rounds, twice: the loop adds 0.6 and
+0.7 % to the call; the meters move the median by 0.0 and 0.1 %, the noise being 0.5 %.
 """
 
 import sys
