@@ -48,6 +48,13 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what was being written anywhere in ``folder`` when a process was killed; nobody may be writing
+    there."""
+    for path in sorted(folder.rglob(f"*{PARTIAL}")):
+        _remove(path)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

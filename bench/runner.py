@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autogaze.errors import InputError
+from autogaze.files import remove_partial
 from bench import forecast, journal
 from bench.costs import Limits, warmups
 from bench.device_checks import check_device
@@ -142,6 +143,8 @@ def proceed(folder: Path, progress: Progress, retry: bool = False) -> list[Recor
             append(record)
             ahead.learn(record)
             progress.end(record)
+        records_to_come.close()
+        remove_partial(folder)  # of processes that were killed; none is left, and the journal is locked
     export(folder)
     return journal.read_run(folder)[1]
 

@@ -12,7 +12,6 @@ which lies outside the repetition. Memory is then the peer's.
 Nothing here imports torch, unless the device is a CUDA one: it is the workload that decides what is loaded.
 """
 
-import gc
 import hashlib
 import importlib
 import itertools
@@ -21,7 +20,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ from bench.failures import classified
 from bench.fingerprint import fingerprint
 from bench.job import TURN, Event, Job
 from bench.meters.clocks import DeviceClock, StageClock, device_clock
+from bench.meters.collector import at_rest, settled
 from bench.meters.cpu_load import OTHERS, LoadMeter, others_share
 from bench.meters.instructions import Counter, open_counter
 from bench.meters.memory import MemoryMeter
@@ -109,8 +109,8 @@ def measure(job: Job, send: Send, lines: Iterable[str] = ()) -> Record:
     """
     measurement = Measurement()
     try:
-        with closing(open_counter()) as instructions:
-            _measure(job, send, measurement, iter(lines), instructions)
+        with closing(open_counter()) as instructions, ExitStack() as loaded:
+            _measure(job, send, measurement, iter(lines), instructions, loaded)
         doubt = _doubt(measurement)
         return _record(job, measurement, Status.INVALID if doubt else Status.OK, doubt)
     except Exception as error:
@@ -122,7 +122,12 @@ def measure(job: Job, send: Send, lines: Iterable[str] = ()) -> Record:
 
 
 def _measure(
-    job: Job, send: Send, measurement: Measurement, lines: Iterator[str], instructions: Counter
+    job: Job,
+    send: Send,
+    measurement: Measurement,
+    lines: Iterator[str],
+    instructions: Counter,
+    loaded: ExitStack,
 ) -> None:
     inputs = Inputs(**job.inputs)  # type: ignore[arg-type]
     meters = _Meters(device_clock(inputs.device), open_meter(job.pci_id), instructions)
@@ -145,6 +150,7 @@ def _measure(
         _, samples, _, _ = _repeat(workload, meters, index, warmup=True)
         _keep(measurement, send, samples + _ours(paired, meters, index, warmup=True))
 
+    loaded.enter_context(settled())
     judge, load = _Judge(workload), LoadMeter(paired.peer.pid if paired and paired.peer else None)
     taken = measurement.taken
     for index in _turns(send, lines, taken) if job.in_turns else pace.repetitions(job, started, taken):
@@ -191,15 +197,11 @@ def _repeat(
     if isinstance(workload, Renewing):
         workload.renew()
         meters.clock.synchronise()
-    gc.collect()
-    gc.disable()
-    load.begin()
-    before = meter.energy_joules()
-    try:
+    with at_rest():
+        load.begin()
+        before = meter.energy_joules()
         with observed_by(stages), stages.stage(WHOLE):
             output = workload.run()
-    finally:
-        gc.enable()
     after = meter.energy_joules()
     joules = None if before is None or after is None else after - before
     others = load.share()
@@ -212,13 +214,8 @@ def _ours(paired: Paired | None, meters: _Meters, index: int, warmup: bool = Fal
     if paired is None:
         return []
     stages = meters.stages()
-    gc.collect()
-    gc.disable()
-    try:
-        with stages.stage(OURS):
-            paired.run_ours()
-    finally:
-        gc.enable()
+    with at_rest(), stages.stage(OURS):
+        paired.run_ours()
     return _samples(stages, index, warmup)
 
 

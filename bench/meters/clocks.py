@@ -94,16 +94,6 @@ class StageClock:
     def stage(self, name: str) -> AbstractContextManager[None]:
         return _PART_OF_ITSELF if name in self._open else _Occurrence(self, name)
 
-    def _enter(self, name: str) -> None:
-        self._open.add(name)
-        self._seconds.setdefault(name, 0.0)  # Keeps stages in the order in which they were entered.
-
-    def _leave(self, name: str, seconds: float, begin: DeviceEvent | None, end: DeviceEvent | None) -> None:
-        self._seconds[name] += seconds
-        self._open.remove(name)
-        if begin is not None and end is not None:
-            self._events.append((name, begin, end))
-
     def _add_cpu_seconds(self, name: str, used: float) -> None:
         self._cpu_seconds[name] = self._cpu_seconds.get(name, 0.0) + used
 
@@ -144,7 +134,8 @@ class _Occurrence:
 
     def __enter__(self) -> None:
         clock = self._clock
-        clock._enter(self._name)
+        clock._open.add(self._name)
+        clock._seconds.setdefault(self._name, 0.0)  # Keeps stages in the order in which they were entered.
         if self._top_level:
             clock.device.synchronise()
         self._begin = clock.device.event()
@@ -158,7 +149,10 @@ class _Occurrence:
         end = clock.device.event()
         if self._top_level:
             clock.device.synchronise()
-        clock._leave(self._name, time.perf_counter() - self._started, self._begin, end)
+        clock._seconds[self._name] += time.perf_counter() - self._started
+        clock._open.remove(self._name)
+        if end is not None and self._begin is not None:
+            clock._events.append((self._name, self._begin, end))
         if self._top_level:
             clock._add_cpu_seconds(self._name, time.process_time() - self._cpu_before)
             clock._add_instructions(self._name, self._counted_before, clock.counter.count())

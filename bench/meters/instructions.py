@@ -95,7 +95,7 @@ class PerfCounter:
         readings = [_READING.unpack(os.read(each, _READING.size)) for each in self._descriptors]
         if any(running < enabled for _, enabled, running in readings):
             return None
-        return sum(value for value, _, _ in readings)
+        return sum(int(value) for value, _, _ in readings)
 
     def close(self) -> None:
         while self._descriptors:

@@ -31,23 +31,29 @@ from bench.records import Record, Status
 _SECONDS = 120.0
 """A run of small cells that takes longer is stuck."""
 
+_LINES_BEFORE, _LINES_A_CELL = 2, 9
+"""About how much is said before the first cell, and of each."""
+
 _DRIVERS = """
 import os, resource, sys
 from pathlib import Path
 from autogaze.child_process.start import die_with_parent
 from bench import runner
 
+def say(*words):  # in one piece, so that a kill leaves a whole line or none
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
 class Telling:
-    def begin(self, cell, *_): print("begin", flush=True)
-    def phase(self, name): print("phase", flush=True)
-    def end(self, record): print("end", record.cell.key, flush=True)
+    def begin(self, cell, *_): say("begin")
+    def phase(self, name): say("phase")
+    def end(self, record): say("end", record.cell.key)
 
 for line in sys.stdin:
     folder, largest_file = line.split("\\t")
     drivers, driver = os.getpid(), os.fork()
     if driver == 0:
         die_with_parent(drivers)
-        print("driver", os.getpid(), flush=True)
+        say("driver", os.getpid())
         code = 1
         try:
             if int(largest_file):
@@ -55,10 +61,10 @@ for line in sys.stdin:
             runner.proceed(Path(folder), Telling(), retry=True)
             code = 0
         except Exception as error:
-            print("error", type(error).__name__, error, flush=True)
+            say("error", type(error).__name__, error)
         os._exit(code)
     _, status = os.waitpid(driver, 0)
-    print("ended", os.waitstatus_to_exitcode(status), flush=True)
+    say("ended", os.waitstatus_to_exitcode(status))
 """
 
 
@@ -154,6 +160,10 @@ class Ordeal:
     """Records of the cells whose end was told."""
     worker_kills: int = 0
 
+    @property
+    def cells_left(self) -> int:
+        return len(journal.unfinished(*journal.read_run(self.folder)))
+
     def crash(self, victim: str, after: int, pause: float) -> Self:
         """Kill ``victim`` (``driver``, ``worker`` or ``both``) ``after`` so many lines and a pause, unless
         the run is over by then."""
@@ -244,7 +254,10 @@ def ordeals(make: Callable[[], Path], drivers: Drivers, seed: int, kills: int) -
     victims = itertools.cycle(toll.kills)
     while sum(toll.kills.values()) < kills:
         ordeal = Ordeal(make(), drivers, toll)
-        for _ in range(coin.randint(1, 4)):
-            ordeal.crash(next(victims), after=coin.randint(1, 50), pause=coin.uniform(0, 5e-3))
+        for _ in range(coin.randint(3, 5)):
+            if not ordeal.cells_left:
+                break
+            lines = _LINES_BEFORE + _LINES_A_CELL * ordeal.cells_left
+            ordeal.crash(next(victims), after=coin.randint(3, lines), pause=coin.uniform(0, 5e-3))
         ordeal.finish()
     return toll

@@ -156,6 +156,15 @@ def test_a_run_whose_peer_is_gone_is_not_resumed_into_failures(tmp_path: Path) -
     assert journal.read_run(folder)[1] == []
 
 
+def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path: Path) -> None:
+    folder = begin(tmp_path, ["good"])
+    (folder / "arrays").mkdir()
+    (folder / "arrays" / "0123.npz.partial").write_bytes(b"half")
+    (folder / "arrays" / "0123.npz").write_bytes(b"whole")
+    runner.proceed(folder, Listener())
+    assert [path.name for path in (folder / "arrays").iterdir()] == ["0123.npz"]
+
+
 def test_failures_are_measured_again_only_when_asked(tmp_path: Path) -> None:
     folder = begin(tmp_path, ["good", "raise"])
     runner.proceed(folder, Listener())

@@ -161,6 +161,24 @@ def test_the_garbage_collector_rests_while_the_clock_runs(monkeypatch: pytest.Mo
     assert gc.isenabled()
 
 
+def test_what_is_loaded_is_out_of_the_collectors_sight_while_it_is_timed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frozen, before = [], gc.get_freeze_count()
+
+    def run(self: fake_workload.Fake) -> dict[str, int]:
+        frozen.append(gc.get_freeze_count() > before)
+        return {"run": 0}
+
+    monkeypatch.setattr(fake_workload.Fake, "run", run)
+    measured()
+    assert frozen == [False, *[True] * 5]  # the warm-up may still load
+    assert gc.get_freeze_count() == 0
+    monkeypatch.setattr(fake_workload.Fake, "run", lambda self: 1 / 0)
+    measured()
+    assert gc.get_freeze_count() == 0
+
+
 def test_energy_is_that_of_the_repetition_and_not_of_what_prepares_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -180,7 +198,7 @@ def test_energy_is_that_of_the_repetition_and_not_of_what_prepares_it(
         return use
 
     monkeypatch.setattr(worker, "open_meter", lambda pci_id: meter)
-    monkeypatch.setattr(worker.gc, "collect", using(100))
+    monkeypatch.setattr(gc, "collect", using(100))
     monkeypatch.setattr(worker.MemoryMeter, "begin", using(1000))
     monkeypatch.setattr(fake_workload.Fake, "run", using(5))
     assert measured().energy_joules == 5

@@ -15,6 +15,7 @@ from autogaze.models.autogaze.frame_launches import FEW, LAG, FrameForm, directl
 from autogaze.models.autogaze.generation import GazeRequest, generate
 from autogaze.stages import observed_by
 from kernels import dependent_launch
+from kernels.decode_step.variants import STEPS
 from suites import axes
 from tests.reference.cases import gaze_case, gaze_model, gaze_video, load
 from tests.reference.fill import clip
