@@ -73,5 +73,5 @@ def _timed(
 def launched_with(chosen: Mapping[str, int]) -> Iterator[None]:
     """Have enclosed calls of the Triton form launch with other values of what is :data:`TUNED`."""
     usual = triton.tiles_of
-    with patch.object(triton, "tiles_of", lambda *given: replace(usual(*given), **chosen)):
+    with patch.object(triton, "tiles_of", lambda *given: replace(usual(*given), **dict[str, Any](chosen))):
         yield

@@ -316,7 +316,7 @@ def test_a_gpu_that_cannot_hold_a_variant_takes_the_next_and_the_model_says_so(u
 
     def too_large(state, weights, sequential=False, ended=None, *, variant):
         if variant == STEPS["ieee"]:
-            return reference.step(state, weights, sequential, ended)
+            return reference.step(state, weights, sequential, ended=ended)
         raise OutOfResources(155648, 101376, "shared memory")
 
     monkeypatch.setattr(triton, "step", too_large)
@@ -328,6 +328,6 @@ def test_a_gpu_that_cannot_hold_a_variant_takes_the_next_and_the_model_says_so(u
         found, expected = (model(video, gazing_ratio=0.1, engine=name) for name in ("triton", "eager"))
     assert found.gazing_pos.tolist() == expected.gazing_pos.tolist()
     assert model.gazing_model.engine_remarks() == [
-        "triton wants 155648 of shared memory in a block and this GPU has 101376; triton_combine_in_attend wants "
-        "155648 of shared memory in a block and this GPU has 101376: triton_ieee is launched instead"
+        "triton wants 155648 of shared memory in a block and this GPU has 101376; "
+        "triton_combine_in_attend wants 155648 of shared memory in a block and this GPU has 101376: triton_ieee is launched instead"
     ]
