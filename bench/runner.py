@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from autogaze.errors import InputError
 from bench import forecast, journal
+from bench.calibration import noise_sentence, read_calibration
 from bench.costs import Limits, warmups
 from bench.devices import Device, find_devices
 from bench.environment import describe, differences
@@ -20,6 +21,7 @@ from bench.forecast import Forecast
 from bench.fork_server import ForkServer, ForkServerError, open_fork_server
 from bench.isolation import run_jobs
 from bench.job import Job
+from bench.margins import ALPHA
 from bench.parquet import export
 from bench.plan import Estimate, Plan, earlier_spent
 from bench.records import AxisValue, Cell, Record, Run
@@ -63,6 +65,10 @@ def head_of(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...]) 
         "time_budget_seconds": suite.time_budget_seconds,
         "timeout_seconds": suite.timeout_seconds,
     }
+    environment = describe(plan.device)
+    sessions = read_calibration(environment.fields).of(suite.name, suite.version)
+    if (noise := noise_sentence(sessions, ALPHA)) is not None:
+        settings["noise_floor"] = noise
     # A resumed run must find its workloads even if the suite was a file that is gone.
     settings |= {f"workload.{cell.workload}": suite.workloads[cell.workload] for cell in plan.cells}
     return Run(
@@ -72,7 +78,7 @@ def head_of(suite: Suite, plan: Plan, inputs: Inputs, command: tuple[str, ...]) 
         suite_version=suite.version,
         command=command,
         settings=settings,
-        environment=describe(plan.device),
+        environment=environment,
         cells=plan.cells,
     )
 

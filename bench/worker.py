@@ -219,7 +219,12 @@ def _ours(paired: Paired | None, clock: DeviceClock, index: int, warmup: bool = 
         gc.enable()
     return [
         Sample(
-            index=index, stage=name, seconds=taken.seconds, device_seconds=taken.device_seconds, warmup=warmup
+            index=index,
+            stage=name,
+            seconds=taken.seconds,
+            cpu_seconds=taken.cpu_seconds,
+            device_seconds=taken.device_seconds,
+            warmup=warmup,
         )
         for name, taken in stages.times().items()
     ]

@@ -6,9 +6,10 @@ import pytest
 from bench.records import Sample
 from bench.turns import contest as contests
 from bench.turns.contest import PAIRS_A_PROCESS, Limits, Side, hold, verdicts
-from bench.turns.outcome import Exit, exit_code, outcome
+from bench.turns.outcome import exit_code, outcome
 from bench.turns.tolerances import Tolerances
-from bench.turns.verdict import Interval, Verdict, stage_verdict
+from bench.turns.verdict import Interval, stage_verdict
+from bench.verdicts import Exit, Verdict
 from tests.bench.turns.trees import job, tree
 
 COARSE = Tolerances(time=0.5, memory=0.5, memory_bytes=2**26, energy=0.5, quality=0.01, stage_share=0.02)
@@ -64,7 +65,7 @@ def test_a_stage_that_is_too_small_to_matter_is_not_waited_for() -> None:
     matters = Tolerances(time=0.02, memory=1, memory_bytes=1, energy=1, quality=1, stage_share=0.02)
     noisy = [0.002, 0.006] * 10
     found = verdicts(side(noisy), side(noisy[::-1]), matters)["decode"]
-    assert (found.verdict, found.reason) == (Verdict.SAME, "too small a share of the whole to matter")
+    assert (found.verdict, found.reason) == (Verdict.NEGLIGIBLE, "too small a share of the whole to matter")
     assert (
         verdicts(side([20 * s for s in noisy]), side([20 * s for s in noisy[::-1]]), matters)[
             "decode"
