@@ -19,7 +19,7 @@ from autogaze.errors import InputError, unknown_name
 from bench import journal
 from bench.calibration import Session, read_calibration
 from bench.environment import COMPARABILITY, differences
-from bench.margins import Margins, for_records, margins_of, no_margins
+from bench.margins import Margins, for_records, margins_of, no_margins, time_between
 from bench.meters.cpu_load import others_share
 from bench.recorded import StageComparison, compare_stage
 from bench.records import BUSY, OURS, WHOLE, Record, Run, Status
@@ -165,8 +165,8 @@ def compare(
             f"runs {run_a.id} and {run_b.id} have no measured cell in common: measure the same suite and axes"
         )
     calibration = read_calibration(run_b.environment.fields, calibrations)
-    margins = margins_of(calibration, run_a, run_b, _comparisons(by_key_a, by_key_b))
     sessions = calibration.of(run_b.suite, run_b.suite_version)
+    margins = margins_of(sessions, time_between(run_a, run_b), _comparisons(by_key_a, by_key_b))
     cells = tuple(
         compare_cells(
             key,

@@ -7,11 +7,11 @@ and it speaks for two runs only that lie no further apart than its sessions, and
 Without one, :data:`UNCALIBRATED` is the margin: the end of that interval, rounded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from bench.calibration import Calibration, Session, spread_between_runs
+from bench.calibration import Session, spread_between_runs
 from bench.meters.cpu_load import others_share
 from bench.records import Record, Run
 
@@ -42,12 +42,15 @@ def no_margins(cell: str, stage: str) -> Margin:
     return Margin()
 
 
-def margins_of(calibration: Calibration, a: Run, b: Run, comparisons: int) -> Margins:
-    """Return the margins for two runs of a suite, the error :data:`ALPHA` shared out among so many
-    ``comparisons`` of stages (Bonferroni)."""
-    sessions = calibration.of(b.suite, b.suite_version)
+def time_between(a: Run, b: Run) -> timedelta:
+    """Return how far apart two runs were begun."""
+    return abs(_moment(a.created) - _moment(b.created))
+
+
+def margins_of(sessions: Sequence[Session], apart: timedelta, comparisons: int) -> Margins:
+    """Return the margins for two runs that lie so far ``apart``, from the ``sessions`` on their suite; the
+    error :data:`ALPHA` is shared out among so many ``comparisons`` of stages (Bonferroni)."""
     alpha = ALPHA / max(1, comparisons)
-    apart = abs(_moment(a.created) - _moment(b.created))
 
     def margin(cell: str, stage: str) -> Margin:
         if not sessions:
@@ -66,7 +69,7 @@ def margins_of(calibration: Calibration, a: Run, b: Run, comparisons: int) -> Ma
     return margin
 
 
-def for_records(margin: Margin, a: Record, b: Record, sessions: tuple[Session, ...]) -> Margin:
+def for_records(margin: Margin, a: Record, b: Record, sessions: Sequence[Session]) -> Margin:
     """Return the margin for two records of a cell: the calibrated one only where neither was disturbed more
     than the machine was when it was calibrated."""
     if not margin.calibrated:
@@ -80,7 +83,7 @@ def for_records(margin: Margin, a: Record, b: Record, sessions: tuple[Session, .
     )
 
 
-def _span(sessions: tuple[Session, ...]) -> timedelta:
+def _span(sessions: Sequence[Session]) -> timedelta:
     return max(each.ended for each in sessions) - min(each.started for each in sessions)
 
 

@@ -9,8 +9,9 @@ from typing import Literal
 from rich.console import Console
 
 from bench.commands import invocation
+from bench.records import Cell
 from bench.turns.selfcheck import STAGE, Condition, Measured, second_clock, wall
-from bench.turns.trials import Pool, Said, Way
+from bench.turns.trials import Pool, Rules, Said, Way, try_out
 from reports.document import Column, Table, tabulate
 from reports.markdown import markdown_table
 from reports.terminal import print_fitting
@@ -30,11 +31,31 @@ class Row:
         return self.said[said]
 
 
+def rates(found: Measured, cell: Cell, rules: Rules, comparisons: int, trials: int, seed: int) -> list[Row]:
+    """Try every way out on every pool: so many ``comparisons`` of the same tree, and ``trials`` else."""
+    return [
+        Row(
+            condition,
+            loaded,
+            way,
+            try_out(pool, cell, way, comparisons if condition.same_tree else trials, rules, seed),
+            pool,
+        )
+        for (condition, loaded), pool in found.pools.items()
+        for way in Way
+    ]
+
+
 def print_rates(
-    rows: Sequence[Row], found: Measured, cell: str, format: Literal["text", "markdown"], console: Console
+    rows: Sequence[Row],
+    found: Measured,
+    cell: Cell,
+    rules: Rules,
+    format: Literal["text", "markdown"],
+    console: Console,
 ) -> None:
     """Print the table, and under it what it was made from."""
-    table, lines = table_of(rows), sentences(found, cell)
+    table, lines = table_of(rows), sentences(found, cell, rules)
     if format == "markdown":
         written = "\n\n".join([markdown_table(table), *lines])
         console.print(written, highlight=False, markup=False, soft_wrap=True)
@@ -66,7 +87,7 @@ def _machine(row: Row) -> str:
     return "under load" if row.loaded else "quiet"
 
 
-def sentences(found: Measured, cell: str) -> list[str]:
+def sentences(found: Measured, cell: Cell, rules: Rules) -> list[str]:
     """Return what the table was made from, and the command that made it."""
     rounds = [len(pool.rounds) for pool in found.pools.values()]
     pairs = [pool.pairs for pool in found.pools.values()]
@@ -74,11 +95,13 @@ def sentences(found: Measured, cell: str) -> list[str]:
         at: [pool.others for (_, loaded), pool in found.pools.items() if loaded is at] for at in (False, True)
     }
     lines = [
-        f"cell {cell}; each condition was measured in {min(rounds)} to {max(rounds)} pairs of processes "
+        f"cell {cell.key}; each condition was measured in {min(rounds)} to {max(rounds)} pairs of processes "
         f"({min(pairs)} to {max(pairs)} pairs of repetitions), from which comparisons were drawn without "
         "using a pair twice in one; they share pairs with each other",
         f"others had {_share(others[False])} of the CPUs when quiet, {_share(others[True])} under load",
     ]
+    floor = f"calibrated {rules.sessions[-1]}" if rules.sessions else "not calibrated"
+    lines.append(f"noise floor: {floor}")
     longer, worked = found.under_load(wall), found.under_load(second_clock)
     if longer and worked:
         said = f"stage {STAGE} took {longer:.2f} times as long and {worked:.2f} times the processor time"

@@ -6,15 +6,21 @@ from typing import Annotated, Literal
 from typer import Option
 
 from autogaze.errors import InputError
+from bench.calibration import read_calibration
 from bench.commands import invocation, options
 from bench.commands.machine import print_json
 from bench.commands.measuring import devices_named, open_console
 from bench.commands.regress import Budget, TolerancesFile, narrowed, only_one
+from bench.environment import describe
 from bench.turns.base import head_tree
 from bench.turns.cells import definition
 from bench.turns.contest import Limits
 from bench.turns.recording import jobs_of
 from bench.turns.tolerances import FILE, read_tolerances
+from suites.loader import load_suite
+
+_SUITE, _CHUNK, _SETTING = "smoke", "4", "ratio_0.10"
+"""A short real cell: frames are read, patches chosen, frames painted from them."""
 
 Comparisons = Annotated[int, Option(min=1, help="Comparisons of the tree with itself, of each kind.")]
 Trials = Annotated[int, Option(min=1, help="Comparisons with each other condition, of each kind.")]
@@ -23,12 +29,12 @@ Format = Annotated[Literal["text", "markdown"], Option("--format", help="How the
 
 
 def selfcheck(
-    suite: options.Suite = "smoke",
+    suite: options.Suite = _SUITE,
     gpu: options.Gpu = "auto",
     attn: options.Attention = None,
-    chunk: options.Chunk = "4",
+    chunk: options.Chunk = None,
     dtype: options.Dtype = None,
-    setting: options.Setting = "ratio_0.10",
+    setting: options.Setting = None,
     batch: options.Batch = None,
     engine: options.Engine = None,
     seed: options.Seed = 0,
@@ -45,36 +51,29 @@ def selfcheck(
     The first cell of the suite, as narrowed, is measured; comparisons are drawn from what was measured.
     """
     # These load what --help need not wait for.
-    from bench.commands.error_rates import Row, documents, print_rates
+    from bench.commands.error_rates import documents, print_rates, rates
     from bench.turns.selfcheck import Condition, measure
-    from bench.turns.trials import Rules, Way, try_out
+    from bench.turns.trials import Rules
 
+    if suite == _SUITE:
+        chunk, setting = chunk or _CHUNK, setting or _SETTING
     overrides = narrowed(suite, attn, chunk, dtype, setting, batch, engine)
     (device,) = only_one(devices_named(gpu))
-    rules = Rules(read_tolerances(tolerances), Limits(budget))
     console, aside = open_console(stderr=json), open_console(stderr=True)
     tree = head_tree()
-    jobs = jobs_of(definition(tree, suite, overrides), device, seed)
+    found = definition(tree, suite, overrides)
+    jobs = jobs_of(found, device, seed)
     if not jobs:
         raise InputError(f"suite {suite} has no such cell: ask for values that it has")
-    job = jobs[0]
+    sessions = read_calibration(describe(device).fields).of(load_suite(suite).name, found.version)
+    rules = Rules(read_tolerances(tolerances), Limits(budget), sessions)
 
     def tell(condition: Condition, loaded: bool, cycle: int) -> None:
         said = f"cycle {cycle + 1}: {condition.name}, {'under load' if loaded else 'quiet'}"
         aside.print(said, highlight=False, markup=False)
 
-    found = measure(tree, job, minutes, seed, tell)
-    rows = [
-        Row(
-            condition,
-            loaded,
-            way,
-            try_out(pool, job.cell, way, comparisons if condition.same_tree else trials, rules, seed),
-            pool,
-        )
-        for (condition, loaded), pool in found.pools.items()
-        for way in Way
-    ]
-    print_rates(rows, found, job.cell.key, format_, console)
+    measured, cell = measure(tree, jobs[0], minutes, seed, tell), jobs[0].cell
+    rows = rates(measured, cell, rules, comparisons, trials, seed)
+    print_rates(rows, measured, cell, rules, format_, console)
     if json:
-        print_json({"command": shlex.join(invocation.typed()), "cell": job.cell.key, "rows": documents(rows)})
+        print_json({"command": shlex.join(invocation.typed()), "cell": cell.key, "rows": documents(rows)})

@@ -11,11 +11,15 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 
-from bench.compare import compare_cells
+from bench.calibration import Session, floors_in_turns
+from bench.compare import Context, compare_cells
+from bench.margins import margins_of
 from bench.records import Cell, Record, Sample
-from bench.turns.contest import NO_FLOORS, Contest, Floors, Limits, Side, is_over, verdicts
+from bench.samples import top_level_stages
+from bench.turns.contest import Contest, Limits, Side, is_over, verdicts
 from bench.turns.interval_rule import interval_verdicts
 from bench.turns.outcome import outcome
 from bench.turns.recording import Round
@@ -65,7 +69,8 @@ class Rules:
 
     tolerances: Tolerances
     limits: Limits
-    floors: Floors = field(default_factory=lambda: NO_FLOORS)
+    sessions: tuple[Session, ...] = ()
+    """Calibrations of this machine for the suite."""
 
 
 def try_out(pool: Pool, cell: Cell, way: Way, trials: int, rules: Rules, seed: int) -> Counter[Said]:
@@ -78,7 +83,7 @@ def try_out(pool: Pool, cell: Cell, way: Way, trials: int, rules: Rules, seed: i
     chance = random.Random(f"{way.value} {seed}")
     trial: Callable[[], Said] = {
         Way.TURNS: lambda: _in_turns(pool, cell, rules, chance),
-        Way.RECORDED: lambda: _recorded(*_two_runs(pool, chance)),
+        Way.RECORDED: lambda: _recorded(*_two_runs(pool, chance), rules),
         Way.BEFORE: lambda: gravest(interval_verdicts(*_two_runs(pool, chance)).values()),
     }[way]
     return Counter(trial() for _ in range(trials))
@@ -99,8 +104,8 @@ def gravest(found: Iterable[Verdict]) -> Said:
 def replay(cell: Cell, rounds: Sequence[Round], rules: Rules) -> Contest:
     """Return the contest that these rounds would have been: it ends when it is decided, when the limits are
     met, or when the rounds are over."""
-    sides = Side(), Side()
-    pairs, stages = 0, verdicts(*sides, rules.tolerances, rules.floors)
+    sides, floors = (Side(), Side()), floors_in_turns(rules.sessions, cell.key)
+    pairs, stages = 0, verdicts(*sides, rules.tolerances, floors)
     for each in rounds:
         sides[0].records.append(each.base.records[0])
         sides[1].records.append(each.head.records[0])
@@ -108,7 +113,7 @@ def replay(cell: Cell, rounds: Sequence[Round], rules: Rules) -> Contest:
             for side, samples in zip(sides, of_pair):
                 side.samples += samples
             pairs += 1
-            stages = verdicts(*sides, rules.tolerances, rules.floors)
+            stages = verdicts(*sides, rules.tolerances, floors)
             if is_over(stages, sides, rules.limits):
                 return Contest(cell, pairs, stages, *sides)
     return Contest(cell, pairs, stages, *sides)
@@ -133,8 +138,9 @@ def _in_turns(pool: Pool, cell: Cell, rules: Rules, chance: random.Random) -> Sa
     return gravest(stage.verdict for stage in judged.contest.stages.values())
 
 
-def _recorded(a: Record, b: Record) -> Said:
-    found = compare_cells(a.cell.key, a, b)
+def _recorded(a: Record, b: Record, rules: Rules) -> Said:
+    margins = margins_of(rules.sessions, timedelta(0), len(top_level_stages(a.samples)))
+    found = compare_cells(a.cell.key, a, b, context=Context(margins, rules.sessions))
     return gravest(stage.verdict for stage in found.stages)
 
 

@@ -1,5 +1,5 @@
-from bench.calibration import Calibration, Session, StageNoise
-from bench.margins import UNCALIBRATED, Margin, for_records, margins_of
+from bench.calibration import Session, StageNoise
+from bench.margins import UNCALIBRATED, Margin, for_records, margins_of, time_between
 from tests.bench import builders
 
 CELL = builders.cell()
@@ -12,7 +12,7 @@ def margin_of(
 ) -> Margin:
     a = builders.run([CELL], "a")
     b = builders.run([CELL], "b").model_copy(update={"created": b_created})
-    return margins_of(Calibration(machine={}, sessions=sessions), a, b, comparisons)(CELL.key, "gaze")
+    return margins_of(sessions, time_between(a, b), comparisons)(CELL.key, "gaze")
 
 
 def test_without_a_calibration_the_stated_margin_holds() -> None:
