@@ -97,14 +97,15 @@ def fit(cell: Cell, stage: str, counter: str, records: Sequence[Record]) -> Line
     }
     if len(points) < _FEWEST:
         return None
-    steps, seconds = np.array([*points], dtype=float), np.array([*points.values()], dtype=float)
+    steps = np.array([*points.keys()], dtype=float)
+    times = np.array([*points.values()], dtype=float)
     # Each equation over its time: what counts is the share by which the line is off.
-    rows = np.stack([1 / seconds, steps / seconds], axis=1)
-    a, b = np.linalg.lstsq(rows, np.ones(len(points)), rcond=None)[0]
-    misfit = np.abs(rows @ np.array([a, b]) - 1).max()
-    if a < 0 or b < 0 or misfit > _MISFIT:
+    rows = np.stack([1 / times, steps / times], axis=1)
+    intercept, slope = np.linalg.lstsq(rows, np.ones(len(points)), rcond=None)[0]
+    misfit = np.abs(rows @ np.array([intercept, slope]) - 1).max()
+    if intercept < 0 or slope < 0 or misfit > _MISFIT:
         return None
-    return Line(float(a), float(b), float(steps.min()), float(steps.max()))
+    return Line(float(intercept), float(slope), float(steps.min()), float(steps.max()))
 
 
 def _but_setting(cell: Cell) -> tuple[str, Mapping[str, object]]:
