@@ -92,7 +92,7 @@ TARGETS = {
     "calibrate": Target(("GPU", "SUITE", *_NAMED_AXES, "SEED", "PROCESSES", "PAIRS", "JSON"), "calibrate"),
     "selfcheck": Target(
         (
-            *("GPU", "SUITE", *_NAMED_AXES, "SEED", "COMPARISONS", "TRIALS", "MINUTES", "FRAMES", "BUDGET"),
+            *("GPU", "SUITE", *_NAMED_AXES, "SEED", "COMPARISONS", "TRIALS", "MINUTES", "CALLS", "BUDGET"),
             *("TOLERANCES", "FORMAT", "JSON"),
         ),
         "selfcheck",

@@ -50,13 +50,13 @@ def print_rates(
     rows: Sequence[Row],
     found: Measured,
     cell: Cell,
-    frames: int,
+    calls: int,
     rules: Rules,
     format: Literal["text", "markdown"],
     console: Console,
 ) -> None:
     """Print the table, and under it what it was made from."""
-    table, lines = table_of(rows), sentences(found, cell, frames, rules)
+    table, lines = table_of(rows), sentences(found, cell, calls, rules)
     if format == "markdown":
         written = "\n\n".join([markdown_table(table), *lines])
         console.print(written, highlight=False, markup=False, soft_wrap=True)
@@ -88,7 +88,7 @@ def _machine(row: Row) -> str:
     return "under load" if row.loaded else "quiet"
 
 
-def sentences(found: Measured, cell: Cell, frames: int, rules: Rules) -> list[str]:
+def sentences(found: Measured, cell: Cell, calls: int, rules: Rules) -> list[str]:
     """Return what the table was made from, and the command that made it."""
     rounds = [len(pool.rounds) for pool in found.pools.values()]
     pairs = [pool.pairs for pool in found.pools.values()]
@@ -96,7 +96,7 @@ def sentences(found: Measured, cell: Cell, frames: int, rules: Rules) -> list[st
         at: [pool.others for (_, loaded), pool in found.pools.items() if loaded is at] for at in (False, True)
     }
     lines = [
-        f"cell {cell.key}{f' on {frames} frames' if frames else ''}; each condition was measured in "
+        f"cell {cell.key}{f', {calls} of its calls' if calls else ''}; each condition was measured in "
         f"{min(rounds)} to {max(rounds)} pairs of processes ({min(pairs)} to {max(pairs)} pairs of "
         "repetitions), from which comparisons were drawn without using a pair twice in one; they share pairs "
         "with each other",

@@ -1,7 +1,7 @@
 """Injected slowdowns: a workload that does another's work and spins for a share of one stage's time, inside
 that stage, so that it is longer by that share in wall-clock time and in processor time.
 
-It is how the verdicts are tried out; no suite has it.
+It may also do the work of fewer calls. It is how the verdicts are tried out; no suite has it.
 """
 
 import hashlib
@@ -21,14 +21,27 @@ from bench.meters.clocks import DeviceClock, device_clock
 from suites.workload import Axis, AxisValue, Inputs, Paired, Quality, Renewing, Workload
 
 _TARGET, _STAGE, _SHARE = "injected.target", "injected.stage", "injected.share"
+_CALLS = "injected.calls"
 _BLOCK = bytes(1 << 15)
 """Hashing so much at a time lets other threads run meanwhile."""
 
 
 def slowed(job: Job, stage: str, share: float) -> Job:
     """Return the job with a stage that takes longer by ``share``."""
-    axes = {**job.cell.axes, _TARGET: job.target, _STAGE: stage, _SHARE: share}
-    cell = job.cell.model_copy(update={"axes": axes})
+    return _wrapped(job, {_STAGE: stage, _SHARE: share})
+
+
+def shortened(job: Job, calls: int) -> Job:
+    """Return the job with no more than so many calls of the model in a repetition.
+
+    Only for workloads that begin a call at each of their ``starts``.
+    """
+    return _wrapped(job, {_CALLS: calls})
+
+
+def _wrapped(job: Job, more: Mapping[str, AxisValue]) -> Job:
+    inner = {_TARGET: job.target} if _TARGET not in job.cell.axes else {}
+    cell = job.cell.model_copy(update={"axes": {**job.cell.axes, **inner, **more}})
     return job.model_copy(update={"cell": cell, "target": f"{__name__}:Injected"})
 
 
@@ -39,13 +52,18 @@ class Injected:
     preload: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, axes: Mapping[str, AxisValue], inputs: Inputs) -> None:
-        own = {name: axes[name] for name in (_TARGET, _STAGE, _SHARE)}
+        own = {name: axes.get(name) for name in (_TARGET, _STAGE, _SHARE, _CALLS)}
         module, _, name = str(own[_TARGET]).partition(":")
         kind = getattr(importlib.import_module(module), name)
         self._work: Workload = kind({name: axes[name] for name in axes if name not in own}, inputs)
         with_peer = isinstance(self._work, Paired) and self._work.peer is not None
         if with_peer or isinstance(self._work, Renewing):
             raise InputError(f"workload {name} cannot be slowed: take one without a peer that renews nothing")
+        if calls := int(own[_CALLS] or 0):
+            starts = getattr(self._work, "starts", None)
+            if starts is None:
+                raise InputError(f"workload {name} cannot be shortened: take one that reads its clips itself")
+            starts[calls:] = []
         self._stage, self._share = str(own[_STAGE]), float(own[_SHARE] or 0.0)
         self._clock = device_clock(inputs.device)
         self._helpers = ThreadPoolExecutor(os.cpu_count())

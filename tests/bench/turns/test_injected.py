@@ -11,7 +11,7 @@ from autogaze.stages import count, observed_by, stage
 from bench.job import Job
 from bench.records import Cell
 from bench.turns import injected
-from bench.turns.injected import Injected, slowed
+from bench.turns.injected import Injected, shortened, slowed
 from suites.workload import Inputs, Quality
 
 SMALL = f"{__name__}:Small"
@@ -32,6 +32,15 @@ class Small:
 
     def quality(self, output: str) -> Quality:
         return Quality(patch_hash=output)
+
+
+class Calling(Small):
+    def __init__(self, axes: Mapping[str, Any], inputs: Inputs) -> None:
+        super().__init__(axes, inputs)
+        self.starts = [0, 4, 8, 12]
+
+    def run(self) -> str:
+        return str(self.starts)
 
 
 class Renewed(Small):
@@ -96,6 +105,14 @@ def test_all_else_is_the_workloads_own() -> None:
     assert work.notes == ["a note"]
     assert work.run() == "patches"
     assert work.quality("patches").patch_hash == "patches"
+
+
+def test_a_repetition_can_be_cut_to_fewer_calls_and_slowed_as_well() -> None:
+    short = shortened(job(f"{__name__}:Calling"), 2)
+    assert Injected(short.cell.axes, Inputs()).run() == "[0, 4]"
+    assert Injected(slowed(short, "gaze", 0.05).cell.axes, Inputs()).run() == "[0, 4]"
+    with pytest.raises(InputError, match="workload Small cannot be shortened"):
+        Injected(shortened(job(), 2).cell.axes, Inputs())
 
 
 def test_what_cannot_be_slowed_is_refused() -> None:
