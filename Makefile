@@ -77,7 +77,7 @@ regress: $(STAMP)  ## Is this tree worse than another commit? Both in turns: BAS
 calibrate: $(STAMP)  ## How far two runs of this tree differ here; compare and regress use it: SUITE= GPU= PROCESSES= PAIRS=
 	@$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
 
-selfcheck: $(STAMP)  ## How often the verdicts are wrong here, quiet and under load: COMPARISONS= MINUTES= SEED= FORMAT=
+selfcheck: $(STAMP)  ## How often the verdicts are wrong here, without load and under it: COMPARISONS= MINUTES= SEED= FORMAT=
 	@$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
 
 report: $(STAMP)  ## One report over several runs: RUNS="latest latest~1" OUT=

@@ -85,7 +85,7 @@ def table_of(rows: Sequence[Row]) -> Table:
 
 
 def _machine(row: Row) -> str:
-    return "under load" if row.loaded else "quiet"
+    return "under load" if row.loaded else "as it is"
 
 
 def sentences(found: Measured, cell: Cell, calls: int, rules: Rules) -> list[str]:
@@ -100,7 +100,7 @@ def sentences(found: Measured, cell: Cell, calls: int, rules: Rules) -> list[str
         f"{min(rounds)} to {max(rounds)} pairs of processes ({min(pairs)} to {max(pairs)} pairs of "
         "repetitions), from which comparisons were drawn without using a pair twice in one; they share pairs "
         "with each other",
-        f"others had {_share(others[False])} of the CPUs when quiet, {_share(others[True])} under load",
+        f"others had {_share(others[False])} of the CPUs as it is, {_share(others[True])} under load",
     ]
     floor = f"calibrated {rules.sessions[-1]}" if rules.sessions else "not calibrated"
     lines.append(f"noise floor: {floor}")

@@ -49,7 +49,7 @@ def selfcheck(
     format_: Format = "text",
     json: options.Json = False,
 ) -> None:
-    """Try the verdicts out on this tree against itself, slowed, and with more work; quiet and under load.
+    """Try the verdicts out on this tree against itself, slowed, and with more work; as the machine is, and under load.
 
     The first cell of the suite, as narrowed, is measured; comparisons are drawn from what was measured.
     """
@@ -74,7 +74,7 @@ def selfcheck(
     rules = Rules(read_tolerances(tolerances), Limits(budget), () if calls else sessions)
 
     def tell(condition: Condition, loaded: bool, cycle: int) -> None:
-        said = f"cycle {cycle + 1}: {condition.name}, {'under load' if loaded else 'quiet'}"
+        said = f"cycle {cycle + 1}: {condition.name}, {'under load' if loaded else 'as it is'}"
         aside.print(said, highlight=False, markup=False)
 
     measured = measure(tree, shortened(job, calls) if calls else job, minutes, seed, tell)
