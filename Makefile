@@ -20,7 +20,7 @@ SUITE ?= default
 OUT   ?= results
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench evaluate compare regress report list suites axes doctor test test-oldest test-newest check-kernels \
+.PHONY: help setup bench evaluate compare regress calibrate selfcheck report list suites axes doctor test test-oldest test-newest check-kernels \
 	microbench gpu-check train-embedded lint clean
 
 # The variables that were typed, make's own way of knowing; bench/make_targets.py says which a target takes, and turns
@@ -68,11 +68,17 @@ bench: $(STAMP)  ## Measure: GPU= SUITE= VIDEO= CHECKPOINT= OUT= PLAN=1 RESUME= 
 evaluate: $(STAMP)  ## The published reconstruction evaluation: VIDEO= OUTPUT_DIR= GPU= RESUME= MAX_CLIPS= CLIP_STARTS=
 	$(ALWAYS)$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
 
-compare: $(STAMP)  ## Is run B worse than run A? A= B= TOLERANCE= ALLOW= (0 no, 1 yes, 2 not comparable)
+compare: $(STAMP)  ## Is run B worse than run A? A= B= TOLERANCE= ALLOW= (0 no, 1 yes, else neither is known)
 	$(ALWAYS)$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
 
 regress: $(STAMP)  ## Is this tree worse than another commit? Both in turns: BASE= SUITE= GPU= BUDGET= and any axis
 	$(ALWAYS)$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
+
+calibrate: $(STAMP)  ## How far two runs of this tree differ here; compare and regress use it: SUITE= GPU= PROCESSES= PAIRS=
+	@$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
+
+selfcheck: $(STAMP)  ## How often the verdicts are wrong here, without load and under it: COMPARISONS= MINUTES= SEED= FORMAT=
+	@$(BIN)/python -m bench.make_targets run $@ $(GIVEN)
 
 report: $(STAMP)  ## One report over several runs: RUNS="latest latest~1" OUT=
 	@$(BIN)/python -m bench.make_targets run $@ $(TYPED)

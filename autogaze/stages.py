@@ -51,10 +51,15 @@ def took(name: str, seconds: float) -> None:
         observer.took(name, seconds)
 
 
+def observer() -> Observer | None:
+    """Return whoever listens, for one that listens in between; None where nobody does."""
+    return _observer.get()
+
+
 @contextmanager
-def observed_by(observer: Observer) -> Iterator[None]:
-    """Send the stages and counts of the enclosed code to ``observer``."""
-    token = _observer.set(observer)
+def observed_by(listener: Observer) -> Iterator[None]:
+    """Send the stages and counts of the enclosed code to ``listener``."""
+    token = _observer.set(listener)
     try:
         yield
     finally:

@@ -6,6 +6,8 @@
 ``python -m bench axes``      what a suite can be narrowed by
 ``python -m bench compare``   say whether one run is worse than another
 ``python -m bench regress``   say whether this tree is worse than a base, both measured in turns
+``python -m bench calibrate`` this machine's noise floor, from this tree against itself
+``python -m bench selfcheck`` how often the verdicts are wrong on this machine
 ``python -m bench report``    one report over any number of runs
 ``python -m bench import``    results of pytest-benchmark, as a run that can be reported and compared
 ``python -m bench evaluate``  the published reconstruction evaluation
@@ -13,7 +15,8 @@
 ``python -m bench doctor``    what can run here, what cannot, and why
 
 Exit codes: 0 done; 1 a cell failed, timed out or is invalid, nothing was measured, or a run is worse; 2 input
-that cannot be used; 130 interrupted. What cannot run here does not count as failed.
+that cannot be used; 3 a comparison is undecided; 4 what was to be compared cannot be; 130 interrupted. What
+cannot run here does not count as failed.
 """
 
 import errno
@@ -27,6 +30,7 @@ import typer
 from autogaze.errors import InputError
 from bench.commands import invocation
 from bench.commands.axes import axes
+from bench.commands.calibrate import calibrate
 from bench.commands.compare import compare
 from bench.commands.doctor import doctor
 from bench.commands.evaluate import evaluate
@@ -36,6 +40,7 @@ from bench.commands.list_ import list_
 from bench.commands.regress import regress
 from bench.commands.report import report
 from bench.commands.run import run
+from bench.commands.selfcheck import selfcheck
 from bench.commands.suites import suites
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -54,6 +59,8 @@ app.command()(suites)
 app.command()(axes)
 app.command()(compare)
 app.command()(regress)
+app.command()(calibrate)
+app.command()(selfcheck)
 app.command()(report)
 app.command("import")(import_)
 app.command()(evaluate)

@@ -1,12 +1,7 @@
-"""Compare two runs, cell by cell: is B slower, hungrier or worse than A?
+"""Compare two recorded runs, cell by cell: is B slower, hungrier or worse than A?
 
-Belief about noise: on a shared machine it comes in bursts and only adds time, so two runs of the same tree
-may differ by far more than the interval around their medians says. A stage therefore counts as slower only
-when three statistics agree: its median, the whole bootstrap interval around the ratio of medians, and the
-ratio of the two fastest repetitions, which bursts hardly reach. A real slowdown of 30 % moves all three by
-as much; the default tolerance of 10 % lies between that and what remains of the noise. Only programs that
-kept the machine busy all through one run and not the other move all three as well: a change that came with
-such a change of load is unclear.
+What can be said of a stage's time is in :mod:`bench.recorded`: runs that were made apart can say less than
+trees that took turns, and what they cannot say is undecided, which is neither worse nor the same.
 
 In a cell that a peer was measured in, in turns with this project, its time and its memory are shown, but only
 what this project does in it can be worse: the peer may have changed, or what it is installed with.
@@ -16,17 +11,21 @@ matters below :data:`MEMORY_FLOOR`.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 
 from autogaze.errors import InputError, unknown_name
 from bench import journal
+from bench.calibration import Session, read_calibration
 from bench.environment import COMPARABILITY, differences
+from bench.margins import Margins, for_records, margins_of, no_margins, time_between
 from bench.meters.cpu_load import others_share
+from bench.recorded import StageComparison, compare_stage
 from bench.records import BUSY, OURS, WHOLE, Record, Run, Status
-from bench.statistics import ENOUGH, Ratio, ratio_of_medians, summarise
+from bench.samples import median_seconds, top_level_stages
+from bench.verdicts import Exit, Verdict, exit_code_of
+from bench.work import work_change
 
 TOLERANCE = 0.10
 """Share by which a time or a peak of memory may grow."""
@@ -34,35 +33,14 @@ QUALITY_TOLERANCE = 0.01
 """Share by which a quality figure may fall."""
 MEMORY_FLOOR = 16 * 2**20
 """Bytes below which more memory is not worse."""
-LOAD_TOLERANCE = 0.10
-"""Share of the CPUs by which other programs may have been busier in one run than in the other."""
 _PEERS = ("gaze", "hand_over", WHOLE)
 """The stages that are a peer's, or hold its time, in a cell that has the stage ``ours`` too."""
-SHARE_FLOOR = 0.02
-"""A stage is only worse when it adds at least this share of the cell's whole time."""
 
 HIGHER_IS_BETTER = {"psnr": True, "ssim": True, "loss": False, "mae": False, "mse": False}
 
 
-class Verdict(StrEnum):
-    """What can be said of one stage's time in B, seen from A."""
-
-    FASTER = "faster"
-    SAME = "same"
-    SLOWER = "slower"
-    UNCLEAR = "unclear"
-    """The samples allow both "slower" and "not slower" (or the reverse)."""
-
-
-@dataclass(frozen=True)
-class StageComparison:
-    """One top-level stage of a cell in both runs; times in seconds, a repetition."""
-
-    stage: str
-    median_a: float
-    median_b: float
-    ratio: Ratio
-    verdict: Verdict
+class NotComparableError(InputError):
+    """Two runs that were measured under different conditions."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +72,14 @@ class CellComparison:
     """Counters that changed: more work is not slower work."""
     same_patches: bool | None = None
     """Whether both chose the same patches; None where one does not know."""
+    clips: float | None = None
+    """Clips of a repetition, where both count as many."""
+    frames: float | None = None
+    """Its frames likewise."""
     worse: tuple[str, ...] = ()
     """Why B is worse, a phrase each; empty where it is not."""
+    undecided: tuple[str, ...] = ()
+    """What could not be decided, and why, a phrase each."""
     disturbed: bool = False
     """Whether other programs took more than a tenth of the CPUs in either run."""
 
@@ -110,6 +94,18 @@ class Comparison:
     allowed: tuple[str, ...]
     """Differences that matter and were allowed, each with both values."""
     cells: tuple[CellComparison, ...]
+    sessions: tuple[Session, ...] = ()
+    """Calibrations of the machine for the suite."""
+
+    @property
+    def compared(self) -> tuple[CellComparison, ...]:
+        """The cells that are ok in both runs."""
+        return tuple(cell for cell in self.cells if cell.stages)
+
+    @property
+    def undecided(self) -> tuple[CellComparison, ...]:
+        """The cells of which something could not be decided."""
+        return tuple(cell for cell in self.cells if cell.undecided)
 
     @property
     def worse(self) -> tuple[CellComparison, ...]:
@@ -117,19 +113,41 @@ class Comparison:
         return tuple(cell for cell in self.cells if cell.worse)
 
     @property
-    def exit_code(self) -> int:
-        """0 where nothing is worse, else 1."""
-        return 1 if self.worse else 0
+    def exit_code(self) -> Exit:
+        """1 where something is worse, else 3 where something is undecided or nothing was compared, else 0."""
+        return exit_code_of(bool(self.worse), bool(self.undecided) or not self.compared)
+
+    @property
+    def mean_ratios(self) -> dict[str, float]:
+        """Geometric mean over the cells that are ok in both runs of B over A, for each stage."""
+        ratios: dict[str, list[float]] = {}
+        for cell in self.compared:
+            for stage in cell.stages:
+                ratios.setdefault(stage.stage, []).append(stage.ratio.estimate)
+        return {stage: math.exp(sum(map(math.log, each)) / len(each)) for stage, each in ratios.items()}
+
+    @property
+    def left_out(self) -> tuple[int, int]:
+        """How many cells are ok in A alone, and in B alone."""
+        ok_a = {cell.key for cell in self.cells if cell.status_a is Status.OK}
+        ok_b = {cell.key for cell in self.cells if cell.status_b is Status.OK}
+        return len(ok_a - ok_b), len(ok_b - ok_a)
 
 
-def compare(a: Path, b: Path, tolerance: float = TOLERANCE, allow: Collection[str] = ()) -> Comparison:
+def compare(
+    a: Path,
+    b: Path,
+    tolerance: float = TOLERANCE,
+    allow: Collection[str] = (),
+    calibrations: Path | None = None,
+) -> Comparison:
     """Compare the runs in folders ``a`` and ``b``.
 
     ``allow`` names differences to accept, as in :data:`bench.environment.COMPARABILITY`: ``driver``,
-    ``threads``.
+    ``threads``. ``calibrations`` is the folder of the machines' calibrations, None for the user's.
 
-    Raises ``InputError`` for runs that cannot be compared: of different suites, on different machines, with
-    no cell in common.
+    Raises ``NotComparableError`` for runs of different suites, on different machines, or with no cell in
+    common, and ``InputError`` for other input that cannot be used.
     """
     if not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"tolerance {tolerance} must be a share of at least 0, such as {TOLERANCE}")
@@ -143,17 +161,44 @@ def compare(a: Path, b: Path, tolerance: float = TOLERANCE, allow: Collection[st
         [*(cell.key for cell in run_a.cells), *by_key_a, *(cell.key for cell in run_b.cells), *by_key_b]
     )
     if not by_key_a.keys() & by_key_b.keys():
-        raise InputError(
+        raise NotComparableError(
             f"runs {run_a.id} and {run_b.id} have no measured cell in common: measure the same suite and axes"
         )
+    calibration = read_calibration(run_b.environment.fields, calibrations)
+    sessions = calibration.of(run_b.suite, run_b.suite_version)
+    margins = margins_of(sessions, time_between(run_a, run_b), _comparisons(by_key_a, by_key_b))
     cells = tuple(
-        compare_cells(key, by_key_a.get(key), by_key_b.get(key), tolerance, key in planned) for key in keys
+        compare_cells(
+            key,
+            by_key_a.get(key),
+            by_key_b.get(key),
+            tolerance,
+            key in planned,
+            Context(margins, sessions, records_a),
+        )
+        for key in keys
     )
-    return Comparison(run_a, run_b, tolerance, allowed, cells)
+    return Comparison(run_a, run_b, tolerance, allowed, cells, sessions)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known apart from the two records of a cell."""
+
+    margins: Margins = no_margins
+    sessions: tuple[Session, ...] = ()
+    """Those that the margins come from."""
+    records_a: Sequence[Record] = ()
+    """Those of A's run."""
 
 
 def compare_cells(
-    key: str, a: Record | None, b: Record | None, tolerance: float = TOLERANCE, planned_in_b: bool = True
+    key: str,
+    a: Record | None,
+    b: Record | None,
+    tolerance: float = TOLERANCE,
+    planned_in_b: bool = True,
+    context: Context = Context(),
 ) -> CellComparison:
     """Compare the records of one cell; where either is missing or not ``ok``, only say so."""
     status_a, status_b = (record.status if record else None for record in (a, b))
@@ -162,9 +207,10 @@ def compare_cells(
         lost = status_a == Status.OK and (b is not None or planned_in_b)
         worse = (f"was ok, is now {(status_b or 'not measured').replace('_', ' ')}",) if lost else ()
         return CellComparison(key, status_a, status_b, reason_a, reason_b, worse=worse)
-    stages = _compare_stages(a, b, tolerance)
+    stages = _compare_stages(a, b, tolerance, context)
     memory = _compare_memory(a, b, tolerance)
     quality = _compare_quality(a, b)
+    judged, judged_memory = _ours_alone(stages, memory)
     return CellComparison(
         key,
         status_a,
@@ -179,9 +225,18 @@ def compare_cells(
             if name in b.counters and a.counters[name] != b.counters[name]
         ),
         same_patches=a.patch_hash == b.patch_hash if a.patch_hash and b.patch_hash else None,
-        worse=_reasons(stages, memory, quality),
+        clips=_shared(a, b, "clips"),
+        frames=_shared(a, b, "frames"),
+        worse=_reasons(judged, (*judged_memory, *quality)),
+        undecided=_undecided(judged),
         disturbed=max(others_share(a.samples), others_share(b.samples)) > BUSY,
     )
+
+
+def _comparisons(a: Mapping[str, Record], b: Mapping[str, Record]) -> int:
+    """Return how many stages are compared in all cells together."""
+    both = [(a[key], b[key]) for key in a if key in b and a[key].status == b[key].status == Status.OK]
+    return sum(len(_stages_of_both(*records)) for records in both)
 
 
 def _check_comparable(run_a: Run, run_b: Run, allow: Collection[str]) -> tuple[str, ...]:
@@ -191,69 +246,40 @@ def _check_comparable(run_a: Run, run_b: Run, allow: Collection[str]) -> tuple[s
         if name not in names:
             raise unknown_name("difference to allow", name, names)
     if (run_a.suite, run_a.suite_version) != (run_b.suite, run_b.suite_version):
-        raise InputError(
+        raise NotComparableError(
             f"run {run_a.id} is of suite {run_a.suite} version {run_a.suite_version}, run {run_b.id} "
             f"of suite {run_b.suite} version {run_b.suite_version}: compare runs of the same suite"
         )
     found = differences(run_a, run_b)
     for matter, a, b in found:
         if matter.name not in allow:
-            raise InputError(
+            raise NotComparableError(
                 f"runs differ in {matter.label}: '{a}' in {run_a.id}, '{b}' in {run_b.id}; "
                 f"measure both alike, or allow it with --allow {matter.name}"
             )
     return tuple(f"{matter.label}: {a} → {b}" for matter, a, b in found)
 
 
-def _compare_stages(a: Record, b: Record, tolerance: float) -> tuple[StageComparison, ...]:
-    seconds_a, seconds_b = _top_level_seconds(a), _top_level_seconds(b)
-    medians_a, medians_b = (
-        {stage: summarise(seconds).median for stage, seconds in each.items()}
-        for each in (seconds_a, seconds_b)
+def _stages_of_both(a: Record, b: Record) -> list[str]:
+    of_b = top_level_stages(b.samples)
+    return [stage for stage in top_level_stages(a.samples) if stage in of_b]
+
+
+def _compare_stages(a: Record, b: Record, tolerance: float, context: Context) -> tuple[StageComparison, ...]:
+    medians = (median_seconds(a.samples, stage) or 0.0 for stage in top_level_stages(a.samples))
+    whole = max(medians, default=0.0)
+    return tuple(
+        compare_stage(
+            a,
+            b,
+            stage,
+            tolerance,
+            for_records(context.margins(a.cell.key, stage), a, b, context.sessions),
+            work_change(a, b, stage, context.records_a),
+            whole,
+        )
+        for stage in _stages_of_both(a, b)
     )
-    whole = max(medians_a.values(), default=0.0)
-    busier = others_share(b.samples) - others_share(a.samples)
-    compared = []
-    for stage in (stage for stage in seconds_a if stage in seconds_b):
-        ratio = ratio_of_medians(seconds_a[stage], seconds_b[stage])
-        # Ours lies outside the whole, which is a peer's.
-        matters = stage == OURS or abs(medians_b[stage] - medians_a[stage]) >= SHARE_FLOOR * whole
-        verdict = _verdict(ratio, seconds_a[stage], seconds_b[stage], tolerance) if matters else Verdict.SAME
-        comparison = StageComparison(stage, medians_a[stage], medians_b[stage], ratio, verdict)
-        compared.append(_doubted(comparison, busier))
-    return tuple(compared)
-
-
-def _doubted(comparison: StageComparison, busier: float) -> StageComparison:
-    """Return the comparison, unclear where other programs, ``busier`` by so much in B, may explain it."""
-    suspects = {Verdict.SLOWER: busier, Verdict.FASTER: -busier}
-    if suspects.get(comparison.verdict, 0.0) <= LOAD_TOLERANCE:
-        return comparison
-    caveat = f"other programs used {abs(busier):.0%} more of the CPUs during {'B' if busier > 0 else 'A'}"
-    ratio = replace(comparison.ratio, warnings=(*comparison.ratio.warnings, caveat))
-    return replace(comparison, ratio=ratio, verdict=Verdict.UNCLEAR)
-
-
-def _top_level_seconds(record: Record) -> dict[str, list[float]]:
-    """Return the wall-clock seconds of the timed repetitions for each top-level stage."""
-    seconds: dict[str, list[float]] = {}
-    for sample in record.samples:
-        if not sample.warmup and "." not in sample.stage:
-            seconds.setdefault(sample.stage, []).append(sample.seconds)
-    return seconds
-
-
-def _verdict(ratio: Ratio, a: Sequence[float], b: Sequence[float], tolerance: float) -> Verdict:
-    upper, lower = 1 + tolerance, 1 / (1 + tolerance)
-    if min(len(a), len(b)) < ENOUGH:
-        return Verdict.UNCLEAR
-    if ratio.low > upper and ratio.floor > upper:
-        return Verdict.SLOWER
-    if ratio.high < lower and ratio.floor < lower:
-        return Verdict.FASTER
-    if lower <= ratio.low and ratio.high <= upper:
-        return Verdict.SAME
-    return Verdict.UNCLEAR
 
 
 def _compare_memory(a: Record, b: Record, tolerance: float) -> tuple[Change, ...]:
@@ -281,21 +307,41 @@ def _both(name: str, a: float | None, b: float | None) -> Change | None:
     return None if a is None or b is None else Change(name, a, b)
 
 
-def _reasons(
-    stages: Sequence[StageComparison], memory: Sequence[Change], quality: Sequence[Change]
-) -> tuple[str, ...]:
+def _shared(a: Record, b: Record, counter: str) -> float | None:
+    """Return how many of something a repetition has, where it is as many in both."""
+    first, second = a.counters.get(counter), b.counters.get(counter)
+    return first if first == second else None
+
+
+def _ours_alone(
+    stages: Sequence[StageComparison], memory: Sequence[Change]
+) -> tuple[Sequence[StageComparison], Sequence[Change]]:
+    """Return what may be worse: all of it, or what this project did where a peer did the cell."""
     if any(stage.stage == OURS for stage in stages):
-        stages, memory = [stage for stage in stages if stage.stage not in _PEERS], ()
-    slower = [
-        f"{stage.stage} takes {stage.ratio.estimate:.2f}× as long"
-        for stage in stages
-        if stage.verdict is Verdict.SLOWER
-    ]
+        return [stage for stage in stages if stage.stage not in _PEERS], ()
+    return stages, memory
+
+
+def _reasons(stages: Sequence[StageComparison], changes: Sequence[Change]) -> tuple[str, ...]:
     return (
-        *slower,
-        *(
-            f"{change.name} went from {change.a:.4g} to {change.b:.4g}"
-            for change in (*memory, *quality)
-            if change.worse
-        ),
+        *(_slower(stage) for stage in stages if stage.verdict is Verdict.SLOWER),
+        *(f"{change.name} went from {change.a:.4g} to {change.b:.4g}" for change in changes if change.worse),
     )
+
+
+def _slower(stage: StageComparison) -> str:
+    said = f"{stage.stage} takes {stage.ratio.estimate:.2f}× as long"
+    if stage.work is None:
+        return said
+    least, most = stage.slower_work
+    times = f"{least:.2f}×" if stage.work.fitted else f"{least:.2f}× to {most:.2f}×"
+    return f"{said}, the same work {times} ({stage.work})"
+
+
+def _undecided(stages: Sequence[StageComparison]) -> tuple[str, ...]:
+    """Say what is undecided, stages for the same reason in one phrase."""
+    found: dict[str, list[str]] = {}
+    for stage in stages:
+        if stage.verdict is Verdict.UNDECIDED:
+            found.setdefault(stage.reason, []).append(stage.stage)
+    return tuple(f"{', '.join(names)}: {reason}" for reason, names in found.items())

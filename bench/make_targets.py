@@ -99,6 +99,14 @@ TARGETS = {
         ("BASE",),
         "name a commit, such as BASE=HEAD~1, or the folder of a checkout",
     ),
+    "calibrate": Target(("GPU", "SUITE", *_NAMED_AXES, "SEED", "PROCESSES", "PAIRS", "JSON"), "calibrate"),
+    "selfcheck": Target(
+        (
+            *("GPU", "SUITE", *_NAMED_AXES, "SEED", "COMPARISONS", "TRIALS", "MINUTES", "CALLS", "BUDGET"),
+            *("TOLERANCES", "FORMAT", "JSON"),
+        ),
+        "selfcheck",
+    ),
     "report": Target(("RUNS", "OUT", "RESULTS"), "report", ("RUNS",), _RUNS.format("RUNS='latest latest~1'")),
     "list": Target(("RESULTS", "JSON"), "list"),
     "suites": Target(("JSON",), "suites"),

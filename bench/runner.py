@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from autogaze.errors import InputError
 from autogaze.files import remove_partial
 from bench import forecast, journal
+from bench.calibration import noise_sentence, read_calibration
 from bench.costs import Limits, warmups
 from bench.device_checks import check_device
 from bench.devices import Device, find_devices
@@ -22,6 +23,7 @@ from bench.forecast import Forecast
 from bench.fork_server import ForkServer, ForkServerError, open_fork_server
 from bench.isolation import run_jobs
 from bench.job import Job
+from bench.margins import ALPHA
 from bench.parquet import export
 from bench.plan import Estimate, Plan, earlier_spent
 from bench.records import AxisValue, Cell, Record, Run
@@ -79,6 +81,10 @@ def head_of(
         "timeout_seconds": suite.timeout_seconds,
         PROFILE: profiled,
     }
+    environment = describe(plan.device)
+    sessions = read_calibration(environment.fields).of(suite.name, suite.version)
+    if (noise := noise_sentence(sessions, ALPHA)) is not None:
+        settings["noise_floor"] = noise
     # A resumed run must find its workloads even if the suite was a file that is gone.
     settings |= {f"workload.{cell.workload}": suite.workloads[cell.workload] for cell in plan.cells}
     return Run(
@@ -88,7 +94,7 @@ def head_of(
         suite_version=suite.version,
         command=command,
         settings=settings,
-        environment=describe(plan.device),
+        environment=environment,
         cells=plan.cells,
     )
 

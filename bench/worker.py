@@ -21,7 +21,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,10 @@ from bench.costs import warmups
 from bench.failures import classified
 from bench.fingerprint import fingerprint
 from bench.job import TURN, Event, Job
+from bench.measurement import Measurement, record_of
 from bench.meters.clocks import DeviceClock, StageClock, device_clock
 from bench.meters.collector import at_rest, settled
-from bench.meters.cpu_load import OTHERS, LoadMeter, others_share
+from bench.meters.cpu_load import OTHERS, LoadMeter
 from bench.meters.instructions import Counter, open_counter
 from bench.meters.memory import MemoryMeter
 from bench.meters.power import PowerMeter, open_meter
@@ -45,13 +46,9 @@ from bench.profiling import profile_repetition
 from bench.records import (
     ARRAYS,
     ARRAYS_FOLDER,
-    BUSY,
-    CPU_OTHERS,
     OURS,
     TRACES_FOLDER,
     WHOLE,
-    FrameQuality,
-    Memory,
     Record,
     Sample,
     Status,
@@ -82,26 +79,6 @@ class _Meters:
         return StageClock(self.clock, self.instructions)
 
 
-@dataclass
-class Measurement:
-    """What has been measured so far; grows, and is what remains when something goes wrong."""
-
-    samples: list[Sample] = field(default_factory=list)
-    taken: pace.Taken = field(default_factory=pace.Taken)
-    """What the timed repetitions took, a peer's turns and ours."""
-    judged: list[Quality] = field(default_factory=list)
-    """Quality of each timed repetition."""
-    counted: list[dict[str, float]] = field(default_factory=list)
-    """Work counted by the library in each timed repetition."""
-    joules: list[float] = field(default_factory=list)
-    workload: Workload | None = None
-    memory: MemoryMeter | None = None
-    others: float = 0.0
-    """Share of the CPUs that other programs had from the first timed repetition to the last."""
-    kept: dict[str, Any] = field(default_factory=dict)
-    """Details of the record that say where arrays and traces are kept, and what a profiler saw."""
-
-
 def measure(job: Job, send: Send, lines: Iterable[str] = ()) -> Record:
     """Measure one cell; whatever goes wrong in the workload becomes the record's status and reason.
 
@@ -112,13 +89,13 @@ def measure(job: Job, send: Send, lines: Iterable[str] = ()) -> Record:
         with closing(open_counter()) as instructions, ExitStack() as loaded:
             _measure(job, send, measurement, iter(lines), instructions, loaded)
         doubt = _doubt(measurement)
-        return _record(job, measurement, Status.INVALID if doubt else Status.OK, doubt)
+        return record_of(job, measurement, Status.INVALID if doubt else Status.OK, doubt)
     except Exception as error:
         status, reason = classified(error)
         details = (
             {"refused": True} if isinstance(error, InputError) else {"traceback": traceback.format_exc()}
         )
-        return _record(job, measurement, status, reason, details)
+        return record_of(job, measurement, status, reason, details)
 
 
 def _measure(
@@ -305,80 +282,6 @@ def _profiled(job: Job, workload: Workload, measurement: Measurement, started: f
         )
     except Exception as error:
         return {"profile.none": traceback.format_exception_only(error)[-1].strip().splitlines()[0]}
-
-
-def _record(
-    job: Job,
-    measurement: Measurement,
-    status: Status,
-    reason: str | None = None,
-    details: dict[str, Any] | None = None,
-) -> Record:
-    workload, judged = measurement.workload, measurement.judged
-    notes = list(workload.notes) if workload else []
-    hashes = {quality.patch_hash for quality in judged}
-    if len(hashes) > 1:
-        notes.append(f"the timed repetitions chose {len(hashes)} different sets of patches")
-    if 0 < len(judged) < job.min_samples:
-        notes.append(
-            f"{len(judged)} of {job.min_samples} samples: more would not fit into {job.timeout_seconds:g} s"
-        )
-    # Short repetitions have no share of their own; all of them together have.
-    others = others_share(measurement.samples) or measurement.others
-    if others > BUSY:
-        notes.append(f"other programs used {others:.0%} of the CPUs while this was measured")
-    frames = tuple(FrameQuality.model_validate(frame) for frame in judged[-1].frames) if judged else ()
-    counters = _means(
-        [{**quality.counters, **counted} for quality, counted in zip(judged, measurement.counted)]
-    )
-    joules = measurement.joules
-    return Record(
-        cell=job.cell,
-        status=status,
-        reason=reason,
-        notes=tuple(notes),
-        samples=tuple(measurement.samples),
-        counters=counters,
-        frames=frames,
-        quality=_frame_means(frames) | _kept_ratio(counters) | _means([each.figures for each in judged]),
-        patch_hash=hashes.pop() if len(hashes) == 1 else None,
-        memory=measurement.memory.peaks() if measurement.memory else Memory(),
-        energy_joules=sum(joules) / len(joules) if joules else None,
-        details={
-            **(workload.details if workload else {}),
-            **(judged[-1].details if judged else {}),
-            **measurement.kept,
-            **measurement.taken.details(),
-            CPU_OTHERS: others,
-            **_process_details(),
-            **(details or {}),
-        },
-    )
-
-
-def _means(dictionaries: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each key over the dictionaries that have it."""
-    names = dict.fromkeys(name for each in dictionaries for name in each)
-    values = {name: [each[name] for each in dictionaries if name in each] for name in names}
-    return {name: sum(found) / len(found) for name, found in values.items()}
-
-
-def _frame_means(frames: Sequence[FrameQuality]) -> dict[str, float]:
-    figures = ("loss", "mae", "mse", "psnr", "ssim")
-    return _means(
-        [{name: getattr(f, name) for name in figures if getattr(f, name) is not None} for f in frames]
-    )
-
-
-def _kept_ratio(counters: dict[str, float]) -> dict[str, float]:
-    candidates = counters.get("candidate_patches", 0)
-    return {"kept_ratio": counters.get("selected_patches", 0) / candidates} if candidates else {}
-
-
-def _process_details() -> dict[str, Any]:
-    """Return what the libraries that the workload loaded say of themselves."""
-    torch = sys.modules.get("torch")
-    return {"torch_threads": torch.get_num_threads()} if torch else {}
 
 
 def serve(commands: int, answers: int) -> None:

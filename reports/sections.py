@@ -221,6 +221,7 @@ def header_facts(results: Sequence[CellResult]) -> list[Fact]:
         ("video", (run.settings.get("video") or "embedded clip") if of_clips else None),
         ("checkpoint", (run.settings.get("checkpoint") or "embedded weights") if of_clips else None),
         ("every cell", axes_text(constant_axes(results))),
+        ("noise floor", run.settings.get("noise_floor")),
     ]
     return [fact for fact in facts if fact[1] not in (None, "")]
 

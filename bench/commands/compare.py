@@ -5,9 +5,10 @@ import typer
 from bench.commands import options
 from bench.commands.machine import comparison_document, print_json
 from bench.commands.measuring import open_console
-from bench.compare import TOLERANCE
+from bench.compare import TOLERANCE, NotComparableError
 from bench.compare import compare as compare_runs
 from bench.run_names import find_run
+from bench.verdicts import Exit
 
 
 def compare(
@@ -18,10 +19,18 @@ def compare(
     results: options.Results = options.RESULTS,
     json: options.Json = False,
 ) -> None:
-    """Compare run B with run A: exit code 0 nothing worse, 1 worse, 2 not comparable."""
+    """Compare run B with run A.
+
+    Exit codes: 0 nothing worse, 1 worse, 2 input that cannot be used, 3 undecided, 4 not comparable.
+    """
     import reports
 
-    comparison = compare_runs(find_run(a, results), find_run(b, results), tolerance, allow or ())
+    folders = find_run(a, results), find_run(b, results)
+    try:
+        comparison = compare_runs(*folders, tolerance, allow or ())
+    except NotComparableError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(Exit.NOT_COMPARABLE) from None
     reports.print_comparison(comparison, open_console(stderr=json))
     if json:
         print_json(comparison_document(comparison))

@@ -17,6 +17,7 @@ from typing import Any
 from bench import journal
 from bench.compare import CellComparison, Change, Comparison
 from bench.plan import Plan
+from bench.recorded import StageComparison
 from bench.records import Record, Run
 from bench.run_state import RunState, count_statuses, state_of
 from bench.statistics import summarise
@@ -136,6 +137,10 @@ def comparison_document(comparison: Comparison) -> Document:
         "tolerance": comparison.tolerance,
         "allowed": comparison.allowed,
         "worse": [cell.key for cell in comparison.worse],
+        "undecided": [cell.key for cell in comparison.undecided],
+        "geometric_mean_ratios": comparison.mean_ratios,
+        "ok_in_a_alone": comparison.left_out[0],
+        "ok_in_b_alone": comparison.left_out[1],
         "exit_code": comparison.exit_code,
         "cells": [_compared(cell) for cell in comparison.cells],
     }
@@ -151,22 +156,37 @@ def _compared(cell: CellComparison) -> Document:
         "status_b": cell.status_b,
         "reason_a": cell.reason_a,
         "reason_b": cell.reason_b,
-        "stages": {
-            stage.stage: {
-                "a_seconds": stage.median_a,
-                "b_seconds": stage.median_b,
-                "ratio": stage.ratio.estimate,
-                "ratio_low": stage.ratio.low,
-                "ratio_high": stage.ratio.high,
-                "verdict": stage.verdict,
-                "warnings": stage.ratio.warnings,
-            }
-            for stage in cell.stages
-        },
+        "stages": {stage.stage: _compared_stage(stage) for stage in cell.stages},
         "memory": changes(cell.memory),
         "quality": changes(cell.quality),
         "energy": changes([cell.energy] if cell.energy else []),
         "work": changes(cell.work),
         "same_patches": cell.same_patches,
+        "clips": cell.clips,
+        "frames": cell.frames,
         "worse": cell.worse,
+        "undecided": cell.undecided,
+    }
+
+
+def _compared_stage(stage: StageComparison) -> Document:
+    """Return a stage of a compared cell; seconds of one repetition."""
+    slower_work = stage.slower_work
+    return {
+        "a_seconds": stage.median_a,
+        "b_seconds": stage.median_b,
+        "ratio": stage.ratio.estimate,
+        "ratio_low": stage.ratio.low,
+        "ratio_high": stage.ratio.high,
+        "second_clock_ratio": stage.witness.estimate if stage.witness else None,
+        "margin": stage.margin.ratio,
+        "margin_calibrated": stage.margin.calibrated,
+        "slower_work_low": slower_work[0],
+        "slower_work_high": slower_work[1],
+        "percentiles": {
+            f"p{percent}": {"a_seconds": a, "b_seconds": b} for percent, a, b in stage.percentiles
+        },
+        "verdict": stage.verdict,
+        "reason": stage.reason,
+        "warnings": stage.ratio.warnings,
     }

@@ -6,6 +6,7 @@ process may be a little faster or slower than its twin for as long as it lives, 
 lie. So the two are replaced by new ones every :data:`PAIRS_A_PROCESS` pairs.
 """
 
+import math
 import random
 import statistics
 import time
@@ -16,14 +17,21 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from autogaze.child_process import ChildProcess, fate
+from bench.calibration import Spread
 from bench.job import TURN, Event, Job
 from bench.meters.cpu_load import others_share
 from bench.records import WHOLE, Cell, Record, Sample
+from bench.samples import seconds_of, top_level_stages, witness_of
 from bench.turns.tolerances import Tolerances
-from bench.turns.verdict import ALPHA, StageVerdict, Verdict, always_valid, stage_verdict
+from bench.turns.verdict import ALPHA, StageVerdict, always_valid, stage_verdict
+from bench.verdicts import Verdict
 
 PAIRS_A_PROCESS = 20
 """Pairs after which both processes are replaced."""
+
+Floors = Mapping[str, Spread]
+"""How far from 1 the ratio of two processes of one tree lies, for each stage that it is known of."""
+NO_FLOORS: Floors = {}
 
 T = TypeVar("T")
 
@@ -59,13 +67,11 @@ class Side:
     """One for each process."""
 
     def seconds(self, stage: str) -> list[float]:
-        return [sample.seconds for sample in self.samples if sample.stage == stage]
+        return seconds_of(self.samples, stage)
 
     def witness(self, stage: str) -> list[float]:
-        """Return the second clock's times: the device's where it has a clock, else processor time."""
-        found = (s.cpu_seconds if s.device_seconds is None else s.device_seconds for s in self.samples
-                 if s.stage == stage)  # fmt: skip
-        return [seconds for seconds in found if seconds]
+        """Return the second clock's times, as :func:`bench.samples.witness_of` does."""
+        return witness_of(self.samples, stage)
 
 
 @dataclass(frozen=True)
@@ -149,10 +155,12 @@ class _Player:
 def hold(
     base: Tree, head: Tree, job: Job, tolerances: Tolerances, limits: Limits, seed: int,
     on_pair: Callable[[int, Mapping[str, StageVerdict]], None] = lambda pair, stages: None,
+    floors: Floors = NO_FLOORS,
 ) -> Contest:  # fmt: skip
     """Measure the cell of ``job`` by both trees in turns, until every stage is decided or the limits are met.
 
-    A tree that cannot run the cell ends the contest with a ``failure``; what was measured before is kept.
+    ``floors`` say how far from 1 the ratio of two processes of one tree lies here. A tree that cannot run the
+    cell ends the contest with a ``failure``; what was measured before is kept.
     """
     sides = (Side(), Side())
     coin = random.Random(seed)
@@ -160,27 +168,33 @@ def hold(
     pairs = 0
     try:
         # Closed here, and not when it is forgotten: a process may fail when it leaves, too.
-        with closing(_pairs((base, head), job, sides, coin)) as measured:
+        with closing(pairs_in_turns((base, head), (job, job), sides, coin)) as measured:
             for pair in measured:
                 pairs = pair + 1
-                stages = verdicts(*sides, tolerances)
+                stages = verdicts(*sides, tolerances, floors)
                 on_pair(pairs, stages)
-                spent = sum(sum(side.seconds(WHOLE)) for side in sides)
-                decided = all(each.verdict is not Verdict.UNDECIDED for each in stages.values())
-                if decided or spent >= limits.seconds or pairs >= limits.most_pairs:
+                if is_over(stages, sides, limits):
                     break
     except ContestError as end:
         return Contest(job.cell, pairs, stages, *sides, failed=end.failed, failure=str(end))
     return Contest(job.cell, pairs, stages, *sides)
 
 
-def _pairs(
-    trees: tuple[Tree, Tree], job: Job, sides: tuple[Side, Side], coin: random.Random
+def is_over(stages: Mapping[str, StageVerdict], sides: tuple[Side, Side], limits: Limits) -> bool:
+    """Return whether every stage is decided, or the limits are met."""
+    if all(each.verdict is not Verdict.UNDECIDED for each in stages.values()):
+        return True
+    wholes = [side.seconds(WHOLE) for side in sides]
+    return sum(map(sum, wholes)) >= limits.seconds or len(wholes[0]) >= limits.most_pairs
+
+
+def pairs_in_turns(
+    trees: tuple[Tree, Tree], jobs: tuple[Job, Job], sides: tuple[Side, Side], coin: random.Random
 ) -> Generator[int]:
-    """Measure pair after pair, the samples of which are added to the sides."""
+    """Measure pair after pair, the samples of which are added to the sides; raises ``ContestError``."""
     pair = 0
     while True:
-        with _players(trees, job, sides) as players:
+        with _players(trees, jobs, sides) as players:
             for _ in range(PAIRS_A_PROCESS):
                 order = (0, 1) if coin.random() < 0.5 else (1, 0)
                 taken = {place: _named(place, players[place].take_turn) for place in order}
@@ -192,12 +206,12 @@ def _pairs(
 
 @contextmanager
 def _players(
-    trees: tuple[Tree, Tree], job: Job, sides: tuple[Side, Side]
+    trees: tuple[Tree, Tree], jobs: tuple[Job, Job], sides: tuple[Side, Side]
 ) -> Generator[tuple[_Player, _Player]]:
     """Have a process of each tree load the cell; their records are added to the sides at the end."""
     with ExitStack() as stack:
         players = []
-        for place, tree in enumerate(trees):
+        for place, (tree, job) in enumerate(zip(trees, jobs)):
             player = _Player(tree, job)
             stack.callback(player.close)
             _named(place, player.await_turn)
@@ -218,20 +232,34 @@ def _named(place: int, act: Callable[[], T]) -> T:
         raise
 
 
-def verdicts(base: Side, head: Side, tolerances: Tolerances) -> dict[str, StageVerdict]:
+def verdicts(
+    base: Side, head: Side, tolerances: Tolerances, floors: Floors = NO_FLOORS
+) -> dict[str, StageVerdict]:
     """Return what the pairs so far say of each top-level stage; the error is shared out among the stages."""
-    names = dict.fromkeys(sample.stage for sample in base.samples if "." not in sample.stage)
+    names = top_level_stages(base.samples)
     both = [name for name in names if len(base.seconds(name)) == len(head.seconds(name))]
     alpha = ALPHA / max(1, len(both))
-    return {name: _stage(base, head, name, alpha, tolerances) for name in both}
+    return {name: _stage(base, head, name, alpha, tolerances, floors.get(name)) for name in both}
 
 
-def _stage(base: Side, head: Side, name: str, alpha: float, tolerances: Tolerances) -> StageVerdict:
+def _stage(
+    base: Side, head: Side, name: str, alpha: float, tolerances: Tolerances, spread: Spread | None
+) -> StageVerdict:
     wall = always_valid(base.seconds(name), head.seconds(name), alpha)
     seconds = base.witness(name), head.witness(name)
     seen = len(seconds[0]) == len(seconds[1]) == len(base.seconds(name))
     found = stage_verdict(wall, always_valid(*seconds, alpha) if seen else None, tolerances.time)
     share = statistics.median(base.seconds(name)) / statistics.median(base.seconds(WHOLE))
-    if max(wall.high - 1, 1 - wall.low) * share < tolerances.stage_share:
-        return replace(found, verdict=Verdict.SAME, reason="too small a share of the whole to matter")
-    return found
+    if (
+        found.verdict is not Verdict.SAME
+        and max(wall.high - 1, 1 - wall.low) * share < tolerances.stage_share
+    ):
+        reason = "too small a share of the whole to matter"
+        return replace(found, verdict=Verdict.NEGLIGIBLE, reason=reason)
+    if spread is None or found.verdict not in (Verdict.SLOWER, Verdict.FASTER):
+        return found
+    floor = spread.floor(alpha, math.ceil(len(base.seconds(name)) / PAIRS_A_PROCESS))
+    if max(wall.estimate, 1 / wall.estimate) > floor:
+        return found
+    reason = f"processes of one tree in turns may differ by {floor - 1:.1%} here"
+    return replace(found, verdict=Verdict.UNDECIDED, reason=reason)

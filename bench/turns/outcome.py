@@ -3,23 +3,13 @@
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import dataclass, replace
 
 from bench.compare import HIGHER_IS_BETTER
 from bench.turns.contest import Contest, Side
 from bench.turns.tolerances import Tolerances
-from bench.turns.verdict import Verdict
-
-
-class Exit(IntEnum):
-    """Exit codes of a comparison."""
-
-    NOTHING_WORSE = 0
-    WORSE = 1
-    BAD_INPUT = 2
-    UNDECIDED = 3
-    NOT_COMPARABLE = 4
+from bench.verdicts import Exit, Verdict, by_interval, exit_code_of
+from bench.work import WorkChange, work_change
 
 
 @dataclass(frozen=True)
@@ -38,6 +28,7 @@ def outcome(contest: Contest, tolerances: Tolerances) -> Outcome:
     if contest.failure is not None:
         failed = f"the {contest.failed} could not go on after {contest.pairs} pairs: {contest.failure}"
         return Outcome(contest, (failed,) if contest.failed == "head" else (), (failed,))
+    contest = work_aware(contest, tolerances)
     slower = [
         f"{name} takes {stage.wall} times as long"
         for name, stage in contest.stages.items()
@@ -47,11 +38,32 @@ def outcome(contest: Contest, tolerances: Tolerances) -> Outcome:
     return Outcome(contest, (*slower, *others), tuple(_undecided(contest)))
 
 
+def work_aware(contest: Contest, tolerances: Tolerances) -> Contest:
+    """Return the contest with the stages that are slower or faster by no more than their work changed called
+    so."""
+    found = dict(contest.stages)
+    for name, stage in contest.stages.items():
+        change = _work(contest, name)
+        if change is None or stage.verdict not in (Verdict.SLOWER, Verdict.FASTER):
+            continue
+        low, high = stage.wall.low / change.most, stage.wall.high / change.least
+        if by_interval(low, high, tolerances.time) is stage.verdict:
+            continue
+        explained = Verdict.MORE_WORK if stage.verdict is Verdict.SLOWER else Verdict.LESS_WORK
+        reason = f"{change}; one cell alone does not say what the same work would take"
+        found[name] = replace(stage, verdict=explained, reason=reason)
+    return replace(contest, stages=found)
+
+
+def _work(contest: Contest, stage: str) -> WorkChange | None:
+    if not (contest.base.records and contest.head.records):
+        return None
+    return work_change(contest.base.records[-1], contest.head.records[-1], stage)
+
+
 def exit_code(outcomes: Sequence[Outcome]) -> Exit:
     """Return the exit code of all cells: worse, else undecided, else nothing worse."""
-    if any(each.worse for each in outcomes):
-        return Exit.WORSE
-    return Exit.UNDECIDED if any(each.undecided for each in outcomes) else Exit.NOTHING_WORSE
+    return exit_code_of(any(each.worse for each in outcomes), any(each.undecided for each in outcomes))
 
 
 def _undecided(contest: Contest) -> list[str]:

@@ -19,22 +19,14 @@ where work is waited for. Both must say so before a stage is slower or faster.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import cache
 
 import numpy as np
 
+from bench.verdicts import Verdict, by_interval
+
 ALPHA = 0.01
 """Chance that any interval of a cell ever leaves out the true ratio."""
-
-
-class Verdict(StrEnum):
-    """What can be said of the head, seen from the base."""
-
-    FASTER = "faster"
-    SAME = "same"
-    """Within the tolerance."""
-    SLOWER = "slower"
-    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True)
@@ -68,6 +60,7 @@ def always_valid(base: Sequence[float], head: Sequence[float], alpha: float) -> 
     return Interval(float(np.median(ratios)), float(ratios[outside - 1]), float(ratios[-outside]))
 
 
+@cache
 def ranks_outside(pairs: int, alpha: float) -> int:
     """Return how many of so many ratios lie below the interval, its low end included; as many lie above."""
     outside = 0
@@ -84,14 +77,7 @@ def _evidence(pairs: int, fewer: int) -> float:
 
 def judged(interval: Interval, tolerance: float) -> Verdict:
     """Return what one clock says, where a change by the share ``tolerance`` does not matter."""
-    slower, faster = 1 + tolerance, 1 / (1 + tolerance)
-    if interval.low > slower:
-        return Verdict.SLOWER
-    if interval.high < faster:
-        return Verdict.FASTER
-    if faster <= interval.low and interval.high <= slower:
-        return Verdict.SAME
-    return Verdict.UNDECIDED
+    return by_interval(interval.low, interval.high, tolerance)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """Runs and records made by hand."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from bench import journal
+from bench.calibration import Session, StageNoise
+from bench.meters.cpu_load import OTHERS
 from bench.records import AxisValue, Cell, Environment, Memory, Record, Run, Sample, Status
 
 
@@ -18,10 +21,21 @@ def record(
     quality: dict[str, float] | None = None,
     resident: int = 2**30,
     patch_hash: str = "a",
+    processor: float | None = 1.0,
+    others: float = 0.0,
+    counters: Mapping[str, float] | None = None,
 ) -> Record:
+    """``processor`` is the processor time over the wall-clock time, None where it was not recorded;
+    ``others`` is the share of the CPUs that other programs had."""
     seconds = seconds or {"end_to_end": [1.0] * 5}
     samples = [
-        Sample(index=index, stage=stage, seconds=value)
+        Sample(
+            index=index,
+            stage=stage,
+            seconds=value,
+            cpu_seconds=None if processor is None else processor * value,
+            telemetry={OTHERS: others},
+        )
         for stage, values in seconds.items()
         for index, value in enumerate(values)
     ]
@@ -31,9 +45,31 @@ def record(
         reason=None if status is Status.OK else "it broke",
         samples=tuple(samples),
         quality=quality or {},
+        counters=dict(counters or {}),
         memory=Memory(resident_peak=resident),
         patch_hash=patch_hash,
         elapsed_seconds=2.0,
+    )
+
+
+def session(
+    cells: Mapping[str, Mapping[str, StageNoise]],
+    started: str = "2026-01-01T00:00:00+00:00",
+    seconds: float = 600.0,
+    commit: str | None = "c0ffee",
+    dirty: bool = False,
+    others: float = 0.0,
+) -> Session:
+    """Return a calibration of the suite of :func:`run`."""
+    return Session(
+        started=datetime.fromisoformat(started),
+        seconds=seconds,
+        commit=commit,
+        dirty=dirty,
+        suite="fake",
+        suite_version=1,
+        others=others,
+        cells={key: dict(stages) for key, stages in cells.items()},
     )
 
 

@@ -165,15 +165,16 @@ def test_an_interrupted_run_says_how_to_resume_and_can_be(tmp_path: Path, stop: 
 
 def test_a_comparison_exits_with_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cell = builders.cell()
-    same, slow = {"end_to_end": [1.0] * 5}, {"end_to_end": [1.5] * 5}
+    same, slow = {"end_to_end": [1.0] * 5}, {"end_to_end": [1.6] * 5}
     a, b, other = (
         builders.write(builders.run([cell], name, suite=suite), [builders.record(cell, seconds)], tmp_path)
         for name, suite, seconds in [("a", "fake", same), ("b", "fake", slow), ("c", "other", same)]
     )
     assert bench("compare", a, a) == 0
     assert bench("compare", a, b) == 1
-    assert bench("compare", a, b, "--tolerance", "0.6") == 0
-    assert bench("compare", a, other) == 2
+    assert bench("compare", a, b, "--tolerance", "0.7") == 0
+    assert bench("compare", a, other) == 4
+    assert bench("compare", a, tmp_path / "nowhere") == 2
     assert "compare runs of the same suite" in capsys.readouterr().err
 
 

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from autogaze.errors import InputError
-from bench.compare import MEMORY_FLOOR, CellComparison, Verdict, compare, compare_cells
-from bench.meters.cpu_load import OTHERS
+from bench.compare import MEMORY_FLOOR, CellComparison, Context, compare, compare_cells
+from bench.margins import Margin
 from bench.records import Record, Status
+from bench.verdicts import Exit, Verdict
 from tests.bench import builders
 
 CELL = builders.cell()
+QUIET = builders.session({})
 STEADY = [1.0, 1.01, 0.99, 1.02, 1.0]
 
 
@@ -21,8 +23,10 @@ def stages(gaze: float = 1.0, rest: float = 1.0, seed: int | None = None) -> dic
     return {"end_to_end": list(first + second), "gaze": list(first), "reconstruct": list(second)}
 
 
-def compared(a: Record, b: Record, tolerance: float = 0.10) -> CellComparison:
-    return compare_cells(CELL.key, a, b, tolerance)
+def compared(a: Record, b: Record, tolerance: float = 0.10, margin: float = 1.05) -> CellComparison:
+    """Compare on a machine that was calibrated: two runs of one tree differ by up to ``margin``."""
+    context = Context(lambda cell, stage: Margin(margin, True, ""), (QUIET,))
+    return compare_cells(CELL.key, a, b, tolerance, context=context)
 
 
 def verdicts(comparison: CellComparison) -> dict[str, Verdict]:
@@ -52,7 +56,7 @@ def test_two_runs_of_the_same_tree_pass_under_noise(seed: int) -> None:
 def test_a_burst_of_noise_that_spares_the_fastest_repetition_is_not_a_slowdown() -> None:
     a = builders.record(CELL, {"end_to_end": STEADY})
     b = builders.record(CELL, {"end_to_end": [1.5, 1.6, 1.01, 1.7, 1.6]})
-    assert verdicts(compared(a, b)) == {"end_to_end": Verdict.UNCLEAR}
+    assert verdicts(compared(a, b)) == {"end_to_end": Verdict.UNDECIDED}
 
 
 @pytest.mark.parametrize(("ours", "worse"), [(1.0, ()), (2.0, ("ours takes 2.00× as long",))])
@@ -70,31 +74,25 @@ def test_a_peer_that_became_slower_and_larger_is_no_fault_of_ours(ours: float, w
     assert comparison.worse == worse
 
 
-def under_load(record: Record, share: float) -> Record:
-    samples = [sample.model_copy(update={"telemetry": {OTHERS: share}}) for sample in record.samples]
-    return record.model_copy(update={"samples": tuple(samples)})
-
-
 @pytest.mark.parametrize(
     ("load_a", "load_b", "seconds_b", "verdict"),
     [
-        (0.0, 0.5, 1.5, Verdict.UNCLEAR),
-        (0.5, 0.5, 1.5, Verdict.SLOWER),
-        (0.5, 0.0, 1.5, Verdict.SLOWER),
-        (0.5, 0.0, 0.5, Verdict.UNCLEAR),
+        (0.0, 0.5, 1.6, Verdict.UNDECIDED),
+        (0.5, 0.5, 1.6, Verdict.SLOWER),
+        (0.5, 0.0, 1.6, Verdict.SLOWER),
+        (0.5, 0.0, 0.5, Verdict.UNDECIDED),
+        (0.0, 0.5, 1.0, Verdict.UNDECIDED),
         (0.0, 0.5, 0.5, Verdict.FASTER),
     ],
 )
-def test_a_change_that_other_programs_may_have_made_is_unclear(
+def test_a_change_that_other_programs_may_have_made_is_undecided(
     load_a: float, load_b: float, seconds_b: float, verdict: Verdict
 ) -> None:
-    a = under_load(builders.record(CELL, {"end_to_end": STEADY}), load_a)
-    b = under_load(builders.record(CELL, {"end_to_end": [seconds_b] * 5}), load_b)
-    (stage,) = compared(a, b).stages
+    a = builders.record(CELL, {"end_to_end": STEADY}, others=load_a)
+    b = builders.record(CELL, {"end_to_end": [seconds_b] * 5}, others=load_b)
+    (stage,) = compare_cells(CELL.key, a, b).stages
     assert stage.verdict is verdict
-    assert any("other programs used 50% more" in each for each in stage.ratio.warnings) is (
-        verdict is Verdict.UNCLEAR
-    )
+    assert ("other programs used 50% more" in stage.reason) is (verdict is Verdict.UNDECIDED)
 
 
 def test_faster_and_same_are_said() -> None:
@@ -108,13 +106,15 @@ def test_faster_and_same_are_said() -> None:
 def test_few_samples_decide_nothing() -> None:
     a, b = (builders.record(CELL, {"end_to_end": [value] * 3}) for value in (1.0, 2.0))
     (stage,) = compared(a, b).stages
-    assert stage.verdict is Verdict.UNCLEAR
-    assert stage.ratio.warnings == ("only 3 samples: need at least 5",)
+    assert stage.verdict is Verdict.UNDECIDED
+    assert stage.reason == "only 3 samples: need at least 5"
 
 
 def test_a_stage_that_hardly_matters_is_not_worse() -> None:
     a, b = (builders.record(CELL, {"end_to_end": STEADY, "decode": [value] * 5}) for value in (0.001, 0.002))
-    assert compared(a, b).worse == ()
+    found = compared(a, b)
+    assert (found.worse, found.undecided) == ((), ())
+    assert verdicts(found)["decode"] is Verdict.NEGLIGIBLE
 
 
 def test_warm_up_and_inner_stages_are_not_compared() -> None:
@@ -196,9 +196,44 @@ def test_cells_on_one_side_only_are_rows(tmp_path: Path) -> None:
 
 def test_a_worse_cell_makes_the_exit_code_one(tmp_path: Path) -> None:
     a = builders.write(builders.run([CELL], "a"), [builders.record(CELL, stages())], tmp_path)
-    b = builders.write(builders.run([CELL], "b"), [builders.record(CELL, stages(gaze=1.3))], tmp_path)
-    assert compare(a, b).exit_code == 1
-    assert compare(a, b, tolerance=0.5).exit_code == 0
+    b = builders.write(builders.run([CELL], "b"), [builders.record(CELL, stages(gaze=1.6))], tmp_path)
+    assert compare(a, b).exit_code is Exit.WORSE
+    assert compare(a, b, tolerance=0.7).exit_code is Exit.NOTHING_WORSE
+
+
+def test_runs_that_allow_no_verdict_are_neither_worse_nor_the_same(tmp_path: Path) -> None:
+    cells = [builders.cell(number) for number in range(11)]
+    a, b = (
+        builders.write(
+            builders.run(cells, name),
+            [builders.record(cell, {"end_to_end": [seconds] * 5}, others=others) for cell in cells],
+            tmp_path,
+        )
+        for name, seconds, others in (("a", 1.0, 0.0), ("b", 20.0, 0.6))
+    )
+    found = compare(a, b)
+    assert found.exit_code is Exit.UNDECIDED
+    assert (len(found.worse), len(found.undecided), len(found.compared)) == (0, 11, 11)
+
+
+def test_the_geometric_mean_is_over_cells_that_both_have(tmp_path: Path) -> None:
+    cells = [builders.cell(number) for number in range(3)]
+    a = builders.write(
+        builders.run(cells, "a"),
+        [builders.record(cell, {"end_to_end": [1.0] * 5}) for cell in cells],
+        tmp_path,
+    )
+    b = builders.write(
+        builders.run(cells[:2], "b"),
+        [
+            builders.record(cell, {"end_to_end": [seconds] * 5})
+            for cell, seconds in zip(cells[:2], (0.5, 2.0))
+        ],
+        tmp_path,
+    )
+    found = compare(a, b)
+    assert found.mean_ratios == {"end_to_end": pytest.approx(1.0)}
+    assert found.left_out == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,11 @@ def test_imported_runs_are_compared_like_others(tmp_path: Path) -> None:
         for name, seconds in (("before", 0.1), ("after", 0.2))
     )
     assert compare(before, after).exit_code == 1
-    assert compare(before, before).exit_code == 0
+    again = compare(before, before)
+    assert again.exit_code == 3
+    assert again.undecided[0].undecided == (
+        "end_to_end: a run has no processor time, and the change is below 1.5 ×",
+    )
 
 
 @pytest.mark.parametrize(

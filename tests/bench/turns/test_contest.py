@@ -3,12 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.records import Sample
+from bench.calibration import Spread
+from bench.records import Cell, Sample
 from bench.turns import contest as contests
-from bench.turns.contest import PAIRS_A_PROCESS, Limits, Side, hold, verdicts
-from bench.turns.outcome import Exit, exit_code, outcome
+from bench.turns.contest import PAIRS_A_PROCESS, Contest, Limits, Side, hold, verdicts
+from bench.turns.outcome import exit_code, outcome, work_aware
 from bench.turns.tolerances import Tolerances
-from bench.turns.verdict import Interval, Verdict, stage_verdict
+from bench.turns.verdict import Interval, StageVerdict, stage_verdict
+from bench.verdicts import Exit, Verdict
+from tests.bench import builders
 from tests.bench.turns.trees import job, tree
 
 COARSE = Tolerances(time=0.5, memory=0.5, memory_bytes=2**26, energy=0.5, quality=0.01, stage_share=0.02)
@@ -64,13 +67,49 @@ def test_a_stage_that_is_too_small_to_matter_is_not_waited_for() -> None:
     matters = Tolerances(time=0.02, memory=1, memory_bytes=1, energy=1, quality=1, stage_share=0.02)
     noisy = [0.002, 0.006] * 10
     found = verdicts(side(noisy), side(noisy[::-1]), matters)["decode"]
-    assert (found.verdict, found.reason) == (Verdict.SAME, "too small a share of the whole to matter")
+    assert (found.verdict, found.reason) == (Verdict.NEGLIGIBLE, "too small a share of the whole to matter")
     assert (
         verdicts(side([20 * s for s in noisy]), side([20 * s for s in noisy[::-1]]), matters)[
             "decode"
         ].verdict
         is Verdict.UNDECIDED
     )
+
+
+def test_a_difference_below_this_machines_noise_floor_is_not_called_slower() -> None:
+    def side(seconds: float, pairs: int) -> Side:
+        return Side([Sample(index=i, stage="end_to_end", seconds=seconds) for i in range(pairs)])
+
+    matters = Tolerances(time=0.02, memory=1, memory_bytes=1, energy=1, quality=1, stage_share=0.02)
+    floors = {"end_to_end": Spread(sigma=0.03, count=16)}
+
+    def verdict(pairs: int) -> StageVerdict:
+        return verdicts(side(1.0, pairs), side(1.05, pairs), matters, floors)["end_to_end"]
+
+    assert verdicts(side(1.0, 20), side(1.05, 20), matters)["end_to_end"].verdict is Verdict.SLOWER
+    assert verdict(PAIRS_A_PROCESS).verdict is Verdict.UNDECIDED
+    assert verdict(PAIRS_A_PROCESS).reason == "processes of one tree in turns may differ by 9.2% here"
+    assert verdict(6 * PAIRS_A_PROCESS).verdict is Verdict.SLOWER
+
+
+@pytest.mark.parametrize(
+    ("longer", "verdict"), [(1.05, Verdict.MORE_WORK), (1.2, Verdict.SLOWER)], ids=["in proportion", "beyond"]
+)
+def test_more_patches_are_more_work_and_not_slower_work(longer: float, verdict: Verdict) -> None:
+    def side(seconds: float, steps: float) -> Side:
+        cell = Cell(workload="gaze", axes={})
+        samples = [Sample(index=i, stage="end_to_end", seconds=seconds) for i in range(20)]
+        return Side(samples, [builders.record(cell, counters={"decode_steps": steps})])
+
+    matters = Tolerances(time=0.02, memory=1, memory_bytes=1e9, energy=1, quality=1, stage_share=0.02)
+    sides = side(1.0, 320), side(longer, 336)
+    contest = Contest(Cell(workload="gaze", axes={}), 20, verdicts(*sides, matters), *sides)
+    assert contest.stages["end_to_end"].verdict is Verdict.SLOWER
+    stage = work_aware(contest, matters).stages["end_to_end"]
+    assert stage.verdict is verdict
+    if verdict is Verdict.MORE_WORK:
+        assert stage.reason.startswith("decode_steps went from 320 to 336")
+        assert not outcome(contest, matters).worse
 
 
 def test_a_process_that_fails_when_it_leaves_is_a_failure(tmp_path: Path) -> None:

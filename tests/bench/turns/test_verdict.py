@@ -3,12 +3,12 @@ import pytest
 
 from bench.turns.verdict import (
     Interval,
-    Verdict,
     always_valid,
     judged,
     ranks_outside,
     stage_verdict,
 )
+from bench.verdicts import Verdict
 
 
 def test_intervals_that_are_looked_at_after_every_pair_miss_the_median_as_rarely_as_promised() -> None:

@@ -329,5 +329,6 @@ def test_a_gpu_that_cannot_hold_a_variant_takes_the_next_and_the_model_says_so(u
     assert found.gazing_pos.tolist() == expected.gazing_pos.tolist()
     assert model.gazing_model.engine_remarks() == [
         "triton wants 155648 of shared memory in a block and this GPU has 101376; "
-        "triton_combine_in_attend wants 155648 of shared memory in a block and this GPU has 101376: triton_ieee is launched instead"
+        "triton_combine_in_attend wants 155648 of shared memory in a block and this GPU has 101376: "
+        "triton_ieee is launched instead"
     ]
