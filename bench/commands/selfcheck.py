@@ -49,7 +49,7 @@ def selfcheck(
     format_: Format = "text",
     json: options.Json = False,
 ) -> None:
-    """Try the verdicts out on this tree against itself, slowed, and with more work; without load and under it.
+    """Try the verdicts out on this tree against itself, slowed, and with more work; also under load.
 
     The first cell of the suite, as narrowed, is measured; comparisons are drawn from what was measured.
     """
