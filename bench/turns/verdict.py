@@ -14,6 +14,13 @@ either side: where ratios vary normally by 2 %, that is 1.1 % to both sides of t
 
 Wall clock alone is fooled where the two processes get different shares of the machine, processor time alone
 where work is waited for. Both must say so before a stage is slower or faster.
+
+Processor time moves under load as well, for OpenMP's threads spin while one that they wait for does not run.
+On two cores the gaze stage of 16 frames took 0.13 s when nothing else ran, 0.26 s of processor time at most;
+at a load average of 6 to 9 it took 0.7 to 3.7 s, and 0.4 to 2.0 s of processor time. And a pair of processes
+may be biased for as long as it lives: with others on half of the CPUs, the median of 20 pairs in a stage that
+was the same in both lay 1 to 18 % from 1 (0.99, 0.94, 0.94, 0.82), on both clocks, and 0.1 % when nothing
+else ran. That is what the noise floor of a machine is for (:mod:`bench.calibration`).
 """
 
 import math
