@@ -23,12 +23,11 @@ from bench.margins import ALPHA
 from bench.records import AxisValue
 from bench.turns.base import head_tree
 from bench.turns.cells import definition
-from bench.turns.contest import PAIRS_A_PROCESS
-from bench.turns.recording import Round, jobs_of, noise_of, record_round
+from bench.turns.recording import PAIRS_RECORDED, Round, jobs_of, noise_of, record_round
 from suites.loader import load_suite
 
 Processes = Annotated[int, Option(min=FEWEST, help="Pairs of processes a cell.")]
-Pairs = Annotated[int, Option(min=1, max=PAIRS_A_PROCESS, help="Repetitions of each process.")]
+Pairs = Annotated[int, Option(min=1, help="Repetitions of each process.")]
 
 
 def calibrate(
@@ -42,7 +41,7 @@ def calibrate(
     engine: options.Engine = None,
     seed: options.Seed = 0,
     processes: Processes = 8,
-    pairs: Pairs = 10,
+    pairs: Pairs = PAIRS_RECORDED,
     json: options.Json = False,
 ) -> None:
     """Measure this tree against itself, and keep how far two runs of it differ here.

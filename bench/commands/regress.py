@@ -47,7 +47,7 @@ def regress(
     batch: options.Batch = None,
     engine: options.Engine = None,
     seed: options.Seed = 0,
-    budget: Budget = 60.0,
+    budget: Budget = 180.0,
     tolerances: TolerancesFile = FILE,
     json_: Json = False,
 ) -> None:

@@ -3,14 +3,15 @@
 Both have a process that has the cell loaded and waits (a job in turns, :mod:`bench.worker`). A coin says who
 is first in each pair of repetitions; both have finished, judgement included, before the next one starts. Each
 process may be a little faster or slower than its twin for as long as it lives, by where its memory happens to
-lie. So the two are replaced by new ones every :data:`PAIRS_A_PROCESS` pairs.
+lie. So the two are replaced by new ones every :data:`PAIRS_A_PROCESS` pairs, and those are one round: one
+observation, however many pairs it is made of (:mod:`bench.turns.verdict`).
 """
 
 import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,11 +24,11 @@ from bench.meters.cpu_load import others_share
 from bench.records import WHOLE, Cell, Record, Sample
 from bench.samples import seconds_of, top_level_stages, witness_of
 from bench.turns.tolerances import Tolerances
-from bench.turns.verdict import ALPHA, StageVerdict, always_valid, stage_verdict
+from bench.turns.verdict import ALPHA, Interval, StageVerdict, always_valid, stage_verdict
 from bench.verdicts import Verdict
 
-PAIRS_A_PROCESS = 20
-"""Pairs after which both processes are replaced."""
+PAIRS_A_PROCESS = 3
+"""Pairs after which both processes are replaced; their median is not moved by one that was disturbed."""
 
 Floors = Mapping[str, Spread]
 """How far from 1 the ratio of two processes of one tree lies, for each stage that it is known of."""
@@ -189,13 +190,17 @@ def is_over(stages: Mapping[str, StageVerdict], sides: tuple[Side, Side], limits
 
 
 def pairs_in_turns(
-    trees: tuple[Tree, Tree], jobs: tuple[Job, Job], sides: tuple[Side, Side], coin: random.Random
+    trees: tuple[Tree, Tree],
+    jobs: tuple[Job, Job],
+    sides: tuple[Side, Side],
+    coin: random.Random,
+    pairs_a_process: int = PAIRS_A_PROCESS,
 ) -> Generator[int]:
     """Measure pair after pair, the samples of which are added to the sides; raises ``ContestError``."""
     pair = 0
     while True:
         with _players(trees, jobs, sides) as players:
-            for _ in range(PAIRS_A_PROCESS):
+            for _ in range(pairs_a_process):
                 order = (0, 1) if coin.random() < 0.5 else (1, 0)
                 taken = {place: _named(place, players[place].take_turn) for place in order}
                 for place, samples in taken.items():  # only whole pairs are kept
@@ -211,11 +216,11 @@ def _players(
     """Have a process of each tree load the cell; their records are added to the sides at the end."""
     with ExitStack() as stack:
         players = []
-        for place, (tree, job) in enumerate(zip(trees, jobs)):
-            player = _Player(tree, job)
-            stack.callback(player.close)
+        for tree, job in zip(trees, jobs):  # which load at the same time: nothing is timed yet
+            players.append(_Player(tree, job))
+            stack.callback(players[-1].close)
+        for place, player in enumerate(players):
             _named(place, player.await_turn)
-            players.append(player)
         first, second = players
         try:
             yield first, second
@@ -245,10 +250,10 @@ def verdicts(
 def _stage(
     base: Side, head: Side, name: str, alpha: float, tolerances: Tolerances, spread: Spread | None
 ) -> StageVerdict:
-    wall = always_valid(base.seconds(name), head.seconds(name), alpha)
+    wall = _over_rounds(base.seconds(name), head.seconds(name), alpha)
     seconds = base.witness(name), head.witness(name)
     seen = len(seconds[0]) == len(seconds[1]) == len(base.seconds(name))
-    found = stage_verdict(wall, always_valid(*seconds, alpha) if seen else None, tolerances.time)
+    found = stage_verdict(wall, _over_rounds(*seconds, alpha) if seen else None, tolerances.time)
     share = statistics.median(base.seconds(name)) / statistics.median(base.seconds(WHOLE))
     if (
         found.verdict is not Verdict.SAME
@@ -263,3 +268,11 @@ def _stage(
         return found
     reason = f"processes of one tree in turns may differ by {floor - 1:.1%} here"
     return replace(found, verdict=Verdict.UNDECIDED, reason=reason)
+
+
+def _over_rounds(base: Sequence[float], head: Sequence[float], alpha: float) -> Interval:
+    """Return the interval over complete rounds; before there is one, what its pairs say so far."""
+    ratios = [after / before for before, after in zip(base, head, strict=True)]
+    starts = range(0, len(ratios) - PAIRS_A_PROCESS + 1, PAIRS_A_PROCESS)
+    rounds = [statistics.median(ratios[start : start + PAIRS_A_PROCESS]) for start in starts]
+    return always_valid(rounds, alpha) if rounds else Interval(statistics.median(ratios), 0.0, math.inf)

@@ -18,6 +18,9 @@ from bench.turns.cells import Definition
 from bench.turns.contest import PAIRS_A_PROCESS, ContestError, Side, Tree, pairs_in_turns
 from suites.workload import Inputs
 
+PAIRS_RECORDED = 10
+"""Pairs of a round: as many as a recorded run has samples. A contest takes the first few."""
+
 
 @dataclass(frozen=True)
 class Round:
@@ -60,13 +63,13 @@ def job_in_turns(cell: Cell, target: str, inputs: Mapping[str, AxisValue], devic
 
 
 def record_round(
-    trees: tuple[Tree, Tree], jobs: tuple[Job, Job], coin: random.Random, pairs: int = PAIRS_A_PROCESS
+    trees: tuple[Tree, Tree], jobs: tuple[Job, Job], coin: random.Random, pairs: int = PAIRS_RECORDED
 ) -> Round:
     """Start a process of each tree and let them take turns; raises ``InputError`` where one cannot go on."""
     sides = Side(), Side()
     try:
-        with closing(pairs_in_turns(trees, jobs, sides, coin)) as measured:
-            for _ in itertools.islice(measured, min(pairs, PAIRS_A_PROCESS)):
+        with closing(pairs_in_turns(trees, jobs, sides, coin, pairs)) as measured:
+            for _ in itertools.islice(measured, pairs):
                 pass
     except ContestError as end:
         place = 1 if end.failed == "head" else 0
@@ -93,6 +96,6 @@ def noise_of(rounds: Sequence[Round]) -> dict[str, StageNoise]:
 
 
 def _ratio(each: Round, stage: str) -> float:
-    """Return the median over pairs of head over base."""
-    pairs = zip(each.base.seconds(stage), each.head.seconds(stage), strict=True)
-    return summarise([head / base for base, head in pairs]).median
+    """Return the median of head over base, over the pairs that a contest would have had."""
+    pairs = list(zip(each.base.seconds(stage), each.head.seconds(stage), strict=True))
+    return summarise([head / base for base, head in pairs[:PAIRS_A_PROCESS]]).median

@@ -19,7 +19,7 @@ from bench.compare import Context, compare_cells
 from bench.margins import margins_of
 from bench.records import Cell, Record, Sample
 from bench.samples import top_level_stages
-from bench.turns.contest import Contest, Limits, Side, is_over, verdicts
+from bench.turns.contest import PAIRS_A_PROCESS, Contest, Limits, Side, is_over, verdicts
 from bench.turns.interval_rule import interval_verdicts
 from bench.turns.outcome import outcome
 from bench.turns.recording import Round
@@ -120,8 +120,8 @@ def replay(cell: Cell, rounds: Sequence[Round], rules: Rules) -> Contest:
 
 
 def _pairs(each: Round) -> Iterator[tuple[list[Sample], list[Sample]]]:
-    """Return the samples of top-level stages, pair after pair."""
-    for index in sorted({sample.index for sample in each.base.samples}):
+    """Return the samples of top-level stages, pair after pair, of as many as a contest takes."""
+    for index in sorted({sample.index for sample in each.base.samples})[:PAIRS_A_PROCESS]:
         base, head = (
             [sample for sample in side.samples if sample.index == index and "." not in sample.stage]
             for side in (each.base, each.head)

@@ -124,7 +124,8 @@ def compare(rounds: int) -> None:
         f"{all_meters.power.name}, instructions {counter.obstacle or 'counted'}"
     )
     for a, b in (("bare", "bare again"), ("bare", "loop"), ("loop without meters", "loop")):
-        print(f"  {b} / {a}: {always_valid(taken[a], taken[b], ALPHA)}")
+        ratios = [after / before for before, after in zip(taken[a], taken[b])]
+        print(f"  {b} / {a}: {always_valid(ratios, ALPHA)}")
     print(f"  outside of the recorded time, a repetition: {spent / rounds * 1e3:.2f} ms")
 
 

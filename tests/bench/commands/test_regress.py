@@ -10,7 +10,7 @@ from bench.commands.verdicts import document, print_outcomes
 from bench.devices import Device
 from bench.records import Cell
 from bench.turns.cells import Definition
-from bench.turns.contest import Limits, hold
+from bench.turns.contest import PAIRS_A_PROCESS, Limits, hold
 from bench.turns.outcome import outcome
 from bench.turns.tolerances import Tolerances
 from tests.bench.turns.trees import job, tree
@@ -40,7 +40,7 @@ def test_what_is_worse_is_said_with_its_numbers(
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     matters = Tolerances(time=0.5, memory=1, memory_bytes=1e9, energy=1, quality=1, stage_share=0.02)
     base, head = tree(tmp_path / "base"), tree(tmp_path / "head", seconds=0.25)
-    found = outcome(hold(base, head, job(), matters, Limits(60.0, 15), seed=0), matters)
+    found = outcome(hold(base, head, job(), matters, Limits(60.0, 14 * PAIRS_A_PROCESS), seed=0), matters)
     print_outcomes([found], "main", Console(width=120))
     printed = capsys.readouterr().out
     assert "worse: work: gaze takes 2.000 (2.000 to 2.000) times as long" in printed

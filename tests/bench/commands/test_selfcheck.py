@@ -30,7 +30,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which everything was measured already."""
     pools = {
         (condition, loaded): Pool(
-            condition.same_tree, [made(seed, slower=1 + condition.share) for seed in range(6)]
+            condition.same_tree, [made(seed, slower=1 + condition.share) for seed in range(20)]
         )
         for condition in CONDITIONS
         for loaded in (False, True)
