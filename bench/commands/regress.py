@@ -33,6 +33,7 @@ from suites.workload import Inputs
 Base = Annotated[str, Argument(help="A commit by any name that git knows, or the folder of a checkout.")]
 Budget = Annotated[float, Option(min=1.0, help="Seconds of repetitions a cell, both trees together.")]
 TolerancesFile = Annotated[Path, Option(help="TOML file of the changes that matter.")]
+BUDGET_SECONDS = 180.0
 Json = Annotated[bool, Option("--json", help="Print the verdicts as JSON.")]
 
 
@@ -47,7 +48,7 @@ def regress(
     batch: options.Batch = None,
     engine: options.Engine = None,
     seed: options.Seed = 0,
-    budget: Budget = 180.0,
+    budget: Budget = BUDGET_SECONDS,
     tolerances: TolerancesFile = FILE,
     json_: Json = False,
 ) -> None:

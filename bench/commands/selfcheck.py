@@ -10,7 +10,7 @@ from bench.calibration import read_calibration
 from bench.commands import invocation, options
 from bench.commands.machine import print_json
 from bench.commands.measuring import devices_named, open_console
-from bench.commands.regress import Budget, TolerancesFile, narrowed, only_one
+from bench.commands.regress import BUDGET_SECONDS, Budget, TolerancesFile, narrowed, only_one
 from bench.environment import describe
 from bench.turns.base import head_tree
 from bench.turns.cells import definition
@@ -44,7 +44,7 @@ def selfcheck(
     trials: Trials = 40,
     minutes: Minutes = 30.0,
     calls: Calls = 1,
-    budget: Budget = 60.0,
+    budget: Budget = BUDGET_SECONDS,
     tolerances: TolerancesFile = FILE,
     format_: Format = "text",
     json: options.Json = False,

@@ -58,7 +58,7 @@ def test_the_table_is_written_with_the_command_that_made_it(
     assert "| condition " in printed
     assert "| recorded, the old way |" in printed
     assert (
-        f"cell {CELL.key}, 1 of its calls; each condition was measured in 6 to 6 pairs of processes"
+        f"cell {CELL.key}, 1 of its calls; each condition was measured in 20 to 20 pairs of processes"
         in printed
     )
     assert "selfcheck --gpu cpu --comparisons 3 --trials 2 --format markdown" in printed
