@@ -1,12 +1,9 @@
 """The decoder's step as an operation: what it is tried on, and how much work that is."""
 
-from dataclasses import replace
-
 import torch
-from torch import Tensor
 
 from kernels.decode_step import native, reference, triton
-from kernels.decode_step.samples import decoder_state, decoder_weights
+from kernels.decode_step.samples import again, changed, decoder_state, decoder_weights
 from kernels.decode_step.state import begin_frame, limit_frame
 from kernels.operation import ROUNDING, Inputs, Operation, Shape
 
@@ -29,20 +26,6 @@ def _inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inputs:
     state.blocked.scatter_(1, state.group, float("-inf"))
     state.taken.fill_(group)
     return {"state": state, "weights": weights, "sequential": bool(shape.get("sequential"))}
-
-
-_CHANGED = ("length", "group", "pending", "blocked", "taken", "finished", "chosen")
-"""What a step changes of its state, but for the slots of the cache that it fills, which the next call on the
-same state fills again."""
-
-
-def _changed(inputs: Inputs) -> list[Tensor]:
-    return [getattr(inputs["state"], name) for name in _CHANGED]
-
-
-def _again(inputs: Inputs) -> Inputs:
-    copies = {name: tensor.clone() for name, tensor in zip(_CHANGED, _changed(inputs), strict=True)}
-    return {**inputs, "state": replace(inputs["state"], **copies)}
 
 
 def _work(shape: Shape, element_size: int) -> tuple[int, int]:
@@ -85,6 +68,6 @@ OPERATION = Operation(
     native=native.step,
     variants=triton.VARIANTS,
     variant_obstacle=triton.obstacle,
-    changed=_changed,
-    again=_again,
+    changed=changed,
+    again=again,
 )

@@ -1,6 +1,7 @@
 """Sample decoders to try an operation on: seeded weights, and a state on caches that are full of noise."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kernels.decode_step.state import DecoderState
-from kernels.operation import Shape
+from kernels.operation import Inputs, Shape
 
 
 def decoder_state(
@@ -48,3 +49,15 @@ def decoder_weights(
         norm_floor=torch.tensor(0.01, device=device),
         heads=matrix(group * vocabulary + group, width) * width**0.5,
     )
+
+
+def changed(inputs: Inputs) -> list[Tensor]:
+    """Return what a launch changes, as :attr:`kernels.operation.Operation.changed`: the books of the state.
+    The slots of the cache that it fills are filled again by the next one on the same state."""
+    return list(inputs["state"].books.values())
+
+
+def again(inputs: Inputs) -> Inputs:
+    """Return the inputs once more, as :attr:`kernels.operation.Operation.again`: with books of their own."""
+    copies = {name: tensor.clone() for name, tensor in inputs["state"].books.items()}
+    return {**inputs, "state": replace(inputs["state"], **copies)}

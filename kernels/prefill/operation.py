@@ -1,11 +1,8 @@
 """The beginning of a frame as an operation: what it is tried on, and how much work that is."""
 
-from dataclasses import replace
-
 import torch
-from torch import Tensor
 
-from kernels.decode_step.samples import decoder_state, decoder_weights
+from kernels.decode_step.samples import again, changed, decoder_state, decoder_weights
 from kernels.decode_step.state import limit_frame
 from kernels.operation import ROUNDING, Inputs, Operation, Shape
 from kernels.prefill import reference, triton
@@ -33,15 +30,6 @@ def _inputs(shape: Shape, dtype: torch.dtype, device: torch.device) -> Inputs:
         state.pending[video, torch.randperm(group, generator=generator)[:padded].to(device)] = state.eos
     vision = torch.randn(batch, shape["vision"], width, generator=generator).to(device, dtype)
     return {"state": state, "weights": weights, "vision": vision}
-
-
-def _changed(inputs: Inputs) -> list[Tensor]:
-    return list(inputs["state"].books.values())
-
-
-def _again(inputs: Inputs) -> Inputs:
-    copies = {name: tensor.clone() for name, tensor in inputs["state"].books.items()}
-    return {**inputs, "state": replace(inputs["state"], **copies)}
 
 
 def _work(shape: Shape, element_size: int) -> tuple[int, int]:
@@ -84,6 +72,6 @@ OPERATION = Operation(
     tolerance=ROUNDING,
     variants=triton.VARIANTS,
     variant_obstacle=triton.obstacle,
-    changed=_changed,
-    again=_again,
+    changed=changed,
+    again=again,
 )
