@@ -89,9 +89,21 @@ COMPARABILITY = (
 """What must agree before two runs are compared. The code may differ: it is what is being compared."""
 
 IMMATERIAL = frozenset(
-    {"device", "platform", "gpu.name", "gpu.pci_id", "gpu.persistence", "git.commit", "git.dirty"}
+    {
+        "device",
+        "platform",
+        "gpu.name",
+        "gpu.pci_id",
+        "gpu.persistence",
+        "gpu.default_application_clock_mhz",
+        "gpu.max_clock_mhz",
+        "gpu.power_limit_default_watts",
+        "git.commit",
+        "git.dirty",
+    }
 )
-"""Fields that are written down and may differ. The place of a GPU is one of them, its model is not."""
+"""Fields that are written down and may differ. The place of a GPU is one of them, its model is not; nor are the
+clocks and limits that are set, beside those that it came with."""
 
 
 def describe(device: Device) -> Environment:
