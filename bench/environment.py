@@ -102,8 +102,8 @@ IMMATERIAL = frozenset(
         "git.dirty",
     }
 )
-"""Fields that are written down and may differ. The place of a GPU is one of them, its model is not; the clocks
-and limits that it came with are, those that are set are not."""
+"""Fields that are written down and may differ. The place of a GPU is one of them, its model is not; the
+clocks and limits that it came with are, those that are set are not."""
 
 
 def describe(device: Device) -> Environment:
